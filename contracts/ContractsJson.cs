@@ -1,0 +1,13 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Yizhan.Contracts;
+
+/// <summary>The one way in which contracts become JSON: camelCase, as in the schemas of <c>contracts/schemas</c>.</summary>
+[JsonSourceGenerationOptions(JsonSerializerDefaults.Web)]
+[JsonSerializable(typeof(InstanceStored))]
+[JsonSerializable(typeof(AuditRecord))]
+[JsonSerializable(typeof(SiteStatus))]
+[JsonSerializable(typeof(IReadOnlyList<SiteView>))]
+[JsonSerializable(typeof(IReadOnlyList<StudyView>))]
+public sealed partial class ContractsJson : JsonSerializerContext;

@@ -1,0 +1,152 @@
+using System.Globalization;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace Yizhan.Platform;
+
+/// <summary>Builds a web application out of service modules. Every node of the product starts here.</summary>
+/// <remarks>
+/// Settings come from, later ones winning: <c>--config FILE</c> (YAML), environment <c>YIZHAN_section__key</c>, arguments
+/// <c>--section:key=value</c>. A key that no module knows stops the start.
+/// </remarks>
+public sealed class ServiceHost
+{
+    private readonly WebApplicationBuilder _builder;
+    private readonly Settings _settings = new();
+    private readonly List<Action<WebApplication>> _maps = [];
+
+    /// <summary>Starts a host with the platform defaults: settings, problem details, health, one clock.</summary>
+    /// <exception cref="SettingException">The configuration file cannot be read.</exception>
+    public ServiceHost(string[] args)
+    {
+        _builder = WebApplication.CreateBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
+        ReadConfiguration(args);
+        _builder.WebHost.UseStaticWebAssets();
+        _builder.Services.AddSingleton(_settings);
+        _builder.Services.AddProblemDetails();
+        _builder.Services.AddHealthChecks();
+        _builder.Services.TryAddSingleton(TimeProvider.System);
+        _builder.AddSettings<NodeOptions, NodeOptionsValidator>("node");
+        _builder.AddSettings<WebOptions, WebOptionsValidator>("web");
+        _builder.AddSettings<LogOptions, LogOptionsValidator>("log");
+        ConfigureLogging();
+        _builder.WebHost.ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
+    }
+
+    /// <summary>Adds one module to this process.</summary>
+    public ServiceHost Add<TModule>() where TModule : IServiceModule
+    {
+        TModule.Register(_builder);
+        _maps.Add(app => TModule.Map(app.MapGroup("/" + TModule.Name).WithTags(TModule.Name)));
+        return this;
+    }
+
+    /// <summary>Lets a composition root change what is registered, such as the clock in a test.</summary>
+    public ServiceHost With(Action<IServiceCollection> change)
+    {
+        change(_builder.Services);
+        return this;
+    }
+
+    /// <summary>Lets a module that answers at the root (the console) map its routes and middleware.</summary>
+    public ServiceHost Map(Action<WebApplication> map)
+    {
+        _maps.Add(map);
+        return this;
+    }
+
+    /// <summary>Builds the application; nothing listens yet.</summary>
+    /// <exception cref="SettingException">A setting is unknown or out of range.</exception>
+    public WebApplication Build()
+    {
+        _settings.RefuseUnknown(_builder.Configuration);
+        _builder.WebHost.UseUrls(_builder.Configuration["web:url"] ?? new WebOptions().Url);
+        var app = _builder.Build();
+        try
+        {
+            app.Services.GetService<IStartupValidator>()?.Validate();
+        }
+        catch (OptionsValidationException e)
+        {
+            throw new SettingException(string.Join(" ", e.Failures));
+        }
+
+        app.UseExceptionHandler();
+        app.UseStatusCodePages();
+        app.MapHealthChecks("/healthz");
+        foreach (var map in _maps)
+        {
+            map(app);
+        }
+
+        return app;
+    }
+
+    /// <summary>Runs until the process is told to stop. Exit code 0, or 78 (EX_CONFIG) after a wrong setting was named on standard error.</summary>
+    public static async Task<int> RunAsync(Func<ServiceHost> compose)
+    {
+        try
+        {
+            await using var app = compose().Build();
+            await app.RunAsync();
+            return 0;
+        }
+        catch (SettingException e)
+        {
+            await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
+            return 78;
+        }
+    }
+
+    private void ReadConfiguration(string[] args)
+    {
+        ((IConfigurationBuilder)_builder.Configuration).Sources.Clear();
+        var settings = new List<string>();
+        for (var i = 0; i < args.Length; i++)
+        {
+            if (args[i] == "--config")
+            {
+                _builder.Configuration.AddYamlFile(i + 1 < args.Length ? args[++i] : throw new SettingException("--config needs a file."));
+            }
+            else if (args[i].StartsWith("--", StringComparison.Ordinal) && args[i].Contains('='))
+            {
+                settings.Add(args[i]);
+            }
+            else
+            {
+                throw new SettingException($"'{args[i]}' is not understood. Accepted: --config FILE and --section:key=value.");
+            }
+        }
+
+        _builder.Configuration.AddEnvironmentVariables("YIZHAN_");
+        _builder.Configuration.AddCommandLine([.. settings]);
+    }
+
+    private void ConfigureLogging()
+    {
+        var level = _builder.Configuration["log:level"];
+        _builder.Logging.ClearProviders();
+        _builder.Logging.SetMinimumLevel(Enum.TryParse<LogLevel>(level, ignoreCase: true, out var parsed) ? parsed : LogLevel.Information);
+        _builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
+        _builder.Logging.AddFilter("System", LogLevel.Warning);
+        if (string.Equals(_builder.Configuration["log:format"], "json", StringComparison.OrdinalIgnoreCase))
+        {
+            _builder.Logging.AddJsonConsole(o => o.UseUtcTimestamp = true);
+        }
+        else
+        {
+            _builder.Logging.AddSimpleConsole(o =>
+            {
+                o.SingleLine = true;
+                o.UseUtcTimestamp = true;
+                o.TimestampFormat = CultureInfo.InvariantCulture.DateTimeFormat.SortableDateTimePattern + "'Z' ";
+            });
+        }
+    }
+}

@@ -1,0 +1,80 @@
+namespace Yizhan.Storage;
+
+/// <summary>
+/// The append-only log of facts of one node. At an edge it is also the queue to the centre; at the centre it holds what all
+/// edges sent. One process owns a log; callers are many and concurrent.
+/// </summary>
+public interface IEventLog : IAsyncDisposable
+{
+    /// <summary>Site that this log belongs to.</summary>
+    string Site { get; }
+
+    /// <summary>Random identity of this log since it was created or restored.</summary>
+    Guid Epoch { get; }
+
+    /// <summary>
+    /// Appends entries, all or none, and returns once they and every blob they name would survive a power cut. Concurrent calls
+    /// share one flush (group commit); a lonely one waits for one flush.
+    /// </summary>
+    /// <exception cref="SpoolFullException">The lane's room is used up; nothing was appended.</exception>
+    /// <exception cref="BlobMissingException">An entry names a blob that was neither written here nor received.</exception>
+    /// <exception cref="IOException">The disk failed; nothing is promised about the entries, and the log accepts no more.</exception>
+    ValueTask<IReadOnlyList<Receipt>> AppendAsync(IReadOnlyList<Entry> entries, CancellationToken cancellationToken);
+
+    /// <summary>Reads forward over all lanes in the order of <see cref="LoggedEntry.Position"/>, after a position (0 = from the start).</summary>
+    /// <returns>At most <paramref name="maxEntries"/>; empty when there is nothing yet.</returns>
+    ValueTask<IReadOnlyList<LoggedEntry>> ReadAsync(long afterPosition, int maxEntries, CancellationToken cancellationToken);
+
+    /// <summary>Reads what this log itself accepted on one lane, in sequence, after a sequence (0 = from the start).</summary>
+    /// <returns>Entries until either bound is met, and at least one if there is any.</returns>
+    ValueTask<IReadOnlyList<LoggedEntry>> ReadLaneAsync(
+        Lane lane, long afterSequence, int maxEntries, long maxDataBytes, CancellationToken cancellationToken);
+
+    /// <summary>Returns when the log has an entry after <paramref name="position"/>; at once if it has one already.</summary>
+    Task WaitForMoreAsync(long position, CancellationToken cancellationToken);
+
+    /// <summary>Highest sequence of this log's own lane that the centre has confirmed.</summary>
+    long Delivered(Lane lane);
+
+    /// <summary>Records the centre's cumulative acknowledgement, durably. Lower than known: ignored.</summary>
+    ValueTask MarkDeliveredAsync(Lane lane, long throughSequence, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Takes entries that another site's log accepted. They are appended and the site's high-water mark is moved in one
+    /// transaction, so a retransmission, a replay or a lost answer changes nothing.
+    /// </summary>
+    /// <param name="entries">Of one site, epoch and lane, in sequence without gap. Those at or below the mark are skipped.</param>
+    /// <param name="cancellationToken">Stops the wait, not a commit under way.</param>
+    /// <returns>The high-water mark after the call. Lower than the last sequence given when the batch starts after a gap: nothing was taken then.</returns>
+    /// <exception cref="BlobMissingException">A blob of an entry is not complete here; nothing was taken.</exception>
+    ValueTask<long> ReceiveAsync(IReadOnlyList<LoggedEntry> entries, CancellationToken cancellationToken);
+
+    /// <summary>Highest sequence of (site, epoch, lane) that <see cref="ReceiveAsync"/> has taken; 0 when none.</summary>
+    ValueTask<long> HighWaterMarkAsync(string site, Guid epoch, Lane lane, CancellationToken cancellationToken);
+
+    /// <summary>What waits on a lane and how much room it has left. Cheap: kept in memory.</summary>
+    LaneUsage Usage(Lane lane);
+}
+
+/// <summary>What waits for the centre on one lane of this log.</summary>
+/// <param name="Entries">Entries not yet confirmed.</param>
+/// <param name="Bytes">Their data and blobs, in bytes.</param>
+/// <param name="OldestMs">Time of the oldest of them, Unix milliseconds; null when none waits.</param>
+/// <param name="RoomBytes">Bytes that the lane would still accept.</param>
+public readonly record struct LaneUsage(long Entries, long Bytes, long? OldestMs, long RoomBytes);
+
+/// <summary>A lane has no room. Answer the peer with its protocol's own status (DICOM 0xA700, HTTP 507).</summary>
+public sealed class SpoolFullException(Lane lane, long roomBytes)
+    : IOException($"Lane {lane} is full: {roomBytes} bytes are left. Nothing was accepted; restore the link or add disk.")
+{
+    /// <summary>The lane that is full.</summary>
+    public Lane Lane { get; } = lane;
+}
+
+/// <summary>An entry names a blob that this node does not hold completely.</summary>
+public sealed class BlobMissingException(BlobRef blob)
+    : InvalidOperationException($"Blob {blob.Hash} of {blob.Length} bytes is not complete here.")
+{
+    /// <summary>The blob.</summary>
+    public BlobRef Blob { get; } = blob;
+}
