@@ -8,6 +8,7 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(InstanceStored))]
 [JsonSerializable(typeof(AuditRecord))]
 [JsonSerializable(typeof(SiteStatus))]
+[JsonSerializable(typeof(IReadOnlyList<LogEvent>))]
 [JsonSerializable(typeof(IReadOnlyList<SiteView>))]
 [JsonSerializable(typeof(IReadOnlyList<StudyView>))]
 public sealed partial class ContractsJson : JsonSerializerContext;

@@ -1,10 +1,22 @@
-using Yizhan.Audit;
-using Yizhan.Fleet;
-using Yizhan.PacsGw;
+using Yizhan.Host;
 using Yizhan.Platform;
 
-// The whole platform in one process. Each line is also a Deployment in infra/k8s/base.
-return await ServiceHost.RunAsync(() => new ServiceHost(args)
-    .Add<FleetModule>()
-    .Add<PacsGwModule>()
-    .Add<AuditModule>());
+// The shapes in which one binary runs; what differs between them is this list and the configuration, never the code.
+return args switch
+{
+    ["centre", .. var settings] => await ServiceHost.RunAsync(() => Nodes.Centre(settings)),
+    ["edge", .. var settings] => await ServiceHost.RunAsync(() => Nodes.Edge(settings)),
+    ["all", "--centre", var centre, "--edge", var edge] => await ServiceHost.RunAsync(
+        () => Nodes.Centre(["--config", centre]), () => Nodes.Edge(["--config", edge])),
+    _ => Usage(),
+};
+
+static int Usage()
+{
+    Console.Error.WriteLine("""
+        Usage: yizhan-host centre [--config FILE] [--section:key=value ...]
+               yizhan-host edge   [--config FILE] [--section:key=value ...]
+               yizhan-host all --centre FILE --edge FILE
+        """);
+    return 64;
+}

@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
@@ -88,19 +89,40 @@ public sealed class ServiceHost
         return app;
     }
 
-    /// <summary>Runs until the process is told to stop. Exit code 0, or 78 (EX_CONFIG) after a wrong setting was named on standard error.</summary>
-    public static async Task<int> RunAsync(Func<ServiceHost> compose)
+    /// <summary>
+    /// Runs nodes in this process until it is told to stop or one of them stops. Exit code 0, or 78 (EX_CONFIG) after a wrong
+    /// setting was named on standard error.
+    /// </summary>
+    public static async Task<int> RunAsync(params Func<ServiceHost>[] nodes)
     {
+        var apps = new List<WebApplication>();
         try
         {
-            await using var app = compose().Build();
-            await app.RunAsync();
+            foreach (var node in nodes)
+            {
+                apps.Add(node().Build());
+            }
+
+            foreach (var app in apps)
+            {
+                await app.StartAsync();
+            }
+
+            await Task.WhenAny(apps.Select(app => app.WaitForShutdownAsync()));
             return 0;
         }
         catch (SettingException e)
         {
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
             return 78;
+        }
+        finally
+        {
+            foreach (var app in Enumerable.Reverse(apps))
+            {
+                await app.StopAsync();
+                await app.DisposeAsync();
+            }
         }
     }
 

@@ -20,9 +20,9 @@ public sealed class ArrowsPointToWhatIsUsed
         ["console"] = ["platform", "contracts"],
         ["samples"] = ["protocols"],
         ["host"] = ["services", "edge", "fleet", "console", "platform", "storage", "contracts"],
-        ["cli"] = ["contracts", "platform", "protocols", "samples", "storage", "host"],
-        ["bench"] = ["protocols", "samples", "storage", "contracts", "platform", "services", "edge", "fleet"],
-        ["drills"] = ["contracts", "protocols", "samples"],
+        ["drills"] = ["contracts", "platform", "protocols", "samples", "host"],
+        ["cli"] = ["contracts", "drills", "protocols", "samples"],
+        ["bench"] = ["contracts", "drills", "protocols", "samples", "storage", "platform"],
     };
 
     public static TheoryData<string> Projects() =>

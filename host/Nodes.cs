@@ -1,0 +1,25 @@
+using Yizhan.Audit;
+using Yizhan.Console;
+using Yizhan.Fleet;
+using Yizhan.PacsGw;
+using Yizhan.Platform;
+using Yizhan.Station;
+
+namespace Yizhan.Host;
+
+/// <summary>Which modules make a node. Each module of the centre is also a Deployment in <c>infra/k8s/base</c>.</summary>
+internal static class Nodes
+{
+    /// <summary>The regional centre.</summary>
+    public static ServiceHost Centre(string[] settings) => new ServiceHost(settings)
+        .Add<FleetModule>()
+        .Add<PacsGwModule>()
+        .Add<AuditModule>()
+        .Add<ConsoleModule>();
+
+    /// <summary>A site: everything that has to work while the line is down.</summary>
+    public static ServiceHost Edge(string[] settings) => new ServiceHost(settings)
+        .Add<StationModule>()
+        .Add<PacsGwModule>()
+        .Add<AuditModule>();
+}
