@@ -1,0 +1,352 @@
+using System.Buffers;
+using System.Buffers.Binary;
+
+namespace Yizhan.Dicom.Network;
+
+public sealed partial class Association
+{
+    private readonly SemaphoreSlim _outputLock = new(1);
+    private readonly CancellationTokenSource _ended = new();
+    private readonly CancellationTokenSource _cut = new();
+    private readonly ITimer _writeTimer;
+    private readonly HashSet<ushort> _invoked = [];
+    private SemaphoreSlim _invokeSlots = new(1);
+    private long _lastWrite;
+    private bool _writeTimedOut;
+    private bool _outputCut;
+
+    /// <summary>Sends a message without a data set, in one write.</summary>
+    /// <inheritdoc cref="SendAsync(byte, CommandSet, Stream, CancellationToken)"/>
+    public ValueTask SendAsync(byte contextId, CommandSet command, CancellationToken cancellationToken) =>
+        SendAsync(contextId, command, default, null, hasDataSet: false, cancellationToken);
+
+    /// <summary>Sends a message whose data set is in memory. It must not change until the call returns.</summary>
+    /// <inheritdoc cref="SendAsync(byte, CommandSet, Stream, CancellationToken)"/>
+    public ValueTask SendAsync(byte contextId, CommandSet command, ReadOnlyMemory<byte> dataSet, CancellationToken cancellationToken) =>
+        SendAsync(contextId, command, new(dataSet), null, hasDataSet: true, cancellationToken);
+
+    /// <summary>Sends a message whose data set is in memory. It must not change until the call returns.</summary>
+    /// <inheritdoc cref="SendAsync(byte, CommandSet, Stream, CancellationToken)"/>
+    public ValueTask SendAsync(byte contextId, CommandSet command, ReadOnlySequence<byte> dataSet, CancellationToken cancellationToken) =>
+        SendAsync(contextId, command, dataSet, null, hasDataSet: true, cancellationToken);
+
+    /// <summary>Sends a message; the data set is everything that is left in a stream, sent as it is read, never collected.</summary>
+    /// <param name="contextId">An accepted presentation context; the data set is in its transfer syntax.</param>
+    /// <param name="command">The command set. A response's final status gives the request's place in the window back.</param>
+    /// <param name="dataSet">The data set.</param>
+    /// <param name="cancellationToken">
+    /// Before the first byte is sent it only cancels; after it the association is aborted, because half a message cannot be taken back.
+    /// </param>
+    /// <remarks>A request waits while <see cref="InvokeWindow"/> earlier ones are unanswered, so somebody must be receiving.</remarks>
+    /// <exception cref="AssociationException">The association is over. Whether the peer got the message is not known.</exception>
+    /// <exception cref="ArgumentException">The context was not accepted.</exception>
+    /// <exception cref="InvalidOperationException">A response to a message that is not outstanding, a message ID that is in use, or a released association.</exception>
+    public ValueTask SendAsync(byte contextId, CommandSet command, Stream dataSet, CancellationToken cancellationToken) =>
+        SendAsync(contextId, command, default, dataSet, hasDataSet: true, cancellationToken);
+
+    private async ValueTask SendAsync(
+        byte contextId, CommandSet command, ReadOnlySequence<byte> memory, Stream? stream, bool hasDataSet, CancellationToken cancellationToken)
+    {
+        if (!_contexts.ContainsKey(contextId))
+        {
+            throw new ArgumentException($"Presentation context {contextId} is not accepted on this association.", nameof(contextId));
+        }
+
+        ThrowIfOver();
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _ended.Token);
+        var isRequest = !command.IsResponse && command.Field != CommandField.CCancelRequest;
+        var begun = false;
+        try
+        {
+            if (isRequest)
+            {
+                await _invokeSlots.WaitAsync(ending.Token);
+                BeginInvoked(command);
+                begun = true;
+            }
+            else if (command.IsResponse)
+            {
+                CheckPerforming(command);
+            }
+
+            await _outputLock.WaitAsync(ending.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            ThrowIfOver();
+            if (begun)
+            {
+                CancelInvoked(command);
+            }
+
+            throw;
+        }
+
+        try
+        {
+            await WriteMessageAsync(contextId, command, memory, stream, hasDataSet, cancellationToken);
+        }
+        catch when (isRequest && _failure is null)
+        {
+            // Nothing was written, so nothing is outstanding.
+            CancelInvoked(command);
+            throw;
+        }
+        finally
+        {
+            _outputLock.Release();
+        }
+
+        if (command.IsResponse && !DimseStatus.IsPending(command.Status))
+        {
+            lock (_gate)
+            {
+                _performing.Remove(command.MessageIdBeingRespondedTo);
+            }
+
+            _performSlots.Release();
+        }
+    }
+
+    private async ValueTask WriteMessageAsync(
+        byte contextId, CommandSet command, ReadOnlySequence<byte> memory, Stream? stream, bool hasDataSet, CancellationToken cancellationToken)
+    {
+        ThrowIfOver();
+        if (!(_state == State.Established || (_state == State.ReleaseRequested && command.IsResponse)))
+        {
+            throw new InvalidOperationException($"{command} cannot be sent: the association is being released.");
+        }
+
+        // PS3.8 Annex E.1: fragments have an even length; the 6 bytes are the header of the one value in each PDU.
+        var room = (SendPduBytes - 6) & ~1;
+        var commandBytes = command.EncodedBytes;
+        var all = 12L * (1 + (commandBytes / room)) + commandBytes;
+        all += !hasDataSet ? 0 : stream is null ? memory.Length + (12 * (1 + (memory.Length / room))) + 1 : int.MaxValue;
+        var buffer = ArrayPool<byte>.Shared.Rent((int)Math.Min(all, Math.Max(_options.SendBufferBytes, 12 + room + 1)));
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _cut.Token);
+        var used = 0;
+        var begun = false;
+        try
+        {
+            var encoded = ArrayPool<byte>.Shared.Rent(commandBytes);
+            command.Encode(encoded.AsSpan(0, commandBytes), hasDataSet);
+            for (var sent = 0; sent < commandBytes;)
+            {
+                var length = Math.Min(room, commandBytes - sent);
+                await ReserveAsync(12 + length);
+                encoded.AsSpan(sent, length).CopyTo(buffer.AsSpan(used + 12));
+                sent += length;
+                EndPdu(length, isCommand: true, isLast: sent == commandBytes);
+            }
+
+            ArrayPool<byte>.Shared.Return(encoded);
+
+            // One byte more than fits is read, to know whether a fragment is the last; it begins the next one.
+            byte? carried = null;
+            for (var more = hasDataSet; more;)
+            {
+                var wanted = stream is null ? (int)Math.Min(room, memory.Length) : room;
+                await ReserveAsync(12 + wanted + 1);
+                var target = buffer.AsMemory(used + 12, wanted + (stream is null ? 0 : 1));
+                int length;
+                if (stream is null)
+                {
+                    length = wanted;
+                    memory.Slice(0, length).CopyTo(target.Span);
+                    memory = memory.Slice(length);
+                    more = !memory.IsEmpty;
+                }
+                else
+                {
+                    var start = carried is null ? 0 : 1;
+                    target.Span[0] = carried ?? 0;
+                    length = start + await stream.ReadAtLeastAsync(target[start..], target.Length - start, throwOnEndOfStream: false, either.Token);
+                    more = length > room;
+                    carried = more ? target.Span[room] : null;
+                    length = Math.Min(length, room);
+                }
+
+                EndPdu(length, isCommand: false, isLast: !more);
+            }
+
+            await FlushAsync();
+        }
+        catch (Exception e) when (begun && !_outputCut && e is not AssociationException)
+        {
+            // Half a message cannot be taken back, also when it was the caller or the caller's stream that stopped it.
+            var failure = await FailAsync(
+                new(AssociationEnd.AbortedByUs, $"Sending stopped in the middle of a message: {e.Message}", e) { Abort = Abort.ByUser }, Abort.ByUser, CancellationToken.None,
+                hasOutputLock: true);
+            _reader.Stop(failure);
+            cancellationToken.ThrowIfCancellationRequested();
+            throw failure;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+
+        async ValueTask ReserveAsync(int bytes)
+        {
+            if (used + bytes > buffer.Length)
+            {
+                await FlushAsync();
+            }
+        }
+
+        async ValueTask FlushAsync()
+        {
+            ThrowIfOver();
+            begun = true;
+            await WriteAsync(buffer.AsMemory(0, used), either.Token);
+            used = 0;
+        }
+
+        void EndPdu(int length, bool isCommand, bool isLast)
+        {
+            var header = buffer.AsSpan(used, 12);
+            header[0] = (byte)PduType.Data;
+            header[1] = 0;
+            BinaryPrimitives.WriteInt32BigEndian(header[2..], length + 6);
+            BinaryPrimitives.WriteInt32BigEndian(header[6..], length + 2);
+            header[10] = contextId;
+            header[11] = (byte)((isCommand ? 1 : 0) | (isLast ? 2 : 0));
+            used += 12 + length;
+        }
+    }
+
+    private void BeginInvoked(CommandSet request)
+    {
+        bool added;
+        lock (_gate)
+        {
+            added = _invoked.Add(request.MessageId);
+        }
+
+        if (!added)
+        {
+            _invokeSlots.Release();
+            throw new InvalidOperationException($"Message ID {request.MessageId} is outstanding on this association.");
+        }
+    }
+
+    private void CancelInvoked(CommandSet request)
+    {
+        lock (_gate)
+        {
+            _invoked.Remove(request.MessageId);
+        }
+
+        _invokeSlots.Release();
+    }
+
+    private void CheckPerforming(CommandSet response)
+    {
+        lock (_gate)
+        {
+            if (!_performing.Contains(response.MessageIdBeingRespondedTo))
+            {
+                throw new InvalidOperationException($"{response}: that message is not outstanding on this association.");
+            }
+        }
+    }
+
+    private async ValueTask WritePduAsync(byte[] pdu, CancellationToken cancellationToken)
+    {
+        await _outputLock.WaitAsync(cancellationToken);
+        try
+        {
+            ThrowIfOver();
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _cut.Token);
+            await WriteAsync(pdu, either.Token);
+        }
+        finally
+        {
+            _outputLock.Release();
+        }
+    }
+
+    /// <summary>One write to the connection. The output lock is held.</summary>
+    /// <exception cref="AssociationException">
+    /// The write failed. That is not recorded as the end of the association: an A-ABORT that says why may be waiting to be received.
+    /// </exception>
+    private async ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    {
+        if (_outputCut)
+        {
+            throw new AssociationException(AssociationEnd.ConnectionLost, "An earlier write to the peer failed.");
+        }
+
+        try
+        {
+            var writing = _output.WriteAsync(bytes, cancellationToken);
+            if (!writing.IsCompleted)
+            {
+                _writeTimer.Change(_options.WriteTimeout, Timeout.InfiniteTimeSpan);
+            }
+
+            await writing;
+            Volatile.Write(ref _lastWrite, _clock.GetTimestamp());
+            _writeTimer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        }
+        catch (Exception e)
+        {
+            // How much of it went out is not known: nothing can follow, not even an A-ABORT.
+            _outputCut = true;
+            _writeTimer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+            if (_writeTimedOut)
+            {
+                throw await FailAsync(
+                    new(AssociationEnd.TimedOut, $"The peer read nothing for {_options.WriteTimeout.TotalSeconds:0.###} s.", e), null, CancellationToken.None);
+            }
+
+            ThrowIfOver();
+            if (IsConnectionError(e))
+            {
+                throw new AssociationException(AssociationEnd.ConnectionLost, $"The connection to the peer is lost: {e.Message}", e);
+            }
+
+            throw;
+        }
+    }
+
+    private void OnWriteTimeout()
+    {
+        _writeTimedOut = true;
+        _cut.Cancel();
+    }
+
+    /// <summary>
+    /// Sends an A-ABORT if a PDU may still follow what was sent. A message that is being sent stops at its next PDU; if it does not, because
+    /// the peer does not read, closing the connection has to say it.
+    /// </summary>
+    private async ValueTask TrySendAbortAsync(Abort abort, bool hasOutputLock, CancellationToken cancellationToken)
+    {
+        using var limit = new CancellationTokenSource(_options.Artim, _clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, limit.Token, _cut.Token);
+        try
+        {
+            if (!hasOutputLock)
+            {
+                await _outputLock.WaitAsync(either.Token);
+            }
+
+            try
+            {
+                await WriteAsync(new byte[] { (byte)PduType.Abort, 0, 0, 0, 0, 4, 0, 0, abort.Source, (byte)abort.Reason }, either.Token);
+            }
+            finally
+            {
+                if (!hasOutputLock)
+                {
+                    _outputLock.Release();
+                }
+            }
+        }
+        catch (Exception e) when (e is OperationCanceledException or AssociationException)
+        {
+            _outputCut = true;
+            _cut.Cancel();
+        }
+    }
+}
