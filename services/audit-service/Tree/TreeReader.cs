@@ -1,0 +1,143 @@
+namespace Yizhan.Audit.Tree;
+
+/// <summary>Reads a folder of tiles. Safe beside the writer: what a published size covers is never changed, only widened.</summary>
+internal sealed class TreeReader(string root)
+{
+    private readonly string _root = root;
+
+    /// <summary>A tile of exactly this width; cut from a wider one when only that is left. Null when there is none.</summary>
+    public ReadOnlyMemory<byte>? TryRead(TileAddress tile)
+    {
+        // The writer deletes a partial tile after it has written a wider one, so what is gone now is found wider on the next look.
+        for (var attempt = 0; attempt < 3; attempt++)
+        {
+            foreach (var address in Candidates(tile))
+            {
+                if (TryReadFile(address) is { } bytes)
+                {
+                    return Cut(bytes, tile);
+                }
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The bytes of an entry.</summary>
+    /// <exception cref="InvalidDataException">Its tile is missing or damaged.</exception>
+    public ReadOnlyMemory<byte> Entry(long index, long size)
+    {
+        var tile = Covering(TileAddress.Entries, index, size);
+        var entries = EntryBundle.Split(Read(tile), tile.Width, out _);
+        return entries[(int)(index % TileAddress.FullWidth)];
+    }
+
+    /// <summary>Entries in order, read one tile at a time.</summary>
+    /// <exception cref="InvalidDataException">A tile is missing or damaged.</exception>
+    public IEnumerable<ReadOnlyMemory<byte>> Entries(long from, long size)
+    {
+        for (var index = from; index < size;)
+        {
+            var tile = Covering(TileAddress.Entries, index, size);
+            foreach (var entry in EntryBundle.Split(Read(tile), tile.Width, out _).Skip((int)(index % TileAddress.FullWidth)))
+            {
+                yield return entry;
+                index++;
+            }
+        }
+    }
+
+    /// <summary>Proofs out of the tiles that a tree of this size has. The tiles read are kept until the value is dropped.</summary>
+    public MerkleProofs Proofs(long size)
+    {
+        var tiles = new Dictionary<TileAddress, TreeHash[]>();
+        return new MerkleProofs((level, index) =>
+        {
+            var (tileLevel, height) = Math.DivRem(level, 8);
+            var first = index << height;
+            var tile = Covering(tileLevel, first, size);
+            if (!tiles.TryGetValue(tile, out var hashes))
+            {
+                tiles[tile] = hashes = Hashes(Read(tile).Span);
+            }
+
+            return Merkle.RootOf(hashes.AsSpan((int)(first % TileAddress.FullWidth), 1 << height));
+        });
+    }
+
+    /// <summary>A tile that must be there.</summary>
+    /// <exception cref="InvalidDataException">It is not, or not whole.</exception>
+    public ReadOnlyMemory<byte> Read(TileAddress tile) =>
+        TryRead(tile) ?? throw new InvalidDataException($"'{tile}' of the audit tree is missing or cut off. Run: yizhan audit verify");
+
+    public static TreeHash[] Hashes(ReadOnlySpan<byte> tile)
+    {
+        var hashes = new TreeHash[tile.Length / TreeHash.Size];
+        for (var i = 0; i < hashes.Length; i++)
+        {
+            hashes[i] = new TreeHash(tile.Slice(i * TreeHash.Size, TreeHash.Size));
+        }
+
+        return hashes;
+    }
+
+    private static TileAddress Covering(int level, long index, long size)
+    {
+        var edge = TileAddress.RightEdge(level, size);
+        var number = index / TileAddress.FullWidth;
+        return number == edge.Number ? edge : new TileAddress(level, number, TileAddress.FullWidth);
+    }
+
+    private IEnumerable<TileAddress> Candidates(TileAddress tile)
+    {
+        yield return tile;
+        if (tile.IsFull)
+        {
+            yield break;
+        }
+
+        foreach (var width in PartialWidths(tile).Where(w => w > tile.Width))
+        {
+            yield return tile with { Width = width };
+        }
+
+        yield return tile.Full;
+    }
+
+    /// <summary>Widths of a tile's partial files, the widest first.</summary>
+    public IReadOnlyList<int> PartialWidths(TileAddress tile)
+    {
+        var folder = new DirectoryInfo(Path.Combine(_root, $"{tile.Full}.p"));
+        try
+        {
+            return folder.Exists
+                ? [.. folder.EnumerateFiles().Select(f => int.TryParse(f.Name, out var w) ? w : 0).Where(w => w > 0).OrderDescending()]
+                : [];
+        }
+        catch (DirectoryNotFoundException)
+        {
+            return [];
+        }
+    }
+
+    /// <summary>Exactly this file; null when it is not there.</summary>
+    public byte[]? TryReadFile(TileAddress tile)
+    {
+        try
+        {
+            return File.ReadAllBytes(Path.Combine(_root, tile.ToString()));
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    private static ReadOnlyMemory<byte>? Cut(byte[] bytes, TileAddress tile)
+    {
+        var length = tile.Width * TreeHash.Size;
+        return tile.Level != TileAddress.Entries
+            ? bytes.Length >= length ? bytes.AsMemory(0, length) : null
+            : EntryBundle.Split(bytes, tile.Width, out length).Count == tile.Width ? bytes.AsMemory(0, length) : null;
+    }
+}
