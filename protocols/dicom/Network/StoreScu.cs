@@ -51,6 +51,9 @@ public sealed class StoreScu(
 {
     private const int MaxContexts = 128;
 
+    /// <summary>Called with each answer as it arrives, for progress; must return at once. Null: nobody is told.</summary>
+    public Action<StoreResult>? Answered { get; init; }
+
     /// <summary>
     /// Sends all instances in order, one association for each 128 different pairs of SOP class and transfer syntax. An association that fails is
     /// not opened again: the rest comes back as <see cref="StoreOutcome.Unknown"/> or <see cref="StoreOutcome.NotSent"/> for the caller to retry.
@@ -125,12 +128,13 @@ public sealed class StoreScu(
                 PresentationContexts = [.. contexts.Select(c => new PresentationContext(c.Value, c.Key.SopClass, [c.Key.TransferSyntax]))],
             },
             cancellationToken);
-        var sending = new Sending(association, instances, results);
+        var sending = new Sending(association, instances, results, Answered);
         return await sending.RunAsync(range, contexts, cancellationToken);
     }
 
     /// <summary>One association's worth: this task sends while another takes the answers.</summary>
-    private sealed class Sending(Association association, IReadOnlyList<StoreInstance> instances, StoreResult?[] results)
+    private sealed class Sending(
+        Association association, IReadOnlyList<StoreInstance> instances, StoreResult?[] results, Action<StoreResult>? answered)
     {
         private readonly Dictionary<ushort, int> _outstanding = [];
         private ushort _messageId;
@@ -269,7 +273,9 @@ public sealed class StoreScu(
                 // The association lets only responses to outstanding messages through; a request of the peer's is not for us.
                 if (_outstanding.Remove(response.MessageIdBeingRespondedTo, out var i))
                 {
-                    results[i] = new(instances[i], StoreOutcome.Answered, response.Status, response.ErrorComment);
+                    var result = new StoreResult(instances[i], StoreOutcome.Answered, response.Status, response.ErrorComment);
+                    results[i] = result;
+                    answered?.Invoke(result);
                 }
 
                 return _allSent && _outstanding.Count == 0;
