@@ -1,6 +1,10 @@
 namespace Yizhan.Storage;
 
 /// <summary>Content-addressed bytes beside the event log. A blob is immutable; the same bytes are kept once.</summary>
+/// <remarks>
+/// A blob lives while an entry that the log keeps names it, while a pin holds it, and while a reader has it open. One that was
+/// received and never named lives until <see cref="ReleaseOrphansAsync"/>. Nothing else deletes.
+/// </remarks>
 public interface IBlobStore
 {
     /// <summary>Starts a blob whose length and hash are not known yet. Dispose the writer to give up what was not referenced by an entry.</summary>
@@ -29,6 +33,25 @@ public interface IBlobStore
     /// <exception cref="InvalidDataException">All bytes are here and their hash is wrong: the blob was thrown away and starts again.</exception>
     /// <exception cref="SpoolFullException">There is no room.</exception>
     ValueTask<bool> PutAsync(BlobRef blob, long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Keeps blobs that an archive needs longer than the log does; durable on return. One pin for each blob and holder, however often it is set.
+    /// Set it before the entry that names the blob is released.
+    /// </summary>
+    /// <param name="blobs">Complete blobs.</param>
+    /// <param name="holder">Who needs them, such as <c>pacs-gw</c>: 1 to 64 characters.</param>
+    /// <param name="cancellationToken">Withdraws a call that no commit has taken yet.</param>
+    /// <exception cref="BlobMissingException">One of them is not here; none was pinned.</exception>
+    ValueTask PinAsync(IReadOnlyList<ContentHash> blobs, string holder, CancellationToken cancellationToken);
+
+    /// <summary>Ends pins. A blob that nothing else keeps is deleted. What was not pinned is ignored.</summary>
+    ValueTask UnpinAsync(IReadOnlyList<ContentHash> blobs, string holder, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Deletes blobs that were received, in whole or in part, that no entry names and no pin holds, and that nobody added to since a time.
+    /// A sender whose blob was deleted too early is told that it is missing, and sends it again.
+    /// </summary>
+    ValueTask ReleaseOrphansAsync(DateTimeOffset untouchedSince, CancellationToken cancellationToken);
 
     /// <summary>Chunk size of transfers, in bytes.</summary>
     const int ChunkBytes = 64 * 1024;

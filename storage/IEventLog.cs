@@ -14,7 +14,8 @@ public interface IEventLog : IAsyncDisposable
 
     /// <summary>
     /// Appends entries, all or none, and returns once they and every blob they name would survive a power cut. Concurrent calls
-    /// share one flush (group commit); a lonely one waits for one flush.
+    /// share one flush (group commit); a lonely one waits for one flush. Cancellation withdraws a call that no commit has taken yet;
+    /// otherwise the outcome is waited for, so the caller always knows it.
     /// </summary>
     /// <exception cref="SpoolFullException">The lane's room is used up; nothing was appended.</exception>
     /// <exception cref="BlobMissingException">An entry names a blob that was neither written here nor received.</exception>
@@ -22,7 +23,7 @@ public interface IEventLog : IAsyncDisposable
     ValueTask<IReadOnlyList<Receipt>> AppendAsync(IReadOnlyList<Entry> entries, CancellationToken cancellationToken);
 
     /// <summary>Reads forward over all lanes in the order of <see cref="LoggedEntry.Position"/>, after a position (0 = from the start).</summary>
-    /// <returns>At most <paramref name="maxEntries"/>; empty when there is nothing yet.</returns>
+    /// <returns>At most <paramref name="maxEntries"/>, and fewer when they are large; empty when there is nothing yet.</returns>
     ValueTask<IReadOnlyList<LoggedEntry>> ReadAsync(long afterPosition, int maxEntries, CancellationToken cancellationToken);
 
     /// <summary>Reads what this log itself accepted on one lane, in sequence, after a sequence (0 = from the start).</summary>
@@ -40,13 +41,22 @@ public interface IEventLog : IAsyncDisposable
     ValueTask MarkDeliveredAsync(Lane lane, long throughSequence, CancellationToken cancellationToken);
 
     /// <summary>
+    /// Forgets own entries up to a sequence, and gives back the space of each blob that then neither an entry names nor a pin
+    /// holds. Their ids are forgotten too. Call it when the entries need not be sent again, even to a restored centre.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The centre has not confirmed the entries; nothing was released.</exception>
+    ValueTask ReleaseAsync(Lane lane, long throughSequence, CancellationToken cancellationToken);
+
+    /// <summary>
     /// Takes entries that another site's log accepted. They are appended and the site's high-water mark is moved in one
-    /// transaction, so a retransmission, a replay or a lost answer changes nothing.
+    /// transaction, so a retransmission, a replay or a lost answer changes nothing. An entry whose (site, id) is here already, because
+    /// the site was restored and sends it again under a new epoch, moves the mark and is not kept twice.
     /// </summary>
     /// <param name="entries">Of one site, epoch and lane, in sequence without gap. Those at or below the mark are skipped.</param>
     /// <param name="cancellationToken">Stops the wait, not a commit under way.</param>
     /// <returns>The high-water mark after the call. Lower than the last sequence given when the batch starts after a gap: nothing was taken then.</returns>
     /// <exception cref="BlobMissingException">A blob of an entry is not complete here; nothing was taken.</exception>
+    /// <exception cref="SpoolFullException">There is no room; nothing was taken.</exception>
     ValueTask<long> ReceiveAsync(IReadOnlyList<LoggedEntry> entries, CancellationToken cancellationToken);
 
     /// <summary>Highest sequence of (site, epoch, lane) that <see cref="ReceiveAsync"/> has taken; 0 when none.</summary>

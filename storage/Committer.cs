@@ -1,0 +1,203 @@
+using Microsoft.Extensions.Logging;
+
+namespace Yizhan.Storage;
+
+/// <summary>
+/// The one thread that changes the log. It takes all calls that queued up while the previous commit ran, decides them one
+/// after the other, makes the outcome durable with one commit, and only then answers: groups form by themselves under load,
+/// and a lonely call waits for nothing but its own flush.
+/// </summary>
+internal sealed partial class Committer : IAsyncDisposable
+{
+    private const int MaxEntries = 256;
+    private const long MaxBytes = 4 * 1024 * 1024;
+    private const int MaxQueued = 4096;
+
+    private readonly Journal _journal;
+    private readonly TimeProvider _clock;
+    private readonly Action<Group> _committed;
+    private readonly ILogger _logger;
+    private readonly SemaphoreSlim _slots = new(MaxQueued);
+    private readonly Queue<Work> _queue = [];
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private bool _stopping;
+    private volatile IOException? _fault;
+
+    /// <param name="journal">What makes groups durable.</param>
+    /// <param name="clock">For the age of orphans.</param>
+    /// <param name="committed">Called on the committer thread after a commit, before the callers are answered.</param>
+    /// <param name="logger">Told when the disk fails.</param>
+    public Committer(Journal journal, TimeProvider clock, Action<Group> committed, ILogger logger)
+    {
+        _journal = journal;
+        _clock = clock;
+        _committed = committed;
+        _logger = logger;
+        new Thread(Run) { IsBackground = true, Name = "event log" }.Start();
+    }
+
+    /// <summary>Why the log accepts no more; null while all is well.</summary>
+    public IOException? Fault => _fault;
+
+    /// <summary>Queues work and returns its result once it is durable. Cancellation withdraws work that no commit has taken yet.</summary>
+    public async Task<T> RunAsync<T>(Work<T> work, CancellationToken cancellationToken)
+    {
+        await _slots.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            lock (_queue)
+            {
+                ObjectDisposedException.ThrowIf(_stopping, this);
+                ThrowIfFaulted();
+                _queue.Enqueue(work);
+                Monitor.Pulse(_queue);
+            }
+
+            await using var registration = cancellationToken.UnsafeRegister(static (w, token) => ((Work)w!).Withdraw(token), work).ConfigureAwait(false);
+            return await work.Task.ConfigureAwait(false);
+        }
+        finally
+        {
+            _slots.Release();
+        }
+    }
+
+    /// <summary>Throws once the disk has failed.</summary>
+    public void ThrowIfFaulted()
+    {
+        if (_fault is { } fault)
+        {
+            throw new IOException(fault.Message, fault);
+        }
+    }
+
+    /// <summary>Commits what is queued and ends.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        lock (_queue)
+        {
+            _stopping = true;
+            Monitor.Pulse(_queue);
+        }
+
+        await _ended.Task.ConfigureAwait(false);
+    }
+
+    private void Run()
+    {
+        var taken = new List<Work>();
+        while (Take(taken))
+        {
+            Commit(taken);
+            taken.Clear();
+        }
+
+        _ended.SetResult();
+    }
+
+    /// <summary>Waits for work and takes as much as one group may hold; false when there will be none.</summary>
+    private bool Take(List<Work> taken)
+    {
+        lock (_queue)
+        {
+            while (_queue.Count == 0)
+            {
+                if (_stopping)
+                {
+                    return false;
+                }
+
+                Monitor.Wait(_queue);
+            }
+
+            var entries = 0;
+            var bytes = 0L;
+            while (_queue.TryPeek(out var next)
+                && (taken.Count == 0 || (entries + next.Entries <= MaxEntries && bytes + next.Bytes <= MaxBytes)))
+            {
+                _queue.Dequeue();
+                if (next.TryTake())
+                {
+                    taken.Add(next);
+                    entries += next.Entries;
+                    bytes += next.Bytes;
+                }
+            }
+
+            return true;
+        }
+    }
+
+    private void Commit(List<Work> taken)
+    {
+        var group = new Group(_journal.State) { NowMs = _clock.GetUtcNow().ToUnixTimeMilliseconds() };
+        try
+        {
+            ThrowIfFaulted();
+            Resolve(taken, group);
+            if (!group.IsEmpty)
+            {
+                _journal.Commit(group);
+                group.Publish();
+            }
+        }
+        catch (DiskFullException e)
+        {
+            Refuse(taken, group, e);
+            return;
+        }
+        catch (Exception e)
+        {
+            // Whatever it was, it is not known what the disk holds now: a second attempt could acknowledge bytes that are gone.
+            if (_fault is null)
+            {
+                _fault = new IOException($"The event log stopped after a failure and accepts no more; restart the process. {e.Message}", e);
+                Stopped(e);
+            }
+
+            Refuse(taken, group, _fault);
+            return;
+        }
+
+        _committed(group);
+        foreach (var work in taken)
+        {
+            work.Complete();
+        }
+    }
+
+    private static void Resolve(List<Work> taken, Group group)
+    {
+        var kept = 0;
+        for (var i = 0; i < taken.Count; i++)
+        {
+            try
+            {
+                taken[i].Resolve(group);
+                taken[kept++] = taken[i];
+            }
+            catch (RefusedException refused)
+            {
+                taken[i].Fail(refused.InnerException!);
+            }
+        }
+
+        taken.RemoveRange(kept, taken.Count - kept);
+    }
+
+    private static void Refuse(List<Work> taken, Group group, IOException reason)
+    {
+        foreach (var claim in group.Claims)
+        {
+            claim.GiveBack();
+        }
+
+        foreach (var work in taken)
+        {
+            work.Fail(reason);
+        }
+    }
+
+    [LoggerMessage(100, LogLevel.Critical, "The event log stopped: it accepts no more until the process is restarted.")]
+    private partial void Stopped(Exception exception);
+}

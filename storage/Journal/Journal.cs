@@ -1,0 +1,115 @@
+using System.Collections.Concurrent;
+
+namespace Yizhan.Storage;
+
+/// <summary>
+/// Where the log's state is made durable. <see cref="EventLog"/> decides what happens (sequences, duplicates, marks); a
+/// journal only writes it down, all of a group or nothing, and finds it again.
+/// </summary>
+/// <remarks>"Committer" methods are called by the one committer thread; the others by any thread, at any time, and see what is committed.</remarks>
+internal abstract class Journal : IDisposable
+{
+    /// <summary>The state at start. It is changed by <see cref="EventLog"/> alone, after each commit.</summary>
+    public abstract LogState State { get; }
+
+    /// <summary>Bytes that entries take on disk, blobs not included.</summary>
+    public abstract long EntryBytes { get; }
+
+    /// <summary>
+    /// Committer: makes a group durable, after the blobs that it names. Sets <see cref="Group.Freed"/> to the extents that
+    /// nothing names any more.
+    /// </summary>
+    /// <exception cref="DiskFullException">There is no space; nothing of the group happened and the next one may work.</exception>
+    public abstract void Commit(Group group);
+
+    /// <summary>Committer: the entry with this fact key; null when there is none.</summary>
+    public abstract (EntryIdentity Identity, long Position)? FindFact(FactKey fact);
+
+    /// <summary>Committer: of an own entry, the lane's bytes up to and including it, and its time; null when it is not kept.</summary>
+    public abstract (long LaneBytes, long TimeMs)? FindOwn(Lane lane, long sequence);
+
+    /// <summary>A blob, complete or partly received; null when it is unknown.</summary>
+    public abstract StoredBlob? FindBlob(ContentHash hash);
+
+    /// <summary>As <see cref="IEventLog.ReadAsync"/>.</summary>
+    public abstract IReadOnlyList<LoggedEntry> Read(long afterPosition, int maxEntries);
+
+    /// <summary>As <see cref="IEventLog.ReadLaneAsync"/>.</summary>
+    public abstract IReadOnlyList<LoggedEntry> ReadLane(Lane lane, long afterSequence, int maxEntries, long maxDataBytes);
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
+/// <summary>What the log keeps in memory: small, whatever the number of entries.</summary>
+internal sealed class LogState
+{
+    private long _position;
+    private LaneState[] _lanes = new LaneState[4];
+
+    public required string Site { get; init; }
+
+    public required Guid Epoch { get; init; }
+
+    /// <summary>Highest position given. Read by any thread.</summary>
+    public long Position
+    {
+        get => Volatile.Read(ref _position);
+        set => Volatile.Write(ref _position, value);
+    }
+
+    /// <summary>By <see cref="Lane"/>. Replaced as a whole, so that any thread reads a consistent one.</summary>
+    public LaneState[] Lanes
+    {
+        get => Volatile.Read(ref _lanes);
+        set => Volatile.Write(ref _lanes, value);
+    }
+
+    /// <summary>Highest sequence taken of each other log's lane.</summary>
+    public ConcurrentDictionary<Origin, long> Marks { get; } = new();
+}
+
+/// <summary>A lane of a log.</summary>
+internal readonly record struct Origin(string Site, Guid Epoch, Lane Lane);
+
+/// <summary>One own lane. Bytes are running totals since the epoch began, so that what waits is a subtraction.</summary>
+/// <param name="Sequence">Last sequence given.</param>
+/// <param name="Bytes">Data and blobs of all entries up to it.</param>
+/// <param name="Delivered">Highest sequence that the centre confirmed.</param>
+/// <param name="DeliveredBytes">The running total there.</param>
+/// <param name="Released">Highest sequence whose entry is no longer kept.</param>
+/// <param name="OldestMs">Time of the first undelivered entry; null when all are delivered.</param>
+internal readonly record struct LaneState(
+    long Sequence, long Bytes, long Delivered, long DeliveredBytes, long Released, long? OldestMs);
+
+/// <summary>A blob as the journal knows it.</summary>
+/// <param name="Length">Bytes of the blob.</param>
+/// <param name="Complete">True when all is here and the hash was right.</param>
+/// <param name="Extents">Its pieces by <see cref="Extent.At"/>. Of a blob under transfer they may leave gaps and overlap.</param>
+internal sealed record StoredBlob(long Length, bool Complete, IReadOnlyList<Extent> Extents)
+{
+    /// <summary>What of a range no piece covers, in order.</summary>
+    public IEnumerable<ByteRange> Missing(long from, long to)
+    {
+        if (from >= to)
+        {
+            yield break;
+        }
+
+        foreach (var extent in Extents)
+        {
+            if (from < extent.At)
+            {
+                yield return new ByteRange(from, Math.Min(extent.At, to) - from);
+            }
+
+            from = Math.Max(from, extent.End);
+            if (from >= to)
+            {
+                yield break;
+            }
+        }
+
+        yield return new ByteRange(from, to - from);
+    }
+}

@@ -1,0 +1,97 @@
+using Microsoft.Data.Sqlite;
+
+namespace Yizhan.Storage;
+
+internal sealed partial class SqliteJournal
+{
+    private const int MaxReadBytes = 8 * 1024 * 1024;
+
+    /// <summary>One reading connection with its prepared queries. Used by one thread at a time.</summary>
+    private sealed class Reader(string path) : IDisposable
+    {
+        private const string Columns =
+            "e.position, o.site, o.epoch, e.lane, e.sequence, e.type, e.id, e.key, e.time_ms, e.trace, e.blobs, e.data FROM entry e JOIN origin o ON o.id = e.origin";
+
+        private readonly SqliteConnection _connection = SqliteFile.OpenReader(path);
+        private readonly Dictionary<string, SqliteCommand> _commands = [];
+
+        public StoredBlob? FindBlob(ContentHash hash)
+        {
+            // One statement, so that blob and pieces are of one moment.
+            using var row = Command("""
+                SELECT b.length, b.complete, e.at, e.segment, e.offset, e.length
+                FROM blob b LEFT JOIN extent e ON e.blob = b.id WHERE b.hash = $1 ORDER BY e.at
+                """, hash.ToArray()).ExecuteReader();
+            if (!row.Read())
+            {
+                return null;
+            }
+
+            var (length, complete) = (row.GetInt64(0), row.GetInt32(1) == 1);
+            var extents = new List<Extent>();
+            do
+            {
+                if (!row.IsDBNull(2))
+                {
+                    extents.Add(new Extent(row.GetInt64(2), row.GetInt64(3), row.GetInt32(4), row.GetInt32(5)));
+                }
+            }
+            while (row.Read());
+            return new StoredBlob(length, complete, extents);
+        }
+
+        public List<LoggedEntry> Read(long afterPosition, int maxEntries) =>
+            Entries(Command($"SELECT {Columns} WHERE e.position > $1 ORDER BY e.position LIMIT $2", afterPosition, maxEntries), MaxReadBytes);
+
+        public List<LoggedEntry> ReadLane(Lane lane, long afterSequence, int maxEntries, long maxDataBytes) =>
+            Entries(Command($"SELECT {Columns} WHERE e.own = 1 AND e.lane = $1 AND e.sequence > $2 ORDER BY e.sequence LIMIT $3",
+                (int)lane, afterSequence, maxEntries), maxDataBytes);
+
+        public void Dispose()
+        {
+            foreach (var command in _commands.Values)
+            {
+                command.Dispose();
+            }
+
+            _connection.Dispose();
+        }
+
+        private static List<LoggedEntry> Entries(SqliteCommand command, long maxDataBytes)
+        {
+            var entries = new List<LoggedEntry>();
+            var bytes = 0L;
+            using var row = command.ExecuteReader();
+            while (row.Read())
+            {
+                var data = row.GetFieldValue<byte[]>(11);
+                bytes += data.Length;
+                if (entries.Count > 0 && bytes > maxDataBytes)
+                {
+                    break;
+                }
+
+                var lane = (Lane)row.GetInt32(3);
+                var entry = new Entry(lane, row.GetString(5), row.GetString(6), row.GetString(7), row.GetInt64(8), data)
+                {
+                    TraceParent = row.IsDBNull(9) ? null : row.GetString(9),
+                    Blobs = Unpack(row.GetFieldValue<byte[]>(10)),
+                };
+                var identity = new EntryIdentity(row.GetString(1), new Guid(row.GetFieldValue<byte[]>(2)), lane, row.GetInt64(4));
+                entries.Add(new LoggedEntry(row.GetInt64(0), identity, entry));
+            }
+
+            return entries;
+        }
+
+        private SqliteCommand Command(string sql, params ReadOnlySpan<object?> values)
+        {
+            if (!_commands.TryGetValue(sql, out var command))
+            {
+                _commands.Add(sql, command = Prepare(_connection, sql));
+            }
+
+            return Bind(command, values);
+        }
+    }
+}

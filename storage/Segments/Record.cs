@@ -1,0 +1,125 @@
+using System.Buffers.Binary;
+using System.Numerics;
+using System.Runtime.InteropServices;
+
+namespace Yizhan.Storage;
+
+/// <summary>
+/// The shape of everything in a segment file: a header that covers itself and carries one CRC-32C for each 64 KiB of the
+/// payload, so that a chunk can be read and verified alone. All numbers are little-endian.
+/// </summary>
+/// <remarks>
+/// <code>
+///  0 magic u32   4 header crc u32   8 kind u8, 3 zero   12 payload length u32
+/// 16 epoch of the segment u64   24 offset in the file u64   32 serial u64   40 crc of each payload chunk u32[17]
+/// </code>
+/// The epoch is drawn anew whenever a file is recycled, and the offset says where the record belongs: a stale record of the
+/// file's last life, or one that the disk put in the wrong place, never validates.
+/// </remarks>
+internal static class Record
+{
+    public const int HeaderBytes = 112;
+    public const int MaxPayload = 1024 * 1024;
+    public const int ChunkBytes = 64 * 1024;
+
+    /// <summary>Records begin on page boundaries, so that two writers never share a page and none has to be read before it is written.</summary>
+    public const int Alignment = 4096;
+
+    public const int MaxDiskBytes = (HeaderBytes + MaxPayload + Alignment - 1) / Alignment * Alignment;
+
+    private const uint Magic = 0x31475359; // "YSG1"
+    private const int CrcsAt = 40;
+
+    public static int DiskBytes(int payload) => (HeaderBytes + payload + Alignment - 1) & -Alignment;
+
+    /// <summary>Fills the header in front of a payload that begins at <see cref="HeaderBytes"/>, and zeroes the padding. Returns the bytes to write.</summary>
+    public static int Seal(Span<byte> record, RecordKind kind, int payload, ulong epoch, long offset, long serial)
+    {
+        var total = DiskBytes(payload);
+        record[(HeaderBytes + payload)..total].Clear();
+        var header = record[..HeaderBytes];
+        header.Clear();
+        BinaryPrimitives.WriteUInt32LittleEndian(header, Magic);
+        header[8] = (byte)kind;
+        BinaryPrimitives.WriteInt32LittleEndian(header[12..], payload);
+        BinaryPrimitives.WriteUInt64LittleEndian(header[16..], epoch);
+        BinaryPrimitives.WriteInt64LittleEndian(header[24..], offset);
+        BinaryPrimitives.WriteInt64LittleEndian(header[32..], serial);
+        for (var i = 0; i * ChunkBytes < payload; i++)
+        {
+            var chunk = record.Slice(HeaderBytes + (i * ChunkBytes), Math.Min(ChunkBytes, payload - (i * ChunkBytes)));
+            BinaryPrimitives.WriteUInt32LittleEndian(header[(CrcsAt + (4 * i))..], Crc32C(chunk));
+        }
+
+        BinaryPrimitives.WriteUInt32LittleEndian(header[4..], HeaderCrc(header));
+        return total;
+    }
+
+    /// <summary>True when the header is whole, of this life of this file and at its own place.</summary>
+    public static bool TryParse(ReadOnlySpan<byte> header, ulong epoch, long offset, out RecordHeader parsed)
+    {
+        parsed = default;
+        if (header.Length < HeaderBytes
+            || BinaryPrimitives.ReadUInt32LittleEndian(header) != Magic
+            || BinaryPrimitives.ReadUInt64LittleEndian(header[16..]) != epoch
+            || BinaryPrimitives.ReadInt64LittleEndian(header[24..]) != offset
+            || BinaryPrimitives.ReadUInt32LittleEndian(header[4..]) != HeaderCrc(header[..HeaderBytes]))
+        {
+            return false;
+        }
+
+        parsed = new RecordHeader(
+            (RecordKind)header[8],
+            BinaryPrimitives.ReadInt32LittleEndian(header[12..]),
+            BinaryPrimitives.ReadInt64LittleEndian(header[32..]));
+        return parsed.Payload is >= 0 and <= MaxPayload;
+    }
+
+    /// <summary>The checksum that a header holds for one chunk of its payload.</summary>
+    public static uint ChunkCrc(ReadOnlySpan<byte> header, int chunk) => BinaryPrimitives.ReadUInt32LittleEndian(header[(CrcsAt + (4 * chunk))..]);
+
+    /// <summary>True when all of a payload has the checksums of its header.</summary>
+    public static bool Verify(ReadOnlySpan<byte> header, ReadOnlySpan<byte> payload)
+    {
+        for (var i = 0; i * ChunkBytes < payload.Length; i++)
+        {
+            if (Crc32C(payload.Slice(i * ChunkBytes, Math.Min(ChunkBytes, payload.Length - (i * ChunkBytes)))) != ChunkCrc(header, i))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>CRC-32C (RFC 3720 B.4), by the processor's own instruction where it has one.</summary>
+    public static uint Crc32C(ReadOnlySpan<byte> bytes, uint crc = 0xFFFF_FFFF)
+    {
+        foreach (var word in MemoryMarshal.Cast<byte, ulong>(bytes))
+        {
+            crc = BitOperations.Crc32C(crc, word);
+        }
+
+        foreach (var rest in bytes[(bytes.Length & ~7)..])
+        {
+            crc = BitOperations.Crc32C(crc, rest);
+        }
+
+        return ~crc;
+    }
+
+    private static uint HeaderCrc(ReadOnlySpan<byte> header) => Crc32C(header[8..HeaderBytes], Crc32C(header[..4]));
+}
+
+/// <summary>What a record holds.</summary>
+internal enum RecordKind : byte
+{
+    /// <summary>A piece of a blob.</summary>
+    Extent = 1,
+
+    /// <summary>A committed group of the segments journal, or a part of one.</summary>
+    Group = 2,
+}
+
+/// <summary>The header of a valid record.</summary>
+internal readonly record struct RecordHeader(RecordKind Kind, int Payload, long Serial);

@@ -1,0 +1,36 @@
+namespace Yizhan.Storage;
+
+/// <summary>One open segment file. <see cref="SegmentFiles"/> guards its fields with its own lock.</summary>
+internal sealed class Segment(long number, ulong epoch, int size, string path, IDiskFile file)
+{
+    private int _dirty;
+
+    public long Number { get; } = number;
+
+    public ulong Epoch { get; } = epoch;
+
+    /// <summary>Length of the file, in bytes.</summary>
+    public int Size { get; } = size;
+
+    public string Path { get; } = path;
+
+    public IDiskFile File { get; } = file;
+
+    /// <summary>Where the next record goes.</summary>
+    public int Tail { get; set; } = SegmentFiles.FileHeaderBytes;
+
+    /// <summary>Bytes of records that something still needs, plus those being written.</summary>
+    public long LiveBytes { get; set; }
+
+    /// <summary>True once a hole was punched: the file no longer holds all of its space.</summary>
+    public bool Holed { get; set; }
+
+    /// <summary>
+    /// Says that something was written. Called after the write: called before it, a flush in between would clear the mark
+    /// and the bytes would be taken for durable.
+    /// </summary>
+    public void MarkDirty() => Volatile.Write(ref _dirty, 1);
+
+    /// <summary>True when there was something to flush; the mark is gone.</summary>
+    public bool TakeDirty() => Interlocked.Exchange(ref _dirty, 0) == 1;
+}

@@ -1,0 +1,317 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Security.Cryptography;
+
+namespace Yizhan.Storage;
+
+/// <summary>
+/// The segment files of one log: space is allocated at the end of the current file and given back record by record; a file
+/// in which nothing lives is recycled. What is live is decided by the journal, never by the files.
+/// </summary>
+internal sealed class SegmentFiles : IDisposable
+{
+    public const int FileHeaderBytes = Record.Alignment;
+    private const uint Magic = 0x46475359; // "YSGF"
+    private const int MaxSpares = 2;
+
+    private readonly Lock _gate = new();
+    private readonly IDisk _disk;
+    private readonly string _folder;
+    private readonly int _segmentBytes;
+    private readonly bool _prewrite;
+    private readonly SortedDictionary<long, Segment> _segments = [];
+    private readonly Queue<string> _spares = [];
+    private readonly Queue<Segment> _closing = [];
+    private readonly BufferPool _buffers = new(Record.MaxDiskBytes);
+    private Segment? _current;
+    private long _nextNumber = 1;
+    private long _liveBytes;
+
+    /// <param name="disk">Where the files are.</param>
+    /// <param name="folder">Their folder.</param>
+    /// <param name="segmentBytes">Size of new files.</param>
+    /// <param name="prewrite">
+    /// Write zeros over new files, so that a flush of small records has no metadata to journal. Costs writing the file twice the first
+    /// time; recycled files do not need it.
+    /// </param>
+    public SegmentFiles(IDisk disk, string folder, int segmentBytes, bool prewrite)
+    {
+        _disk = disk;
+        _folder = folder;
+        _segmentBytes = segmentBytes;
+        _prewrite = prewrite;
+        Open();
+    }
+
+    /// <summary>Bytes of all live records and of those being written.</summary>
+    public long LiveBytes => Interlocked.Read(ref _liveBytes);
+
+    /// <summary>Buffers for <see cref="Record.MaxDiskBytes"/>; the payload goes to <see cref="Record.HeaderBytes"/>.</summary>
+    public BufferPool Buffers => _buffers;
+
+    /// <summary>
+    /// Writes one record: <paramref name="payload"/> bytes that the caller has put into the buffer after the space for the header. It is durable
+    /// after the next <see cref="FlushDirty"/> and counts as live until <see cref="Free"/>.
+    /// </summary>
+    /// <returns>Segment and offset of the record.</returns>
+    /// <exception cref="DiskFullException">No new file could be made; nothing was written.</exception>
+    public (long Segment, int Offset) Write(RecordKind kind, byte[] buffer, int payload, long serial)
+    {
+        var bytes = Record.DiskBytes(payload);
+        Segment segment;
+        int offset;
+        lock (_gate)
+        {
+            if (_current is null || _current.Tail + bytes > _current.Size)
+            {
+                _current = Roll_NeedsLock();
+            }
+
+            segment = _current;
+            offset = segment.Tail;
+            segment.Tail += bytes;
+            segment.LiveBytes += bytes;
+            _liveBytes += bytes;
+        }
+
+        try
+        {
+            Record.Seal(buffer, kind, payload, segment.Epoch, offset, serial);
+            segment.File.Write(buffer.AsSpan(0, bytes), offset);
+        }
+        catch
+        {
+            Free(segment.Number, offset, bytes);
+            throw;
+        }
+
+        segment.MarkDirty();
+        if (bytes >= 256 * 1024)
+        {
+            segment.File.StartWriteBack(offset, bytes);
+        }
+
+        return (segment.Number, offset);
+    }
+
+    /// <summary>Makes all records written so far durable: one fdatasync for each file that was written to, which is nearly always one.</summary>
+    public void FlushDirty()
+    {
+        Segment[] dirty;
+        lock (_gate)
+        {
+            dirty = [.. _segments.Values.Where(s => s.TakeDirty())];
+        }
+
+        foreach (var segment in dirty)
+        {
+            segment.File.FlushData();
+        }
+
+        lock (_gate)
+        {
+            CloseRetired_NeedsLock();
+        }
+    }
+
+    /// <summary>Reads into the buffer from within a record; less than asked for only at the end of the file.</summary>
+    /// <exception cref="InvalidDataException">There is no such segment.</exception>
+    public int Read(long segment, long offset, Span<byte> buffer) => Get(segment).File.Read(buffer, offset);
+
+    /// <summary>The epoch that valid records of a segment carry.</summary>
+    public ulong EpochOf(long segment) => Get(segment).Epoch;
+
+    /// <summary>Says at start that a record lives. Everything that is not said is space to be used again.</summary>
+    public void Adopt(long segment, int offset, int bytes)
+    {
+        lock (_gate)
+        {
+            var found = Get(segment);
+            found.LiveBytes += bytes;
+            found.Tail = Math.Max(found.Tail, offset + bytes);
+            _liveBytes += bytes;
+        }
+    }
+
+    /// <summary>Ends the start: files without a live record become spares, and writing goes on behind the last live record.</summary>
+    public void Adopted()
+    {
+        lock (_gate)
+        {
+            foreach (var segment in _segments.Values.Where(s => s.LiveBytes == 0).ToArray())
+            {
+                Retire_NeedsLock(segment);
+            }
+
+            if (_segments.Count > 0)
+            {
+                _current = _segments.Values.Last();
+            }
+
+            CloseRetired_NeedsLock();
+        }
+    }
+
+    /// <summary>Gives a record's space back. Only for records that no durable state names: after the commit that released them.</summary>
+    public void Free(long segment, int offset, int bytes)
+    {
+        lock (_gate)
+        {
+            var found = Get(segment);
+            found.LiveBytes -= bytes;
+            _liveBytes -= bytes;
+            if (found.LiveBytes == 0 && found != _current)
+            {
+                Retire_NeedsLock(found);
+            }
+            else if (bytes >= Record.ChunkBytes)
+            {
+                found.File.PunchHole(offset, bytes);
+                found.Holed = true;
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            CloseRetired_NeedsLock();
+            foreach (var segment in _segments.Values)
+            {
+                segment.File.Dispose();
+            }
+
+            _segments.Clear();
+        }
+    }
+
+    private Segment Get(long number)
+    {
+        lock (_gate)
+        {
+            return _segments.GetValueOrDefault(number)
+                ?? throw new InvalidDataException($"Segment {number} is not in {_folder}.");
+        }
+    }
+
+    private void Open()
+    {
+        Span<byte> header = stackalloc byte[32];
+        foreach (var name in _disk.List(_folder).Order(StringComparer.Ordinal))
+        {
+            var path = Path.Combine(_folder, name);
+            if (!name.EndsWith(".seg", StringComparison.Ordinal)
+                || !long.TryParse(name.AsSpan(0, name.Length - 4), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
+            {
+                continue;
+            }
+
+            _nextNumber = Math.Max(_nextNumber, number + 1);
+            var file = _disk.Open(path, create: false);
+            if (file.Read(header, 0) == header.Length
+                && BinaryPrimitives.ReadUInt32LittleEndian(header) == Magic
+                && BinaryPrimitives.ReadInt64LittleEndian(header[8..]) == number
+                && BinaryPrimitives.ReadUInt32LittleEndian(header[24..]) == Record.Crc32C(header[..24]))
+            {
+                var epoch = BinaryPrimitives.ReadUInt64LittleEndian(header[16..]);
+                _segments[number] = new Segment(number, epoch, (int)Math.Min(file.Length, int.MaxValue), path, file);
+            }
+            else
+            {
+                // Cut off between its creation and its first commit, so nothing can be in it.
+                file.Dispose();
+                _disk.Delete(path);
+            }
+        }
+    }
+
+    private Segment Roll_NeedsLock()
+    {
+        var number = _nextNumber++;
+        var path = Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"{number:D10}.seg"));
+        var recycled = _spares.TryDequeue(out var spare);
+        if (recycled)
+        {
+            _disk.Rename(spare!, path);
+        }
+
+        var file = _disk.Open(path, create: !recycled);
+        try
+        {
+            file.Preallocate(_segmentBytes);
+            if (_prewrite && !recycled)
+            {
+                WriteZeros(file);
+            }
+
+            var epoch = BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8));
+            WriteFileHeader(file, number, epoch);
+
+            // The name must be durable before anything in the file is called durable.
+            _disk.FlushDirectory(_folder);
+            var segment = new Segment(number, epoch, _segmentBytes, path, file);
+            segment.MarkDirty();
+            _segments.Add(number, segment);
+            var full = _current;
+            if (full is { LiveBytes: 0 })
+            {
+                Retire_NeedsLock(full);
+            }
+
+            return segment;
+        }
+        catch
+        {
+            file.Dispose();
+            _disk.Delete(path);
+            throw;
+        }
+    }
+
+    private static void WriteFileHeader(IDiskFile file, long number, ulong epoch)
+    {
+        Span<byte> header = stackalloc byte[32];
+        header.Clear();
+        BinaryPrimitives.WriteUInt32LittleEndian(header, Magic);
+        BinaryPrimitives.WriteInt32LittleEndian(header[4..], 1);
+        BinaryPrimitives.WriteInt64LittleEndian(header[8..], number);
+        BinaryPrimitives.WriteUInt64LittleEndian(header[16..], epoch);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[24..], Record.Crc32C(header[..24]));
+        file.Write(header, 0);
+    }
+
+    private void WriteZeros(IDiskFile file)
+    {
+        var zeros = new byte[1024 * 1024];
+        for (var at = 0; at < _segmentBytes; at += zeros.Length)
+        {
+            file.Write(zeros.AsSpan(0, Math.Min(zeros.Length, _segmentBytes - at)), at);
+        }
+    }
+
+    /// <summary>Nothing in the file lives. It is closed later, because a flush on the committer thread may just have it in its hands.</summary>
+    private void Retire_NeedsLock(Segment segment)
+    {
+        _segments.Remove(segment.Number);
+        _closing.Enqueue(segment);
+    }
+
+    /// <summary>Keeps retired files for recycling when they are whole and few are kept; deletes the others.</summary>
+    private void CloseRetired_NeedsLock()
+    {
+        while (_closing.TryDequeue(out var segment))
+        {
+            segment.File.Dispose();
+            if (_spares.Count < MaxSpares && !segment.Holed && segment.Size == _segmentBytes)
+            {
+                _spares.Enqueue(segment.Path);
+            }
+            else
+            {
+                _disk.Delete(segment.Path);
+            }
+        }
+    }
+}

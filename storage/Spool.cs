@@ -1,0 +1,108 @@
+using System.Diagnostics.CodeAnalysis;
+using Microsoft.Extensions.Logging;
+
+namespace Yizhan.Storage;
+
+/// <summary>One open folder: event log and blobs together, and the lock that keeps other processes out.</summary>
+internal sealed class Spool : IAsyncDisposable
+{
+    /// <summary>A file of this name in the folder says that it was restored from a backup: the next start begins a new epoch and removes it.</summary>
+    public const string RestoredMarker = "restored";
+
+    private readonly FileStream _lock;
+    private readonly SegmentFiles _segments;
+    private readonly Journal _journal;
+    private readonly Committer _committer;
+    private readonly EventLog _log;
+
+    private Spool(FileStream folderLock, SegmentFiles segments, Journal journal, StorageOptions options, Func<long> freeBytes, TimeProvider clock, ILogger logger)
+    {
+        (_lock, _segments, _journal) = (folderLock, segments, journal);
+        var ledger = new Ledger(options, clock, () => segments.LiveBytes + journal.EntryBytes, freeBytes);
+        var blobs = new BlobStore(journal, segments, ledger);
+        _committer = new Committer(journal, clock, Committed, logger);
+        blobs.Use(_committer);
+        _log = new EventLog(journal, _committer, blobs, ledger);
+        Blobs = blobs;
+    }
+
+    public IEventLog Log => _log;
+
+    public IBlobStore Blobs { get; }
+
+    /// <summary>Why the log accepts no more; null while all is well.</summary>
+    public IOException? Fault => _committer.Fault;
+
+    /// <summary>Opens a folder; creates what is missing.</summary>
+    /// <exception cref="IOException">Another process has it open, or the disk failed.</exception>
+    /// <exception cref="InvalidOperationException">It is another site's, or was written by a newer version.</exception>
+    public static Spool Open(string folder, string site, StorageOptions options, IDisk disk, TimeProvider clock, ILogger logger)
+    {
+        Directory.CreateDirectory(Path.Combine(folder, "segments"));
+        for (var (at, levels) = (folder, 0); at is not null && levels < 3; at = Path.GetDirectoryName(at), levels++)
+        {
+            // The folders may be new: their names must be as durable as what is put into them.
+            disk.FlushDirectory(at);
+        }
+
+        var folderLock = Lock(folder);
+        SegmentFiles? segments = null;
+        Journal? journal = null;
+        try
+        {
+            var marker = Path.Combine(folder, RestoredMarker);
+            var restored = File.Exists(marker);
+            segments = new SegmentFiles(disk, Path.Combine(folder, "segments"), SegmentBytes(options), prewrite: false);
+            journal = new SqliteJournal(Path.Combine(folder, "log.db"), site, restored, segments);
+            if (restored)
+            {
+                File.Delete(marker);
+                disk.FlushDirectory(folder);
+            }
+
+            return new Spool(folderLock, segments, journal, options, () => disk.FreeBytes(folder), clock, logger);
+        }
+        catch
+        {
+            journal?.Dispose();
+            segments?.Dispose();
+            folderLock.Dispose();
+            throw;
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _committer.DisposeAsync().ConfigureAwait(false);
+        await _log.DisposeAsync().ConfigureAwait(false);
+        _journal.Dispose();
+        _segments.Dispose();
+        await _lock.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private void Committed(Group group)
+    {
+        ((BlobStore)Blobs).Committed(group);
+        if (group.Entries.Count > 0)
+        {
+            _log.Announce();
+        }
+    }
+
+    /// <summary>A small quota gets small files, so that one half-empty file is not all of it.</summary>
+    private static int SegmentBytes(StorageOptions options) =>
+        (int)Math.Clamp(options.QuotaBytes / 16, 4 * 1024 * 1024, options.SegmentBytes) / Record.Alignment * Record.Alignment;
+
+    [SuppressMessage("Reliability", "CA2000", Justification = "The spool owns it.")]
+    private static FileStream Lock(string folder)
+    {
+        try
+        {
+            return new FileStream(Path.Combine(folder, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException e)
+        {
+            throw new IOException($"The log in {folder} is open in another process: stop that one first, or give this one its own node:dataFolder.", e);
+        }
+    }
+}

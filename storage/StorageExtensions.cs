@@ -1,0 +1,62 @@
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Yizhan.Platform;
+
+namespace Yizhan.Storage;
+
+/// <summary>How a module gets the event log of its node.</summary>
+public static class StorageExtensions
+{
+    /// <summary>
+    /// Registers <see cref="IEventLog"/> and <see cref="IBlobStore"/> of this node, from section <c>storage</c>, with their data below <c>log/</c> of
+    /// the node's folder. They are opened when the host starts, so that a folder in use stops the start, and closed when it stops. May be called by several modules.
+    /// </summary>
+    public static IHostApplicationBuilder AddEventLog(this IHostApplicationBuilder builder)
+    {
+        if (builder.Services.Any(s => s.ServiceType == typeof(Spool)))
+        {
+            return builder;
+        }
+
+        builder.AddSettings<StorageOptions, StorageOptionsValidator>("storage");
+        builder.Services.TryAddSingleton<IDisk, RealDisk>();
+        builder.Services.AddSingleton(services =>
+        {
+            var node = services.GetRequiredService<IOptions<NodeOptions>>().Value;
+            return Spool.Open(
+                Path.GetDirectoryName(node.PathOf("log", "lock"))!,
+                node.SiteId,
+                services.GetRequiredService<IOptions<StorageOptions>>().Value,
+                services.GetRequiredService<IDisk>(),
+                services.GetRequiredService<TimeProvider>(),
+                services.GetRequiredService<ILogger<Committer>>());
+        });
+        builder.Services.AddSingleton<IEventLog>(services => services.GetRequiredService<Spool>().Log);
+        builder.Services.AddSingleton<IBlobStore>(services => services.GetRequiredService<Spool>().Blobs);
+        builder.Services.AddHostedService<OpenAtStart>();
+        builder.Services.AddHealthChecks().AddCheck<SpoolHealth>("storage");
+        return builder;
+    }
+
+    /// <summary>Being constructed opens the log.</summary>
+    private sealed class OpenAtStart(Spool spool) : IHostedService
+    {
+        private readonly Spool _spool = spool;
+
+        public Task StartAsync(CancellationToken cancellationToken) =>
+            _spool.Fault is { } fault ? Task.FromException(fault) : Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    }
+
+    /// <summary>Unhealthy once the disk has failed: only a restart helps.</summary>
+    private sealed class SpoolHealth(Spool spool) : IHealthCheck
+    {
+        public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken) =>
+            Task.FromResult(spool.Fault is { } fault ? HealthCheckResult.Unhealthy(fault.Message) : HealthCheckResult.Healthy());
+    }
+}

@@ -1,0 +1,88 @@
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
+using Yizhan.Storage.Tests.Contract;
+
+namespace Yizhan.Storage.Tests;
+
+/// <summary>A store of this project in a temporary folder.</summary>
+internal sealed class LocalStore : StoreFixture
+{
+    private readonly string _kind;
+    private readonly string _site;
+    private readonly List<LocalStore> _others = [];
+    private readonly bool _ownsFolder;
+    private Spool _spool = null!;
+
+    private LocalStore(string kind, string site, string? folder, IDisk? disk)
+    {
+        (_kind, _site) = (kind, site);
+        _ownsFolder = folder is null;
+        Folder = folder ?? Directory.CreateTempSubdirectory("yizhan-storage-").FullName;
+        Disk = disk ?? new RealDisk();
+        Options = new StorageOptions { Store = kind, SegmentBytes = 4 * 1024 * 1024, FreeFloorBytes = 0 };
+    }
+
+    public string Folder { get; }
+
+    public IDisk Disk { get; }
+
+    public StorageOptions Options { get; }
+
+    public FakeTimeProvider Clock { get; } = new();
+
+    public Spool Spool => _spool;
+
+    public override IEventLog Log => _spool.Log;
+
+    public override IBlobStore Blobs => _spool.Blobs;
+
+    public static LocalStore Open(string kind, string site = Site, string? folder = null, IDisk? disk = null)
+    {
+        var store = new LocalStore(kind, site, folder, disk);
+        store.Open();
+        return store;
+    }
+
+    public override async Task ReopenAsync(bool restored = false)
+    {
+        await _spool.DisposeAsync();
+        if (restored)
+        {
+            await File.WriteAllTextAsync(Path.Combine(Folder, Spool.RestoredMarker), "", TestContext.Current.CancellationToken);
+        }
+
+        Open();
+    }
+
+    public override Task<StoreFixture> AnotherAsync(string site)
+    {
+        var other = Open(_kind, site);
+        _others.Add(other);
+        return Task.FromResult<StoreFixture>(other);
+    }
+
+    public override async Task LimitAsync(long quotaBytes)
+    {
+        await _spool.DisposeAsync();
+        Directory.Delete(Folder, recursive: true);
+        Directory.CreateDirectory(Folder);
+        Options.QuotaBytes = quotaBytes;
+        Open();
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        foreach (var other in _others)
+        {
+            await other.DisposeAsync();
+        }
+
+        await _spool.DisposeAsync();
+        if (_ownsFolder)
+        {
+            Directory.Delete(Folder, recursive: true);
+        }
+    }
+
+    private void Open() => _spool = Spool.Open(Folder, _site, Options, Disk, Clock, NullLogger.Instance);
+}
