@@ -1,8 +1,13 @@
+using Microsoft.AspNetCore.Http.HttpResults;
+using MudBlazor.Services;
+using Yizhan.Console.Language;
+using Yizhan.Console.Layout;
+using Yizhan.Console.Live;
 using Yizhan.Platform;
 
 namespace Yizhan.Console;
 
-/// <summary>The web console (deployment <c>console</c>).</summary>
+/// <summary>The web console (deployment <c>console</c>): pages at the root, nothing stored, services asked over HTTP only.</summary>
 public sealed class ConsoleModule : IServiceModule
 {
     /// <inheritdoc/>
@@ -11,10 +16,35 @@ public sealed class ConsoleModule : IServiceModule
     /// <inheritdoc/>
     public static void Register(IHostApplicationBuilder builder)
     {
+        builder.AddSettings<ConsoleOptions, ConsoleOptionsValidator>(Name);
+        builder.Services.AddRazorComponents().AddInteractiveServerComponents();
+        builder.Services.AddMudServices();
+        builder.Services.AddSingleton<ServiceAddresses>();
+        builder.Services.AddSingleton<Feeds>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());
     }
 
     /// <inheritdoc/>
-    public static void Map(IEndpointRouteBuilder routes)
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/language/{language}", SetLanguage).ExcludeFromDescription();
+
+    /// <summary>Maps the pages, at the root, and the files that they need; <see cref="ServiceHost.Map"/> takes it.</summary>
+    public static void MapPages(WebApplication app)
     {
+        app.UseWhen(context => PageHeaders.Concern(context.Request.Path), page => page.Use(PageHeaders.AddAsync));
+        app.UseAntiforgery();
+        app.MapStaticAssets();
+        app.MapRazorComponents<App>().AddInteractiveServerRenderMode(o => o.ContentSecurityFrameAncestorsPolicy = null);
+    }
+
+    /// <summary>Remembers the language for a year and goes back to the page that asked; to <c>/</c> when that is not one of ours.</summary>
+    private static Results<RedirectHttpResult, NotFound> SetLanguage(string language, string? back, HttpContext context)
+    {
+        if (Texts.Find(language) is not { } texts)
+        {
+            return TypedResults.NotFound();
+        }
+
+        Preferences.SetLanguage(context.Response, texts);
+        return TypedResults.LocalRedirect(RedirectHttpResult.IsLocalUrl(back) ? back! : "/");
     }
 }

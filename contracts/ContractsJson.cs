@@ -4,7 +4,8 @@ using System.Text.Json.Serialization;
 namespace Yizhan.Contracts;
 
 /// <summary>The one way in which contracts become JSON: camelCase, as in the schemas of <c>contracts/schemas</c>.</summary>
-[JsonSourceGenerationOptions(JsonSerializerDefaults.Web)]
+/// <remarks>A record with a missing or null member that may not be null is refused, so that whoever reads one can trust its type.</remarks>
+[JsonSourceGenerationOptions(JsonSerializerDefaults.Web, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(InstanceStored))]
 [JsonSerializable(typeof(AuditRecord))]
 [JsonSerializable(typeof(SiteStatus))]

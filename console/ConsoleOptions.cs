@@ -1,0 +1,47 @@
+using Microsoft.Extensions.Options;
+
+namespace Yizhan.Console;
+
+/// <summary>Where the console finds the services. Section <c>console</c>.</summary>
+public sealed class ConsoleOptions
+{
+    /// <summary>Base address of the fleet service, such as <c>http://127.0.0.1:8080</c>. Empty (default): the node's own <c>web:url</c>.</summary>
+    public string FleetUrl { get; set; } = "";
+
+    /// <summary>Base address of the PACS gateway of the centre. Empty (default): the node's own <c>web:url</c>.</summary>
+    public string PacsUrl { get; set; } = "";
+
+    /// <summary>Host and port to which a first study can be sent, shown while there is none, such as <c>192.0.2.7:11112</c>. Empty (default): not shown.</summary>
+    public string DicomAddress { get; set; } = "";
+
+    /// <summary>AE title of that address, shown beside it; at most 16 characters (PS3.8 §9.3.2). Empty (default): not shown.</summary>
+    public string DicomAeTitle { get; set; } = "";
+}
+
+internal sealed class ConsoleOptionsValidator : IValidateOptions<ConsoleOptions>
+{
+    public ValidateOptionsResult Validate(string? name, ConsoleOptions options)
+    {
+        List<string> failures =
+        [
+            .. UrlFailure("fleetUrl", options.FleetUrl),
+            .. UrlFailure("pacsUrl", options.PacsUrl),
+            .. options.DicomAddress.Length > 0 && !IsHostAndPort(options.DicomAddress)
+                ? [$"console:dicomAddress is '{options.DicomAddress}'; accepted is host:port, such as 127.0.0.1:11112."] : Array.Empty<string>(),
+            .. options.DicomAeTitle.Length > 16
+                ? [$"console:dicomAeTitle is '{options.DicomAeTitle}'; accepted are at most 16 characters."] : Array.Empty<string>(),
+        ];
+        return failures.Count > 0 ? ValidateOptionsResult.Fail(failures) : ValidateOptionsResult.Success;
+    }
+
+    private static IEnumerable<string> UrlFailure(string key, string value)
+    {
+        if (value.Length > 0 && !(Uri.TryCreate(value, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"))
+        {
+            yield return $"console:{key} is '{value}'; accepted is an http:// or https:// address, such as http://127.0.0.1:8080.";
+        }
+    }
+
+    private static bool IsHostAndPort(string value) =>
+        Uri.TryCreate("dicom://" + value, UriKind.Absolute, out var url) && url.Authority == value && url.Port > 0;
+}

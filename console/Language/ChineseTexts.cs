@@ -1,0 +1,107 @@
+using System.Globalization;
+
+namespace Yizhan.Console.Language;
+
+internal sealed class ChineseTexts : Texts
+{
+    public override string Code => "zh";
+    public override string HtmlLang => "zh-CN";
+    public override string OwnName => "中文";
+
+    public override string Product => "驿站";
+    public override string SkipToContent => "跳到正文";
+    public override string Theme => "外观";
+    public override string ThemeSystem => "跟随系统";
+    public override string ThemeLight => "浅色";
+    public override string ThemeDark => "深色";
+    public override string Reconnecting => "与控制台的连接已中断，正在重新连接…";
+    public override string PageFailed => "页面因错误已停止。";
+    public override string Reload => "重新加载";
+    public override string NotFoundTitle => "没有这个页面";
+    public override string NotFoundHint => "前往网络页";
+
+    public override string Live => "实时";
+    public override string LiveHint => "站点上报或检查到达时，页面会自动更新。";
+    public override string Connecting => "正在连接";
+    public override string Interrupted => "已中断";
+    public override string FleetService => "站点登记服务";
+    public override string PacsService => "影像归档服务";
+    public override string Unreachable(string service, string address) => $"{service}在 {address} 没有应答。";
+    public override string Answered(string service, int status, string address) => $"{service}（{address}）返回了 HTTP 状态 {status}。";
+    public override string NotUnderstood(string service, string address) => $"{service}（{address}）返回了控制台无法理解的内容。";
+    public override string RetryIn(int seconds) => $"{seconds} 秒后重试。";
+    public override string Retrying => "正在重试…";
+    public override string ShownAsOf(string time) => $"下方显示的是 {time} 的情况。";
+    public override string CheckService => "数据不会丢失：站点会保留尚未送达的内容。请检查该服务是否在运行。";
+
+    public override string Network => "网络";
+    public override string Sites => "站点";
+    public override string Studies => "检查";
+    public override string NewestFirst(int count) => $"最近 {N(count)} 项，新的在前";
+
+    public override string SitesOnline => "在线站点";
+    public override string OfSites(int online, int total) => $"{N(online)} / {N(total)} 个";
+    public override string SpoolDepth => "待传队列";
+    public override string OldestWaiting => "最久等待";
+    public override string LeastRoom => "最小剩余空间";
+    public override string NothingWaits => "没有等待的内容";
+    public override string Entries(long count) => $"{N(count)} 条";
+    public override string AtSite(string siteId) => $"站点 {siteId}";
+
+    public override string Online => "在线";
+    public override string Offline => "离线";
+    public override string LastContact => "最近联系";
+    public override string Version => "版本";
+    public override string OfflineHint => "站点可独立继续工作。所示数字为其最后一次上报。";
+    public override string AllDelivered => "已全部送达";
+    public override string Spool => "队列";
+    public override string Lane => "通道";
+    public override string Waiting => "等待";
+    public override string Size => "大小";
+    public override string Oldest => "最久";
+    public override string RoomLeft => "剩余空间";
+    public override string LaneFull => "已满";
+
+    public override string LaneName(string lane) => lane switch
+    {
+        "urgent" => "紧急",
+        "normal" => "常规",
+        "bulk" => "大批量",
+        "telemetry" => "遥测",
+        _ => lane,
+    };
+
+    public override string Patient => "患者";
+    public override string PatientId => "患者编号";
+    public override string NoName => "无姓名";
+    public override string NoPatientId => "无编号";
+    public override string Study => "检查";
+    public override string NoStudyDate => "无日期";
+    public override string Modality => "设备类型";
+    public override string Content => "内容";
+    public override string Series(int count) => $"{N(count)} 个序列";
+    public override string Instances(int count) => $"{N(count)} 个实例";
+    public override string Site => "站点";
+    public override string FirstStored => "首次存储";
+    public override string Indexed => "编入索引";
+
+    public override string NoSitesTitle => "还没有站点上报";
+    public override string NoSitesHint => "站点的驿站程序第一次联系本中心后，就会出现在这里。请启动已在本中心注册的驿站程序；此处无需填写任何内容。";
+    public override string NoStudiesTitle => "还没有检查到达";
+    public override string NoStudiesHint => "请从影像设备或任意 DICOM 程序发送一个检查。第一幅图像编入索引后，它就会出现在这里。";
+    public override string SendTo => "发送到";
+    public override string DicomAddress => "DICOM 地址";
+    public override string AeTitle => "AE 标题";
+    public override string TryWithDcmtk => "例如使用 dcmtk：";
+    public override string AskForAddress => "DICOM 地址和 AE 标题即站点网关的地址和标题；`yizhan up` 会显示它们。";
+    public override string Loading => "正在加载…";
+
+    public override string JustNow => "刚刚";
+    public override string Ago(string duration) => $"{duration}前";
+    public override string Seconds(long count) => $"{count} 秒";
+    public override string Minutes(long count) => $"{count} 分钟";
+    public override string Hours(long count) => $"{count} 小时";
+    public override string Days(long count) => $"{N(count)} 天";
+
+    private static string N(long count) => count.ToString("N0", CultureInfo.InvariantCulture);
+}

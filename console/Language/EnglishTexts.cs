@@ -1,0 +1,107 @@
+using System.Globalization;
+
+namespace Yizhan.Console.Language;
+
+internal sealed class EnglishTexts : Texts
+{
+    public override string Code => "en";
+    public override string HtmlLang => "en";
+    public override string OwnName => "English";
+
+    public override string Product => "Yizhan";
+    public override string SkipToContent => "Skip to content";
+    public override string Theme => "Theme";
+    public override string ThemeSystem => "As the system";
+    public override string ThemeLight => "Light";
+    public override string ThemeDark => "Dark";
+    public override string Reconnecting => "The connection to the console was lost. Connecting again…";
+    public override string PageFailed => "This page has stopped because of an error.";
+    public override string Reload => "Reload";
+    public override string NotFoundTitle => "There is no such page";
+    public override string NotFoundHint => "Go to the network page";
+
+    public override string Live => "Live";
+    public override string LiveHint => "What you see changes by itself as sites report and studies arrive.";
+    public override string Connecting => "Connecting";
+    public override string Interrupted => "Interrupted";
+    public override string FleetService => "The site registry";
+    public override string PacsService => "The image archive";
+    public override string Unreachable(string service, string address) => $"{service} does not answer at {address}.";
+    public override string Answered(string service, int status, string address) => $"{service} at {address} answered with HTTP status {status}.";
+    public override string NotUnderstood(string service, string address) => $"{service} at {address} sent something that the console does not understand.";
+    public override string RetryIn(int seconds) => $"Trying again in {seconds} s.";
+    public override string Retrying => "Trying now…";
+    public override string ShownAsOf(string time) => $"What is shown below is as of {time}.";
+    public override string CheckService => "Nothing is lost: sites keep what they hold. Check that the service is running.";
+
+    public override string Network => "Network";
+    public override string Sites => "Sites";
+    public override string Studies => "Studies";
+    public override string NewestFirst(int count) => count == 1 ? "1, newest first" : $"latest {N(count)}, newest first";
+
+    public override string SitesOnline => "Sites online";
+    public override string OfSites(int online, int total) => $"{N(online)} of {N(total)}";
+    public override string SpoolDepth => "Waiting in spools";
+    public override string OldestWaiting => "Oldest waiting";
+    public override string LeastRoom => "Least room left";
+    public override string NothingWaits => "Nothing waits";
+    public override string Entries(long count) => count == 1 ? "1 entry" : $"{N(count)} entries";
+    public override string AtSite(string siteId) => $"at {siteId}";
+
+    public override string Online => "Online";
+    public override string Offline => "Offline";
+    public override string LastContact => "Last contact";
+    public override string Version => "Version";
+    public override string OfflineHint => "The site works on by itself. Figures are the last that it reported.";
+    public override string AllDelivered => "Everything has been delivered";
+    public override string Spool => "Spool";
+    public override string Lane => "Lane";
+    public override string Waiting => "Waiting";
+    public override string Size => "Size";
+    public override string Oldest => "Oldest";
+    public override string RoomLeft => "Room left";
+    public override string LaneFull => "Full";
+
+    public override string LaneName(string lane) => lane switch
+    {
+        "urgent" => "Urgent",
+        "normal" => "Normal",
+        "bulk" => "Bulk",
+        "telemetry" => "Telemetry",
+        _ => lane,
+    };
+
+    public override string Patient => "Patient";
+    public override string PatientId => "Patient ID";
+    public override string NoName => "No name";
+    public override string NoPatientId => "No ID";
+    public override string Study => "Study";
+    public override string NoStudyDate => "No date";
+    public override string Modality => "Modality";
+    public override string Content => "Content";
+    public override string Series(int count) => $"{N(count)} series";
+    public override string Instances(int count) => count == 1 ? "1 instance" : $"{N(count)} instances";
+    public override string Site => "Site";
+    public override string FirstStored => "First stored";
+    public override string Indexed => "Indexed";
+
+    public override string NoSitesTitle => "No site has reported yet";
+    public override string NoSitesHint => "A site appears here with the first contact of its station. Start a station that is enrolled at this centre; nothing has to be entered here.";
+    public override string NoStudiesTitle => "No study has arrived yet";
+    public override string NoStudiesHint => "Send one from a modality, or from any DICOM program. It appears here as soon as its first image is indexed.";
+    public override string SendTo => "Send to";
+    public override string DicomAddress => "DICOM address";
+    public override string AeTitle => "AE title";
+    public override string TryWithDcmtk => "For example with dcmtk:";
+    public override string AskForAddress => "The DICOM address and AE title are those of the gateway at the site; `yizhan up` prints them.";
+    public override string Loading => "Loading…";
+
+    public override string JustNow => "just now";
+    public override string Ago(string duration) => $"{duration} ago";
+    public override string Seconds(long count) => $"{count} s";
+    public override string Minutes(long count) => $"{count} min";
+    public override string Hours(long count) => $"{count} h";
+    public override string Days(long count) => count == 1 ? "1 day" : $"{N(count)} days";
+
+    private static string N(long count) => count.ToString("N0", CultureInfo.InvariantCulture);
+}

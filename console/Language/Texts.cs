@@ -1,0 +1,113 @@
+namespace Yizhan.Console.Language;
+
+/// <summary>
+/// Every sentence of the console. A language is a class, so that the compiler finds a missing text, and each can count and
+/// order words in its own way.
+/// </summary>
+public abstract class Texts
+{
+    /// <summary>English.</summary>
+    public static Texts English { get; } = new EnglishTexts();
+
+    /// <summary>Simplified Chinese.</summary>
+    public static Texts Chinese { get; } = new ChineseTexts();
+
+    /// <summary>The languages, in the order in which they are offered.</summary>
+    public static IReadOnlyList<Texts> All { get; } = [English, Chinese];
+
+    /// <summary>The language with this <see cref="Code"/>; null when there is none.</summary>
+    public static Texts? Find(string? code) => All.FirstOrDefault(t => t.Code.Equals(code, StringComparison.OrdinalIgnoreCase));
+
+#pragma warning disable CS1591 // Each name says what the text is for; repeating it would help nobody.
+    public abstract string Code { get; }
+    public abstract string HtmlLang { get; }
+    public abstract string OwnName { get; }
+
+    public abstract string Product { get; }
+    public abstract string SkipToContent { get; }
+    public abstract string Theme { get; }
+    public abstract string ThemeSystem { get; }
+    public abstract string ThemeLight { get; }
+    public abstract string ThemeDark { get; }
+    public abstract string Reconnecting { get; }
+    public abstract string PageFailed { get; }
+    public abstract string Reload { get; }
+    public abstract string NotFoundTitle { get; }
+    public abstract string NotFoundHint { get; }
+
+    public abstract string Live { get; }
+    public abstract string LiveHint { get; }
+    public abstract string Connecting { get; }
+    public abstract string Interrupted { get; }
+    public abstract string FleetService { get; }
+    public abstract string PacsService { get; }
+    public abstract string Unreachable(string service, string address);
+    public abstract string Answered(string service, int status, string address);
+    public abstract string NotUnderstood(string service, string address);
+    public abstract string RetryIn(int seconds);
+    public abstract string Retrying { get; }
+    public abstract string ShownAsOf(string time);
+    public abstract string CheckService { get; }
+
+    public abstract string Network { get; }
+    public abstract string Sites { get; }
+    public abstract string Studies { get; }
+    public abstract string NewestFirst(int count);
+
+    public abstract string SitesOnline { get; }
+    public abstract string OfSites(int online, int total);
+    public abstract string SpoolDepth { get; }
+    public abstract string OldestWaiting { get; }
+    public abstract string LeastRoom { get; }
+    public abstract string NothingWaits { get; }
+    public abstract string Entries(long count);
+    public abstract string AtSite(string siteId);
+
+    public abstract string Online { get; }
+    public abstract string Offline { get; }
+    public abstract string LastContact { get; }
+    public abstract string Version { get; }
+    public abstract string OfflineHint { get; }
+    public abstract string AllDelivered { get; }
+    public abstract string Spool { get; }
+    public abstract string Lane { get; }
+    public abstract string Waiting { get; }
+    public abstract string Size { get; }
+    public abstract string Oldest { get; }
+    public abstract string RoomLeft { get; }
+    public abstract string LaneName(string lane);
+    public abstract string LaneFull { get; }
+
+    public abstract string Patient { get; }
+    public abstract string PatientId { get; }
+    public abstract string NoName { get; }
+    public abstract string NoPatientId { get; }
+    public abstract string Study { get; }
+    public abstract string NoStudyDate { get; }
+    public abstract string Modality { get; }
+    public abstract string Content { get; }
+    public abstract string Series(int count);
+    public abstract string Instances(int count);
+    public abstract string Site { get; }
+    public abstract string FirstStored { get; }
+    public abstract string Indexed { get; }
+
+    public abstract string NoSitesTitle { get; }
+    public abstract string NoSitesHint { get; }
+    public abstract string NoStudiesTitle { get; }
+    public abstract string NoStudiesHint { get; }
+    public abstract string SendTo { get; }
+    public abstract string DicomAddress { get; }
+    public abstract string AeTitle { get; }
+    public abstract string TryWithDcmtk { get; }
+    public abstract string AskForAddress { get; }
+    public abstract string Loading { get; }
+
+    public abstract string JustNow { get; }
+    public abstract string Ago(string duration);
+    public abstract string Seconds(long count);
+    public abstract string Minutes(long count);
+    public abstract string Hours(long count);
+    public abstract string Days(long count);
+#pragma warning restore CS1591
+}

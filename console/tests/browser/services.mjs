@@ -1,0 +1,91 @@
+// What is outside the console: a fleet and an archive over real HTTP, whose content the test decides.
+import http from 'node:http';
+
+export class Services {
+  sites = [];
+  studies = [];
+  streams = true;
+  #open = new Set();
+  #server;
+
+  get url() { return `http://127.0.0.1:${this.port}`; }
+
+  async start(port = 0) {
+    this.#server = http.createServer((request, response) => this.#answer(request, response));
+    await new Promise(resolve => this.#server.listen(port, '127.0.0.1', resolve));
+    this.port = this.#server.address().port;
+    return this;
+  }
+
+  /** Closes the listener and every connection, as a killed process does. */
+  async stop() {
+    const closed = new Promise(resolve => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    this.#open.clear();
+    await closed;
+  }
+
+  site(view) {
+    this.sites = [...this.sites.filter(s => s.status.siteId !== view.status.siteId), view];
+    this.#send('/fleet/sites/stream', view);
+  }
+
+  study(view) {
+    this.studies = [view, ...this.studies.filter(s => s.studyInstanceUid !== view.studyInstanceUid)];
+    this.#send('/pacs-gw/studies/stream', view);
+  }
+
+  #send(path, value) {
+    for (const { path: of, response } of this.#open) {
+      if (of === path) response.write(`data: ${JSON.stringify(value)}\n\n`);
+    }
+  }
+
+  #answer(request, response) {
+    const path = new URL(request.url, this.url).pathname;
+    const list = { '/fleet/sites': this.sites, '/pacs-gw/studies': this.studies }[path];
+    if (list) {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(list));
+    } else if (this.streams && (path === '/fleet/sites/stream' || path === '/pacs-gw/studies/stream')) {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
+      const entry = { path, response };
+      this.#open.add(entry);
+      response.on('close', () => this.#open.delete(entry));
+    } else {
+      response.writeHead(404).end();
+    }
+  }
+}
+
+const lanes = (...figures) => ['urgent', 'normal', 'bulk', 'telemetry'].map((lane, i) => {
+  const [entries = 0, bytes = 0, oldestMs = null, roomBytes = 2e9] = figures[i] ?? [];
+  return { lane, entries, bytes, oldestMs, roomBytes };
+});
+
+export function sampleSites(now) {
+  const site = (siteId, online, contactAgo, lanes) => ({
+    status: { siteId, epoch: '0199d2f0-0000-7000-8000-000000000001', version: '0.1.0', sentMs: now - contactAgo, lanes },
+    lastContactMs: now - contactAgo,
+    online,
+  });
+  return [
+    site('county-hospital-a', true, 1_200, lanes([0, 0, null, 2e9], [0, 0, null, 20e9], [0, 0, null, 412e9], [0, 0, null, 1e9])),
+    site('lakeside-clinic', true, 3_400, lanes([0, 0, null, 2e9], [12, 48_300, now - 31_000, 20e9], [1_204, 633_000_000, now - 412_000, 96e9], [310, 221_000, now - 60_000, 0.2e9])),
+    site('mountain-township', false, 8_040_000, lanes([2, 9_100, now - 8_000_000, 2e9], [143, 1_900_000, now - 11_000_000, 18e9], [5_530, 2_910_000_000, now - 12_900_000, 0.14e9], [900, 800_000, now - 13_000_000, 0])),
+  ];
+}
+
+export function sampleStudies(now) {
+  const study = (n, patientId, patientName, studyDate, studyDescription, modalities, series, instances, bytes, siteId, storedAgo, indexedAgo) => ({
+    studyInstanceUid: `1.2.826.0.1.3680043.10.1511.${n}`, patientId, patientName, studyDate, studyDescription, modalities, series, instances, bytes,
+    siteId, firstStoredMs: now - storedAgo, lastIndexedMs: now - indexedAgo,
+  });
+  return [
+    study(1, 'LC-2026-00412', 'Wang^XiaoDong=王^小东', '20261123', 'Chest CT, low dose', ['CT'], 3, 612, 322_000_000, 'lakeside-clinic', 95_000, 61_000),
+    study(2, 'A-77120', 'Yamada^Tarou=山田^太郎=やまだ^たろう', '20261123', 'Abdomen, portal venous phase', ['CT', 'SR'], 4, 498, 261_000_000, 'county-hospital-a', 560_000, 540_000),
+    study(3, 'A-77118', 'Buc^Jérôme', '20261122', '', ['CR'], 1, 2, 15_400_000, 'county-hospital-a', 4_100_000, 4_096_000),
+    study(4, 'MT-0093', 'Zhang^Wei=张^伟', '20261122', '颈椎正侧位', ['DX'], 2, 2, 33_100_000, 'mountain-township', 14_400_000, 8_100_000),
+    study(5, '', '', '', '', ['OT'], 1, 1, 512, 'county-hospital-a', 90_000_000, 89_999_000),
+    study(6, 'A-76001', "O'Neil-Fairweather-Montgomery^Anastasia Wilhelmina Philippa^^Dr", '20261120', 'MR brain with and without contrast, epilepsy protocol, 3 T', ['MR', 'PR', 'SEG'], 14, 2_218, 1_310_000_000, 'county-hospital-a', 260_000_000, 259_000_000),
+  ];
+}
