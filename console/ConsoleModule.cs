@@ -1,3 +1,4 @@
+using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.Http.HttpResults;
 using MudBlazor.Services;
 using Yizhan.Console.Language;
@@ -17,6 +18,9 @@ public sealed class ConsoleModule : IServiceModule
     public static void Register(IHostApplicationBuilder builder)
     {
         builder.AddSettings<ConsoleOptions, ConsoleOptionsValidator>(Name);
+
+        // Signs what a page hands to its circuit. A page that outlives the process loads anew, so keys need not outlive it either.
+        builder.Services.AddDataProtection().UseEphemeralDataProtectionProvider();
         builder.Services.AddRazorComponents().AddInteractiveServerComponents();
         builder.Services.AddMudServices();
         builder.Services.AddSingleton<ServiceAddresses>();
@@ -27,8 +31,8 @@ public sealed class ConsoleModule : IServiceModule
     /// <inheritdoc/>
     public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/language/{language}", SetLanguage).ExcludeFromDescription();
 
-    /// <summary>Maps the pages, at the root, and the files that they need; <see cref="ServiceHost.Map"/> takes it.</summary>
-    public static void MapPages(WebApplication app)
+    /// <summary>Maps the pages and the files that they need.</summary>
+    public static void MapRoot(WebApplication app)
     {
         app.UseWhen(context => PageHeaders.Concern(context.Request.Path), page => page.Use(PageHeaders.AddAsync));
         app.UseAntiforgery();

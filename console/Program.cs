@@ -1,4 +1,4 @@
 using Yizhan.Console;
 using Yizhan.Platform;
 
-return await ServiceHost.RunAsync(() => new ServiceHost(args).Add<ConsoleModule>().Map(ConsoleModule.MapPages));
+return await ServiceHost.RunAsync(() => new ServiceHost(args).Add<ConsoleModule>());

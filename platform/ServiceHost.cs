@@ -44,7 +44,11 @@ public sealed class ServiceHost
     public ServiceHost Add<TModule>() where TModule : IServiceModule
     {
         TModule.Register(_builder);
-        _maps.Add(app => TModule.Map(app.MapGroup("/" + TModule.Name).WithTags(TModule.Name)));
+        _maps.Add(app =>
+        {
+            TModule.Map(app.MapGroup("/" + TModule.Name).WithTags(TModule.Name));
+            TModule.MapRoot(app);
+        });
         return this;
     }
 
@@ -52,13 +56,6 @@ public sealed class ServiceHost
     public ServiceHost With(Action<IServiceCollection> change)
     {
         change(_builder.Services);
-        return this;
-    }
-
-    /// <summary>Lets a module that answers at the root (the console) map its routes and middleware.</summary>
-    public ServiceHost Map(Action<WebApplication> map)
-    {
-        _maps.Add(map);
         return this;
     }
 
