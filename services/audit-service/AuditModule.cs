@@ -1,4 +1,5 @@
 using Yizhan.Platform;
+using Yizhan.Storage;
 
 namespace Yizhan.Audit;
 
@@ -11,10 +12,18 @@ public sealed class AuditModule : IServiceModule
     /// <inheritdoc/>
     public static void Register(IHostApplicationBuilder builder)
     {
+        builder.AddEventLog();
+        builder.AddSettings<AuditOptions, AuditOptionsValidator>("audit");
+        builder.Services.AddSingleton<AuditConsumer>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<AuditConsumer>());
+        builder.Services.AddHealthChecks().AddCheck<AuditConsumer>("audit");
+        builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Add(AuditJson.Default));
     }
 
     /// <inheritdoc/>
     public static void Map(IEndpointRouteBuilder routes)
     {
+        RecordEndpoints.Map(routes);
+        TreeEndpoints.Map(routes);
     }
 }

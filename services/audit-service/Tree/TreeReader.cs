@@ -136,8 +136,11 @@ internal sealed class TreeReader(string root)
     private static ReadOnlyMemory<byte>? Cut(byte[] bytes, TileAddress tile)
     {
         var length = tile.Width * TreeHash.Size;
-        return tile.Level != TileAddress.Entries
-            ? bytes.Length >= length ? bytes.AsMemory(0, length) : null
-            : EntryBundle.Split(bytes, tile.Width, out length).Count == tile.Width ? bytes.AsMemory(0, length) : null;
+        var isWhole = tile.Level == TileAddress.Entries
+            ? EntryBundle.Split(bytes, tile.Width, out length).Count == tile.Width
+            : bytes.Length >= length;
+
+        // A bare null would become an empty memory here, by way of a null array.
+        return isWhole ? bytes.AsMemory(0, length) : default(ReadOnlyMemory<byte>?);
     }
 }

@@ -185,6 +185,19 @@ public sealed class TreeLogTests : IDisposable
         Assert.True(Verify(_folder.Path, first).Ok);
     }
 
+    [Theory]
+    [InlineData("tile/0/000")]
+    [InlineData("tile/entries/000")]
+    public void A_tile_that_is_cut_off_is_not_read_as_a_shorter_one(string path)
+    {
+        using var log = Open();
+        log.Append(Entries(0, 300));
+        Assert.True(TileAddress.TryParse(path, out var tile));
+        File.WriteAllBytes(_folder[path], File.ReadAllBytes(_folder[path])[..^1]);
+        Assert.Null(log.Reader.TryRead(tile));
+        Assert.Contains(path, Assert.Throws<InvalidDataException>(() => log.Reader.Read(tile)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void An_entry_that_is_too_long_is_refused_before_anything_is_written()
     {

@@ -1,0 +1,148 @@
+using System.Globalization;
+using System.Text.Json;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Mvc;
+using Yizhan.Audit.Tree;
+using Yizhan.Contracts;
+using Yizhan.Storage;
+
+namespace Yizhan.Audit;
+
+/// <summary>Records in, records out.</summary>
+internal static class RecordEndpoints
+{
+    private const int MaxLimit = 1000;
+
+    // Emergency override started and stopped (PS3.16 CID 401): may not wait behind the daily record on a slow link.
+    private static readonly string[] BreakGlass = ["110127", "110138"];
+
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        routes.MapPost("/records", AppendAsync);
+        routes.MapGet("/records", Find);
+        routes.MapGet("/records/{index:long}/proof", Prove);
+    }
+
+    /// <summary>Answers 201 after the record would survive a power cut; it is in the tree a moment later.</summary>
+    private static async Task<Results<Created<AcceptedRecord>, ProblemHttpResult>> AppendAsync(
+        HttpRequest request, [FromHeader(Name = "Idempotency-Key")] string? key, IEventLog events, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        if (key is { Length: 0 or > 128 })
+        {
+            return TypedResults.Problem($"Idempotency-Key has {key.Length} characters; accepted: 1 to 128.", statusCode: 400);
+        }
+
+        if (await ReadBodyAsync(request, cancellationToken) is not { } body)
+        {
+            return TypedResults.Problem($"The record has more than {AuditRecordRules.MaxRequestBytes} bytes.", statusCode: 413);
+        }
+
+        AuditRecord? record;
+        try
+        {
+            record = JsonSerializer.Deserialize(body.Span, AuditJson.Default.AuditRecord);
+        }
+        catch (JsonException e)
+        {
+            return TypedResults.Problem($"The body is not an audit record: see '{e.Path ?? "$"}', line {e.LineNumber + 1}.", statusCode: 400);
+        }
+
+        if (record is null)
+        {
+            return TypedResults.Problem("The body is null.", statusCode: 400);
+        }
+
+        if (AuditRecordRules.ProblemOf(record) is { } problem)
+        {
+            return TypedResults.Problem(problem, statusCode: 400);
+        }
+
+        var id = $"audit/http/{key ?? Guid.CreateVersion7(clock.GetUtcNow()).ToString("N")}";
+        var lane = BreakGlass.Contains(record.EventId) ? Lane.Urgent : Lane.Normal;
+        var data = JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord);
+        try
+        {
+            var receipts = await events.AppendAsync(
+                [new Entry(lane, AuditRecord.EventType, id, record.Entity, record.RecordedMs, data)], cancellationToken);
+            return TypedResults.Created($"/audit/records?id={Uri.EscapeDataString(id)}", new AcceptedRecord(id, receipts[0].AlreadyKnown));
+        }
+        catch (SpoolFullException e)
+        {
+            return TypedResults.Problem(e.Message, statusCode: 507);
+        }
+    }
+
+    private static Results<Ok<FoundRecords>, ProblemHttpResult> Find(
+        AuditConsumer consumer, string? entity, string? agent, string? action, string? from, string? to, string? site, string? id, int limit = 100)
+    {
+        if (limit is < 1 or > MaxLimit)
+        {
+            return TypedResults.Problem($"limit is {limit}; accepted: 1 to {MaxLimit}.", statusCode: 400);
+        }
+
+        if (!TryTime(from, out var fromMs) || !TryTime(to, out var toMs))
+        {
+            return TypedResults.Problem("from and to are Unix milliseconds or RFC 3339 times with a zone, such as 2026-03-01T08:00:00Z.", statusCode: 400);
+        }
+
+        if (consumer.Log is not { } log)
+        {
+            return NotOpen(consumer);
+        }
+
+        var size = log.Current.Checkpoint.Size;
+        var found = log.Find(new AuditQuery(entity, agent, action, fromMs, toMs, site, id, limit));
+        return TypedResults.Ok(new FoundRecords(size, [.. found.Where(i => i < size).Select(i => new FoundRecord(i, LeafOf(log, i, size)))]));
+    }
+
+    private static Results<Ok<InclusionProof>, ProblemHttpResult> Prove(AuditConsumer consumer, long index, long? size)
+    {
+        if (consumer.Log is not { } log)
+        {
+            return NotOpen(consumer);
+        }
+
+        var current = log.Current;
+        var of = size ?? current.Checkpoint.Size;
+        if (of > current.Checkpoint.Size || index >= of || index < 0)
+        {
+            return TypedResults.Problem($"There is no entry {index} in a tree of size {of}; the log has {current.Checkpoint.Size} entries.", statusCode: 404);
+        }
+
+        var leaf = log.Reader.Entry(index, of);
+        var proofs = log.Reader.Proofs(of);
+        return TypedResults.Ok(new InclusionProof(
+            index, of, Convert.ToBase64String(leaf.Span), TreeEndpoints.Base64(Merkle.LeafHash(leaf.Span)), [.. proofs.Inclusion(index, of).Select(TreeEndpoints.Base64)],
+            TreeEndpoints.Base64(proofs.Root(of)), of == current.Checkpoint.Size ? System.Text.Encoding.UTF8.GetString(current.Note) : null));
+    }
+
+    internal static ProblemHttpResult NotOpen(AuditConsumer consumer) => TypedResults.Problem(consumer.Problem, statusCode: 503);
+
+    private static JsonElement LeafOf(AuditLog log, long index, long size)
+    {
+        using var json = JsonDocument.Parse(log.Reader.Entry(index, size));
+        return json.RootElement.Clone();
+    }
+
+    private static async Task<ReadOnlyMemory<byte>?> ReadBodyAsync(HttpRequest request, CancellationToken cancellationToken)
+    {
+        var buffer = new byte[AuditRecordRules.MaxRequestBytes + 1];
+        var length = await request.Body.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken);
+        return length > AuditRecordRules.MaxRequestBytes ? default(ReadOnlyMemory<byte>?) : buffer.AsMemory(0, length);
+    }
+
+    private static bool TryTime(string? text, out long? ms)
+    {
+        ms = null;
+        if (text is null)
+        {
+            return true;
+        }
+
+        ms = long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) ? number
+            : text.AsSpan().ContainsAny("Z+-") && text.Contains('T', StringComparison.Ordinal)
+                && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time.ToUnixTimeMilliseconds()
+            : null;
+        return ms is not null;
+    }
+}
