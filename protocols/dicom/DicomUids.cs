@@ -1,4 +1,6 @@
 using System.Collections.Frozen;
+using System.Globalization;
+using System.Numerics;
 
 namespace Yizhan.Dicom;
 
@@ -71,6 +73,14 @@ public static class DicomUids
 
     /// <summary>Every storage SOP class (UID to name), retired ones included: what a gateway offers to accept.</summary>
     public static IReadOnlyDictionary<string, string> StorageSopClasses => Storage;
+
+    /// <summary>The UID "2.25." and the UUID as a decimal number (PS3.5 §B.2).</summary>
+    public static string FromGuid(Guid value)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        value.TryWriteBytes(bytes, bigEndian: true, out _);
+        return "2.25." + new BigInteger(bytes, isUnsigned: true, isBigEndian: true).ToString(CultureInfo.InvariantCulture);
+    }
 
     private static IEnumerable<(string Uid, string Name)> StorageNames()
     {
