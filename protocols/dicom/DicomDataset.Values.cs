@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Globalization;
-using System.Text;
 
 namespace Yizhan.Dicom;
 
@@ -181,12 +180,11 @@ internal static class DicomValues
 
         if (vr.IsSingleText())
         {
-            return [(vr == DicomVr.UR ? Encoding.Latin1.GetString(value) : characterSet.Decode(value, vr)).TrimEnd(' ', '\0')];
+            return [characterSet.Decode(value, vr).TrimEnd(' ', '\0')];
         }
 
-        var texts = vr.UsesSpecificCharacterSet()
-            ? characterSet.DecodeValues(value, vr)
-            : Encoding.Latin1.GetString(value).Split('\\');
+        // VRs that should be ASCII are decoded as well: devices put Chinese into Patient's Sex and Body Part Examined.
+        var texts = characterSet.DecodeValues(value, vr);
         for (var i = 0; i < texts.Length; i++)
         {
             // Leading spaces of UC count (PS3.5 §6.2); those of PN belong to the name's first component and are noise.

@@ -170,7 +170,17 @@ public static partial class DicomJson
                 return values.Count == 0 ? DicomElement.OfValue(tag, vr, default) : throw Error($"{vr.ToText()} has InlineBinary, not Value", tag);
             default:
                 string[] texts = [.. values.Select(value => Text(value, vr, tag))];
-                isAscii &= texts.All(text => Ascii.IsValid(text));
+                if (!texts.All(text => Ascii.IsValid(text)))
+                {
+                    isAscii = false;
+                    if (!vr.UsesSpecificCharacterSet())
+                    {
+                        // What devices write outside the standard passes through here unchanged.
+                        var bytes = Encoding.UTF8.GetBytes(string.Join('\\', texts));
+                        return DicomElement.OfValue(tag, vr, DicomValues.Pad(bytes, (byte)' '));
+                    }
+                }
+
                 return DicomElement.OfValue(tag, vr, DicomValues.EncodeStrings(tag, vr, texts, DicomCharacterSet.Utf8));
         }
     }

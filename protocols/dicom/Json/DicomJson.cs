@@ -42,7 +42,7 @@ public static partial class DicomJson
             if (!element.Tag.IsGroupLength)
             {
                 writer.WriteStartObject(element.Tag.ToJsonName());
-                writer.WriteString("vr"u8, element.Vr.ToText());
+                writer.WriteString("vr"u8, WrittenVr(element).ToText());
                 WriteValue(writer, dataset, element, options);
                 writer.WriteEndObject();
             }
@@ -63,6 +63,10 @@ public static partial class DicomJson
         return output.WrittenSpan.ToArray();
     }
 
+    // A standard element that came as UN is written in its own VR: the reader cannot know the character set of UN bytes.
+    private static DicomVr WrittenVr(DicomElement element) =>
+        element.Tag == DicomTags.SpecificCharacterSet ? DicomVr.CS : element.ValueVr;
+
     private static void WriteValue(Utf8JsonWriter writer, DicomDataset dataset, DicomElement element, DicomJsonOptions options)
     {
         if (element.Items is { } items)
@@ -81,7 +85,7 @@ public static partial class DicomJson
             return;
         }
 
-        if (element.Fragments is not null || (element.Value.Length > 0 && IsBinary(element.Vr)))
+        if (element.Fragments is not null || (element.Value.Length > 0 && IsBinary(element.ValueVr)))
         {
             if (options.BulkDataUri?.Invoke(element) is { } uri)
             {
@@ -95,7 +99,7 @@ public static partial class DicomJson
             return;
         }
 
-        if (element.Tag == DicomTags.SpecificCharacterSet && !element.Value.IsEmpty)
+        if (element.Tag == DicomTags.SpecificCharacterSet)
         {
             writer.WriteStartArray("Value"u8);
             writer.WriteStringValue("ISO_IR 192"u8);
@@ -108,20 +112,25 @@ public static partial class DicomJson
 
     private static void WriteValues(Utf8JsonWriter writer, DicomDataset dataset, DicomElement element)
     {
-        switch (element.Vr)
+        switch (element.ValueVr)
         {
             case DicomVr.FL or DicomVr.FD:
-                WriteArray(writer, DicomValues.Floats(element), (w, value) => WriteFloat(w, value, element.Vr));
+                WriteArray(writer, DicomValues.Floats(element), (w, value) => WriteFloat(w, value, element.ValueVr));
                 break;
             case DicomVr.AT:
                 WriteArray(writer, DicomValues.Tags(element), (w, value) => w.WriteStringValue(value.ToJsonName()));
                 break;
             case DicomVr.SS or DicomVr.US or DicomVr.SL or DicomVr.UL or DicomVr.SV or DicomVr.UV:
-                WriteArray(writer, DicomValues.Integers(element), (w, value) => WriteInteger(w, value, element.Vr));
+                WriteArray(writer, DicomValues.Integers(element), (w, value) => WriteInteger(w, value, element.ValueVr));
                 break;
             default:
                 var texts = DicomValues.Strings(element, dataset.CharacterSet);
-                WriteArray(writer, texts is [""] ? [] : texts, (w, value) => WriteText(w, value, element.Vr));
+                if (element.ValueVr == DicomVr.PN)
+                {
+                    texts = [.. texts.Select(text => DicomPersonName.Parse(text).ToString())];
+                }
+
+                WriteArray(writer, texts is [""] ? [] : texts, (w, value) => WriteText(w, value, element.ValueVr));
                 break;
         }
     }
@@ -184,7 +193,8 @@ public static partial class DicomJson
     private static bool TryGetNumber(string text, out string number)
     {
         number = text;
-        if (!double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var value) || !double.IsFinite(value) || !text.Any(char.IsAsciiDigit))
+        const NumberStyles style = NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent;
+        if (!double.TryParse(text, style, CultureInfo.InvariantCulture, out var value) || !double.IsFinite(value) || !text.Any(char.IsAsciiDigit))
         {
             return false;
         }
@@ -243,7 +253,7 @@ public static partial class DicomJson
         }
 
         var bytes = element.Value.ToArray();
-        var size = element.Vr.WordSize();
+        var size = element.ValueVr.WordSize();
         for (var i = 0; i + size <= bytes.Length; i += size)
         {
             bytes.AsSpan(i, size).Reverse();

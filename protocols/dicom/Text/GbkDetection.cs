@@ -7,10 +7,11 @@ namespace Yizhan.Dicom;
 /// with no label at all.
 /// </summary>
 /// <remarks>
-/// It is GBK if every byte above 7F belongs to a pair that GBK assigns to a Chinese character or full-width sign, and
-/// each run of such pairs is either at least two pairs long or does not touch an ASCII letter, and, if there is one pair
-/// only in all the text, it is one of the 3,755 frequent characters (GB 2312 level 1). In Latin-1 words accented letters
-/// stand alone between letters ("Müller", "Määttä"), so they fail the second condition.
+/// It is GBK if every byte above 7F starts or ends a pair that GBK assigns to a Chinese character or full-width sign, and
+/// (1) pairs that end in an ASCII byte are no more than those that do not, since "ér" in "Jérôme" is such a pair;
+/// (2) each run of pairs that touches an ASCII letter has at least two pairs of bytes above 7F, since accented letters
+/// stand alone in words ("Müller", "Määttä") while Chinese does not; (3) one pair alone in all of the text is one of the
+/// 3,755 frequent characters (GB 2312 level 1).
 /// </remarks>
 internal static class GbkDetection
 {
@@ -18,7 +19,7 @@ internal static class GbkDetection
 
     internal static bool IsGbk(ReadOnlySpan<byte> value)
     {
-        var pairs = 0;
+        var (pairs, weakPairs) = (0, 0);
         var areFrequent = true;
         for (var i = 0; i < value.Length;)
         {
@@ -29,6 +30,7 @@ internal static class GbkDetection
             }
 
             var start = i;
+            var strongInRun = 0;
             for (; i < value.Length && value[i] >= 0x80; i += 2)
             {
                 if (i + 1 == value.Length || !IsChinese(value[i], value[i + 1]))
@@ -37,17 +39,20 @@ internal static class GbkDetection
                 }
 
                 pairs++;
+                var isStrong = value[i + 1] >= 0x80;
+                strongInRun += isStrong ? 1 : 0;
+                weakPairs += isStrong ? 0 : 1;
                 areFrequent &= value[i] is >= 0xB0 and <= 0xD7 && value[i + 1] >= 0xA1;
             }
 
             var touchesLetter = (start > 0 && char.IsAsciiLetter((char)value[start - 1])) || (i < value.Length && char.IsAsciiLetter((char)value[i]));
-            if (touchesLetter && i - start < 4)
+            if (touchesLetter && strongInRun < 2)
             {
                 return false;
             }
         }
 
-        return pairs > 1 || (pairs == 1 && areFrequent);
+        return weakPairs * 2 <= pairs && (pairs > 1 || (pairs == 1 && areFrequent));
     }
 
     private static bool IsChinese(byte lead, byte trail)

@@ -63,6 +63,11 @@ public static class DicomWriter
             deflate.Write(plain);
         }
 
+        if (deflated.Length == 0)
+        {
+            deflated.Write([0x03, 0x00]); // DeflateStream leaves out the last block when nothing was written.
+        }
+
         if (deflated.Length % 2 != 0)
         {
             deflated.WriteByte(0); // PS3.5 §A.5
@@ -100,7 +105,7 @@ public static class DicomWriter
                 if (IsGroupLength(element))
                 {
                     (groupSlot, group) = (Reserve(), element.Tag.Group);
-                    total += HeaderSize(element) + 4;
+                    total += 8 + 4; // Written as UL whatever VR it came with.
                     groupStart = total;
                 }
                 else
@@ -198,7 +203,9 @@ public static class DicomWriter
                 length += 8 + itemLength + (IsUndefined(item.IsUndefinedLength) ? 8 : 0);
             }
 
-            var isUndefined = IsUndefined(element.IsUndefinedLength);
+            // In implicit VR only the undefined length shows that an element is a sequence if the dictionary does not.
+            var isUndefined = IsUndefined(element.IsUndefinedLength)
+                || (syntax.IsImplicitVr && DicomDictionary.GetVr(element.Tag) != DicomVr.SQ);
             _lengths[slot] = isUndefined ? DicomTokenizer.UndefinedLength : Checked(length, element.Tag);
             return HeaderSize(element) + length + (isUndefined ? 8 : 0);
         }
