@@ -196,6 +196,14 @@ public sealed class DicomTokenizer
             throw Error($"the data ended {_valueRemaining} bytes before the end of the value of {Length} bytes", _position, Tag);
         }
 
+        if (_partialCount > 0 && _top == 0 && IsZero(_partialHeader.AsSpan(0, _partialCount)))
+        {
+            // As SkipTail, for a stream whose length was not known.
+            Warn("zeros after the last element are ignored", _position, default);
+            _position += _partialCount;
+            _partialCount = 0;
+        }
+
         if (_partialCount > 0)
         {
             throw Error($"the data ended inside an element header ({_partialCount} bytes of it)", _position + _partialCount, null);

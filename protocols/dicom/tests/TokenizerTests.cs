@@ -96,6 +96,12 @@ public sealed class TokenizerTests
             var dataset = DicomDataset.Parse(bytes, ExplicitLittle);
             Assert.StartsWith(expected, Assert.Single(dataset.Warnings).Message, StringComparison.Ordinal);
             Assert.True(dataset.Contains(DicomTags.Rows));
+
+            // The same for a stream whose length is not known.
+            var inspector = new DicomStreamInspector(ExplicitLittle);
+            inspector.Push(bytes);
+            inspector.Complete();
+            Assert.Equal(dataset.Warnings, inspector.Warnings);
         }
     }
 
