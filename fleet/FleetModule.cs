@@ -1,4 +1,9 @@
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Options;
+using Yizhan.Contracts;
 using Yizhan.Platform;
+using Yizhan.Platform.Certificates;
+using Yizhan.Storage;
 
 namespace Yizhan.Fleet;
 
@@ -11,10 +16,23 @@ public sealed class FleetModule : IServiceModule
     /// <inheritdoc/>
     public static void Register(IHostApplicationBuilder builder)
     {
+        builder.AddSettings<FleetOptions, FleetOptionsValidator>(Name);
+        builder.AddEventLog();
+        builder.Services.TryAddSingleton(OpenCa);
+        builder.Services.TryAddSingleton<SiteRegistry>();
+        builder.Services.TryAddSingleton<LinkIntake>();
+        builder.Services.TryAddSingleton<LinkListener>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<LinkListener>());
+        builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ContractsJson.Default));
     }
 
     /// <inheritdoc/>
-    public static void Map(IEndpointRouteBuilder routes)
+    public static void Map(IEndpointRouteBuilder routes) => FleetEndpoints.Map(routes);
+
+    private static EmbeddedCa OpenCa(IServiceProvider services)
     {
+        var folder = services.GetRequiredService<IOptions<FleetOptions>>().Value.CaFolder
+            ?? services.GetRequiredService<IOptions<NodeOptions>>().Value.PathOf("fleet", "ca");
+        return EmbeddedCa.Open(folder, services.GetRequiredService<TimeProvider>());
     }
 }

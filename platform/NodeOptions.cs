@@ -6,9 +6,11 @@ namespace Yizhan.Platform;
 /// <summary>What a process needs to know about the node it is part of. Section <c>node</c>.</summary>
 public sealed class NodeOptions
 {
+    internal const string SiteIdPattern = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
+
     /// <summary>Site of this node: 1 to 63 of <c>a-z 0-9 -</c>, as a DNS label. Default <c>centre</c>.</summary>
     [Required]
-    [RegularExpression("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+    [RegularExpression(SiteIdPattern,
         ErrorMessage = "node:siteId must be 1 to 63 characters of a-z, 0-9 and '-', not starting or ending with '-'.")]
     public string SiteId { get; set; } = "centre";
 

@@ -27,6 +27,8 @@ internal sealed partial class EventLog : IEventLog
 
     public Guid Epoch => _journal.State.Epoch;
 
+    public long LastPosition => _journal.State.Position;
+
     public async ValueTask<IReadOnlyList<Receipt>> AppendAsync(IReadOnlyList<Entry> entries, CancellationToken cancellationToken)
     {
         foreach (var entry in entries)

@@ -31,6 +31,9 @@ public interface IEventLog : IAsyncDisposable
     ValueTask<IReadOnlyList<LoggedEntry>> ReadLaneAsync(
         Lane lane, long afterSequence, int maxEntries, long maxDataBytes, CancellationToken cancellationToken);
 
+    /// <summary>Position of the newest entry; 0 when there never was one. What <see cref="WaitForMoreAsync"/> compares with.</summary>
+    long LastPosition { get; }
+
     /// <summary>Returns when the log has an entry after <paramref name="position"/>; at once if it has one already.</summary>
     Task WaitForMoreAsync(long position, CancellationToken cancellationToken);
 

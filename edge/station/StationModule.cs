@@ -1,4 +1,6 @@
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Yizhan.Platform;
+using Yizhan.Storage;
 
 namespace Yizhan.Station;
 
@@ -11,10 +13,15 @@ public sealed class StationModule : IServiceModule
     /// <inheritdoc/>
     public static void Register(IHostApplicationBuilder builder)
     {
+        builder.AddSettings<StationOptions, StationOptionsValidator>(Name);
+        builder.AddEventLog();
+        builder.Services.TryAddSingleton<Quarantine>();
+        builder.Services.TryAddSingleton<LinkService>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<LinkService>());
+        builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, StationJson.Default));
     }
 
     /// <inheritdoc/>
-    public static void Map(IEndpointRouteBuilder routes)
-    {
-    }
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes.MapGet("/spool", (LinkService link) => TypedResults.Ok(link.View()));
 }

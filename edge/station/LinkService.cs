@@ -1,0 +1,79 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Microsoft.Extensions.Options;
+using Yizhan.Contracts;
+using Yizhan.Storage;
+
+namespace Yizhan.Station;
+
+/// <summary>The body of <c>GET /station/spool</c>.</summary>
+/// <param name="SiteId">The site.</param>
+/// <param name="Epoch">Epoch of its log.</param>
+/// <param name="Centre">Address of the centre; null when none is configured.</param>
+/// <param name="Link">State of the link.</param>
+/// <param name="WindowBytes">Bytes that may be under way now: what the line carries in the target time.</param>
+/// <param name="Lanes">What waits, urgent first.</param>
+/// <param name="Quarantine">What cannot be delivered.</param>
+internal sealed record SpoolView(
+    string SiteId, Guid Epoch, Uri? Centre, LinkState Link, long WindowBytes, IReadOnlyList<SpoolLane> Lanes, IReadOnlyList<Quarantined> Quarantine);
+
+/// <summary>A lane of the spool.</summary>
+/// <param name="Status">What waits.</param>
+/// <param name="Delivered">Highest sequence that the centre confirmed.</param>
+/// <param name="Error">Why it makes no progress; null while it does.</param>
+internal sealed record SpoolLane(LaneStatus Status, long Delivered, string? Error);
+
+[JsonSourceGenerationOptions(JsonSerializerDefaults.Web)]
+[JsonSerializable(typeof(SpoolView))]
+internal sealed partial class StationJson : JsonSerializerContext;
+
+/// <summary>Runs the shipper for the life of the process.</summary>
+internal sealed partial class LinkService : BackgroundService
+{
+    private readonly IEventLog _log;
+    private readonly Quarantine _quarantine;
+    private readonly StationOptions _options;
+    private readonly ILogger _logger;
+    private readonly HttpLink? _link;
+    private readonly Shipper? _shipper;
+
+    public LinkService(
+        IEventLog log, IBlobStore blobs, Quarantine quarantine, IOptions<StationOptions> options, TimeProvider clock, ILoggerFactory loggers)
+    {
+        (_log, _quarantine, _options) = (log, quarantine, options.Value);
+        _logger = loggers.CreateLogger<LinkService>();
+        if (_options.CentreUrl is not null)
+        {
+            _link = new HttpLink(_options, clock);
+            _shipper = new Shipper(log, blobs, _link, quarantine, _options, clock, Random.Shared, loggers.CreateLogger<Shipper>());
+        }
+    }
+
+    /// <summary>The spool and the link as they are now.</summary>
+    public SpoolView View() => new(
+        _log.Site, _log.Epoch, _options.CentreUrl,
+        _shipper?.State ?? new LinkState("off", 0, null),
+        _shipper?.WindowBytes ?? 0,
+        [.. Enum.GetValues<Lane>().Select(lane => new SpoolLane(LaneStatuses.Of(_log, lane), _log.Delivered(lane), _shipper?.ErrorOf(lane)))],
+        _quarantine.Items());
+
+    public override void Dispose()
+    {
+        _link?.Dispose();
+        base.Dispose();
+    }
+
+    protected override Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        if (_shipper is null)
+        {
+            NoCentre();
+            return Task.CompletedTask;
+        }
+
+        return _shipper.RunAsync(stoppingToken);
+    }
+
+    [LoggerMessage(8020, LogLevel.Warning, "There is no station:centreUrl: this site keeps everything and sends nothing.")]
+    private partial void NoCentre();
+}

@@ -1,0 +1,86 @@
+using System.ComponentModel.DataAnnotations;
+using Microsoft.Extensions.Options;
+
+namespace Yizhan.Station;
+
+/// <summary>Settings of a site's end of the link. Section <c>station</c>.</summary>
+public sealed class StationOptions
+{
+    /// <summary>Address of the centre's listener, such as <c>https://centre.example:8443</c>. Without one the site only spools.</summary>
+    public Uri? CentreUrl { get; set; }
+
+    /// <summary>PEM file with the site's client certificate. Read again for each connection, so it may be replaced at any time.</summary>
+    public string? CertificatePath { get; set; }
+
+    /// <summary>PEM file with its private key.</summary>
+    public string? KeyPath { get; set; }
+
+    /// <summary>PEM file with the root certificate of the installation (<c>root.crt</c> of the centre's authority).</summary>
+    public string? RootPath { get; set; }
+
+    /// <summary>Share of the link for the lane <c>normal</c>, relative to the two others, in bytes. Default 8.</summary>
+    [Range(1, 100)]
+    public int NormalWeight { get; set; } = 8;
+
+    /// <summary>Share of the link for the lane <c>bulk</c>. Default 4.</summary>
+    [Range(1, 100)]
+    public int BulkWeight { get; set; } = 4;
+
+    /// <summary>Share of the link for the lane <c>telemetry</c>. Default 1.</summary>
+    [Range(1, 100)]
+    public int TelemetryWeight { get; set; } = 1;
+
+    /// <summary>Most bytes that are sent and not yet answered, in MiB. Default 16. On a slow line the station stays far below.</summary>
+    [Range(1, 256)]
+    public int MaxInFlightMiB { get; set; } = 16;
+
+    /// <summary>How long, in milliseconds, what is under way may keep the line busy: an urgent entry waits no longer. Default 500.</summary>
+    [Range(50, 60_000)]
+    public int TargetMs { get; set; } = 500;
+
+    /// <summary>How often the site reports its status, in seconds. Default 5.</summary>
+    [Range(1, 3600)]
+    public int HeartbeatSeconds { get; set; } = 5;
+
+    /// <summary>A connection on which nothing moves for this many seconds is given up. Default 30.</summary>
+    [Range(2, 600)]
+    public int StallSeconds { get; set; } = 30;
+
+    /// <summary>How often a cheap connect looks whether the centre is back while it is away, in milliseconds. Default 2000.</summary>
+    [Range(100, 60_000)]
+    public int ProbeMs { get; set; } = 2000;
+
+    /// <summary>An entry that the centre refuses this many times is put into quarantine. Default 3.</summary>
+    [Range(1, 100)]
+    public int QuarantineAfter { get; set; } = 3;
+}
+
+[OptionsValidator]
+internal sealed partial class StationOptionsRanges : IValidateOptions<StationOptions>;
+
+internal sealed class StationOptionsValidator : IValidateOptions<StationOptions>
+{
+    public ValidateOptionsResult Validate(string? name, StationOptions options)
+    {
+        if (options.CentreUrl is not { } centre)
+        {
+            return new StationOptionsRanges().Validate(name, options);
+        }
+
+        if (!centre.IsAbsoluteUri || centre.Scheme != Uri.UriSchemeHttps || centre.PathAndQuery != "/")
+        {
+            return ValidateOptionsResult.Fail(
+                $"station:centreUrl is '{centre}'; accepted is https:// with host and port, such as https://centre.example:8443.");
+        }
+
+        return File("certificatePath", options.CertificatePath, "the site's certificate")
+            ?? File("keyPath", options.KeyPath, "its private key")
+            ?? File("rootPath", options.RootPath, "the installation's root certificate")
+            ?? new StationOptionsRanges().Validate(name, options);
+    }
+
+    private static ValidateOptionsResult? File(string setting, string? path, string what) =>
+        string.IsNullOrEmpty(path) ? ValidateOptionsResult.Fail($"station:{setting} is missing: it names the PEM file with {what}.")
+        : !System.IO.File.Exists(path) ? ValidateOptionsResult.Fail($"station:{setting} is '{path}', and there is no such file.")
+        : null;
+}

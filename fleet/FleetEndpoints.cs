@@ -1,0 +1,36 @@
+using System.Net.ServerSentEvents;
+using System.Runtime.CompilerServices;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Yizhan.Contracts;
+
+namespace Yizhan.Fleet;
+
+/// <summary>What people and the console ask about sites.</summary>
+internal static class FleetEndpoints
+{
+    /// <summary>A stream repeats itself this often even when nothing was reported: going offline is a change that nobody reports.</summary>
+    private static readonly TimeSpan Refresh = TimeSpan.FromSeconds(2);
+
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        routes.MapGet("/sites", (SiteRegistry sites) => TypedResults.Ok(sites.Sites()));
+        routes.MapGet("/sites/stream", Stream);
+    }
+
+    /// <summary>Server-sent events of type <c>sites</c>: all sites, at once and then after each change, at most twice a second.</summary>
+    private static ServerSentEventsResult<IReadOnlyList<SiteView>> Stream(
+        SiteRegistry sites, TimeProvider clock, CancellationToken cancellationToken) =>
+        TypedResults.ServerSentEvents(Views(sites, clock, cancellationToken));
+
+    private static async IAsyncEnumerable<SseItem<IReadOnlyList<SiteView>>> Views(
+        SiteRegistry sites, TimeProvider clock, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        while (!cancellationToken.IsCancellationRequested)
+        {
+            var changed = sites.Changed;
+            yield return new SseItem<IReadOnlyList<SiteView>>(sites.Sites(), "sites");
+            await Task.Delay(TimeSpan.FromMilliseconds(500), clock, cancellationToken);
+            await changed.WaitAsync(Refresh, clock, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+using System.ComponentModel.DataAnnotations;
+using System.Net;
+using Microsoft.Extensions.Options;
+
+namespace Yizhan.Fleet;
+
+/// <summary>Settings of the centre's end of the link. Section <c>fleet</c>.</summary>
+public sealed class FleetOptions
+{
+    /// <summary>IP address on which sites are awaited. Default 127.0.0.1; 0.0.0.0 for all.</summary>
+    [Required]
+    public string LinkAddress { get; set; } = "127.0.0.1";
+
+    /// <summary>TCP port on which sites are awaited. Default 8443; 0 takes any free one and keeps it until the process ends.</summary>
+    [Range(0, 65535)]
+    public int LinkPort { get; set; } = 8443;
+
+    /// <summary>DNS names and IP addresses under which sites reach the centre: they go into the listener's certificate.</summary>
+    [MinLength(1)]
+    public string[] LinkHosts { get; set; } = ["localhost", "127.0.0.1", "::1"];
+
+    /// <summary>Folder of the certificate authority. Default: <c>fleet/ca</c> in the node's data folder.</summary>
+    public string? CaFolder { get; set; }
+
+    /// <summary>A site is online while its last contact is not older than this. Default 15 seconds: three status reports.</summary>
+    [Range(1, 3600)]
+    public int OnlineSeconds { get; set; } = 15;
+
+    /// <summary>Most connections of all sites together. Default 256.</summary>
+    [Range(1, 10_000)]
+    public int MaxConnections { get; set; } = 256;
+
+    /// <summary>Most memory for bodies on their way in, of all sites together, in MiB. Default 256; a quarter of it for one site.</summary>
+    [Range(16, 16_384)]
+    public int MaxBodiesMiB { get; set; } = 256;
+
+    /// <summary>What a site is told to wait when there is no room here. Default 30 seconds.</summary>
+    [Range(1, 3600)]
+    public int RetryAfterSeconds { get; set; } = 30;
+}
+
+[OptionsValidator]
+internal sealed partial class FleetOptionsRanges : IValidateOptions<FleetOptions>;
+
+internal sealed class FleetOptionsValidator : IValidateOptions<FleetOptions>
+{
+    public ValidateOptionsResult Validate(string? name, FleetOptions options) =>
+        !IPAddress.TryParse(options.LinkAddress, out _)
+            ? ValidateOptionsResult.Fail(
+                $"fleet:linkAddress is '{options.LinkAddress}'; accepted is an IP address such as 127.0.0.1 or 0.0.0.0.")
+        : options.LinkHosts.FirstOrDefault(h => Uri.CheckHostName(h) == UriHostNameType.Unknown) is { } wrong
+            ? ValidateOptionsResult.Fail($"fleet:linkHosts has '{wrong}'; accepted are DNS names and IP addresses.")
+        : new FleetOptionsRanges().Validate(name, options);
+}

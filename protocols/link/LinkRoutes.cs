@@ -1,0 +1,44 @@
+namespace Yizhan.Link;
+
+/// <summary>Routes, media types, header names and bounds of the link, version 1. Both ends compile against this file.</summary>
+public static class LinkRoutes
+{
+    /// <summary>GET, with <c>?epoch=</c>: high-water marks of the caller's log; body <see cref="LinkMarks"/>.</summary>
+    public const string Marks = "/fleet/link/v1/marks";
+
+    /// <summary>POST an <see cref="EntryBatch"/>; answered with <see cref="LinkMark"/> once the entries are durable.</summary>
+    public const string Entries = "/fleet/link/v1/entries";
+
+    /// <summary>POST <see cref="MissingQuestion"/>; answered with <see cref="MissingAnswer"/>. Changes nothing.</summary>
+    public const string Missing = "/fleet/link/v1/blobs/missing";
+
+    /// <summary>PUT a run of chunks that begins with chunk <c>index</c>, with <c>?length=</c> of the whole blob.</summary>
+    public const string Chunks = "/fleet/link/v1/blobs/{sha256}/{index:long}";
+
+    /// <summary>PUT the site's status (<c>SiteStatus</c> of the contracts).</summary>
+    public const string Status = "/fleet/link/v1/status";
+
+    /// <summary>Media type of <see cref="EntryBatch"/>.</summary>
+    public const string EntriesType = "application/vnd.yizhan.entries";
+
+    /// <summary>Media type of a run of chunks.</summary>
+    public const string ChunksType = "application/octet-stream";
+
+    /// <summary>RFC 9530: <c>sha-256=:base64:</c> of the body as sent, after compression.</summary>
+    public const string ContentDigest = "Content-Digest";
+
+    /// <summary>RFC 8878 content coding, accepted for entries and chunks.</summary>
+    public const string Zstd = "zstd";
+
+    /// <summary>Most entries of one batch.</summary>
+    public const int MaxBatchEntries = 256;
+
+    /// <summary>Most bytes of any body, after decompression: a run of 4 MiB, or one entry of 1 MiB with its header.</summary>
+    public const int MaxBodyBytes = 4 * 1024 * 1024;
+
+    /// <summary>Most blobs of one question.</summary>
+    public const int MaxQuestionBlobs = 64;
+
+    /// <summary>Most ranges that an answer gives for one blob: the first ones; ask again when they are sent.</summary>
+    public const int MaxAnswerRanges = 64;
+}
