@@ -1,4 +1,9 @@
+using Yizhan.Contracts;
+using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.DicomWeb;
+using Yizhan.PacsGw.Receive;
 using Yizhan.Platform;
+using Yizhan.Storage;
 
 namespace Yizhan.PacsGw;
 
@@ -11,10 +16,27 @@ public sealed class PacsGwModule : IServiceModule
     /// <inheritdoc/>
     public static void Register(IHostApplicationBuilder builder)
     {
+        builder.AddEventLog();
+        builder.AddSettings<PacsGwOptions, PacsGwOptionsValidator>(Name);
+        builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ContractsJson.Default));
+
+        builder.Services.AddSingleton<InstanceIntake>();
+        builder.Services.AddSingleton<ArchiveDatabase>();
+        builder.Services.AddSingleton<ArchiveChanges>();
+        builder.Services.AddSingleton<StoredInstances>();
+        builder.Services.AddSingleton<StudyList>();
+        builder.Services.AddSingleton<ReadAudit>();
+
+        // Started in this order and stopped in the other: nothing is received that would not be indexed.
+        builder.Services.AddHostedService<ArchiveIndexer>();
+        builder.Services.AddSingleton<DicomListener>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<DicomListener>());
     }
 
     /// <inheritdoc/>
     public static void Map(IEndpointRouteBuilder routes)
     {
+        StudyEndpoints.Map(routes);
+        DicomWebEndpoints.Map(routes);
     }
 }

@@ -1,0 +1,170 @@
+using System.Globalization;
+using Microsoft.Extensions.Options;
+using Yizhan.Dicom;
+using Yizhan.PacsGw.Archive;
+using Yizhan.Storage;
+
+namespace Yizhan.PacsGw.DicomWeb;
+
+/// <summary>WADO-RS of frames and bulk data (PS3.18 §10.4.1.1.5 and .6), as stored.</summary>
+internal static class PixelEndpoints
+{
+    private const string OctetStream = "application/octet-stream";
+
+    /// <summary>Some frames, by number from 1, each a part; a single one also without multipart.</summary>
+    public static async Task<IResult> FramesAsync(
+        HttpContext context, string frames, StoredInstances stored, IBlobStore blobs, ReadAudit audit, IOptions<PacsGwOptions> options,
+        TimeProvider clock, CancellationToken cancellationToken)
+    {
+        var place = Place.Of(context);
+        if (stored.After(0, place.Study, place.Series, place.Instance) is not [var instance, ..])
+        {
+            return WadoEndpoints.NotFound();
+        }
+
+        await using var blob = await WadoEndpoints.OpenAsync(blobs, instance, cancellationToken);
+        FrameReader reader;
+        List<int> wanted;
+        try
+        {
+            reader = await FrameReader.OpenAsync(blob, instance.TransferSyntaxUid, options.Value.MaxHeaderBytes, cancellationToken);
+            wanted = Numbers(frames, reader.FrameCount);
+            await reader.LocateAsync(wanted, cancellationToken);
+        }
+        catch (FrameException e)
+        {
+            return TypedResults.Problem(e.Message, statusCode: e.StatusCode);
+        }
+        catch (DicomFormatException e)
+        {
+            return TypedResults.Problem($"The header of this instance cannot be decoded: {e.Message}.", statusCode: 404);
+        }
+
+        var accepted = AcceptedMedia.Of(context.Request);
+        var usable = accepted.FirstOrDefault(a =>
+            (a.Takes(reader.MediaType) || a.Takes(OctetStream)) && a.TakesTransferSyntax(reader.TransferSyntaxUid)
+            && (a.Multipart || a.Type == "*/*" || wanted.Count == 1));
+        if (accepted.Count > 0 && usable is null)
+        {
+            return TypedResults.Problem(
+                $"Available is {reader.MediaType} as stored, transfer-syntax {reader.TransferSyntaxUid}, in multipart/related.", statusCode: 406);
+        }
+
+        await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
+
+        // Octet-stream is the type of last resort for compressed frames; their own is said unless only the other was asked for.
+        var type = usable is null || usable.Takes(reader.MediaType) ? reader.MediaType : OctetStream;
+        var partType = $"{type}; transfer-syntax={reader.TransferSyntaxUid}";
+        if (usable is { Multipart: false } && usable.Type != "*/*")
+        {
+            context.Response.ContentType = partType;
+            await reader.CopyAsync(wanted[0], context.Response.BodyWriter, cancellationToken);
+            return Results.Empty;
+        }
+
+        var parts = new MultipartResponse(context.Response, type, $"{Guid.CreateVersion7(clock.GetUtcNow()):N}");
+        foreach (var frame in wanted)
+        {
+            parts.BeginPart(partType, $"{DicomWebEndpoints.Root(context.Request)}/{instance.Path}/frames/{frame}");
+            await reader.CopyAsync(frame, context.Response.BodyWriter, cancellationToken);
+        }
+
+        await parts.EndAsync(cancellationToken);
+        return Results.Empty;
+    }
+
+    /// <summary>A value that metadata gave as a BulkDataURI.</summary>
+    public static async Task<IResult> BulkDataAsync(
+        HttpContext context, string path, StoredInstances stored, IBlobStore blobs, ReadAudit audit, IOptions<PacsGwOptions> options,
+        TimeProvider clock, CancellationToken cancellationToken)
+    {
+        var place = Place.Of(context);
+        if (stored.After(0, place.Study, place.Series, place.Instance) is not [var instance, ..])
+        {
+            return WadoEndpoints.NotFound();
+        }
+
+        var accepted = AcceptedMedia.Of(context.Request);
+        if (accepted.Count > 0 && !accepted.Any(a => a.Takes(OctetStream)))
+        {
+            return TypedResults.Problem($"Bulk data is {OctetStream}; the request accepts something else.", statusCode: 406);
+        }
+
+        await using var blob = await WadoEndpoints.OpenAsync(blobs, instance, cancellationToken);
+        var syntax = DicomTransferSyntax.Get(instance.TransferSyntaxUid);
+        InstanceHeader header;
+        try
+        {
+            header = await InstanceHeader.ReadAsync(blob, syntax, options.Value.MaxHeaderBytes, cancellationToken);
+        }
+        catch (DicomFormatException e)
+        {
+            return TypedResults.Problem($"The header of this instance cannot be decoded: {e.Message}.", statusCode: 404);
+        }
+
+        var large = header.LargeValues.FirstOrDefault(v => v.Tag.ToJsonName() == path);
+        var value = large is null ? Metadata.Find(header.Dataset, path) : null;
+        if (large is null && value is null or { Items: not null })
+        {
+            return TypedResults.Problem("This instance has no bulk data at this path.", statusCode: 404);
+        }
+
+        if (large is { IsEncapsulated: true })
+        {
+            return TypedResults.Problem("Compressed pixel data is retrieved by frames: …/frames/1.", statusCode: 406);
+        }
+
+        await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
+        var single = accepted.Any(a => !a.Multipart && a.Type != "*/*");
+        var parts = single ? null : new MultipartResponse(context.Response, OctetStream, $"{Guid.CreateVersion7(clock.GetUtcNow()):N}");
+        parts?.BeginPart(OctetStream, $"{DicomWebEndpoints.Root(context.Request)}/{instance.Path}/bulkdata/{path}");
+        context.Response.ContentType ??= OctetStream;
+        if (large is not null)
+        {
+            await FrameReader.CopyRangeAsync(blob, syntax, large.Offset, large.Length, WordBytes(large.Vr, syntax), context.Response.BodyWriter, cancellationToken);
+        }
+        else
+        {
+            var bytes = value!.Value.ToArray();
+            FrameReader.Swap(bytes, value.IsBigEndian ? WordBytes(value.Vr, DicomTransferSyntax.ExplicitVrBigEndian) : 1);
+            await context.Response.BodyWriter.WriteAsync(bytes, cancellationToken);
+        }
+
+        if (parts is not null)
+        {
+            await parts.EndAsync(cancellationToken);
+        }
+
+        return Results.Empty;
+    }
+
+    /// <summary>Bytes of a word whose order has to be turned for little endian bulk data; 1 when nothing has.</summary>
+    internal static int WordBytes(DicomVr vr, DicomTransferSyntax syntax) => !syntax.IsBigEndian ? 1 : vr switch
+    {
+        DicomVr.OW => 2,
+        DicomVr.OL or DicomVr.OF => 4,
+        DicomVr.OV or DicomVr.OD => 8,
+        _ => 1,
+    };
+
+    private static List<int> Numbers(string frames, int count)
+    {
+        var numbers = new List<int>();
+        foreach (var part in frames.Split(','))
+        {
+            if (!int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out var number) || number == 0)
+            {
+                throw new FrameException(400, "Frames are numbers from 1, separated by commas.");
+            }
+
+            if (number > count)
+            {
+                throw new FrameException(404, $"This instance has {count} frames.");
+            }
+
+            numbers.Add(number);
+        }
+
+        return numbers;
+    }
+}

@@ -1,0 +1,82 @@
+using Microsoft.Extensions.Options;
+using Yizhan.Contracts;
+using Yizhan.Storage;
+
+namespace Yizhan.PacsGw.DicomWeb;
+
+/// <summary>
+/// Records who reads what, before the first byte goes out. A viewer that fetches one study with hundreds of requests makes one
+/// entry: the first request of an agent for an entity appends, the others within <see cref="PacsGwOptions.AuditWindowSeconds"/>
+/// wait for that append and add nothing.
+/// </summary>
+internal sealed class ReadAudit(IEventLog log, TimeProvider clock, IOptions<PacsGwOptions> options)
+{
+    /// <summary>DICOM Instances Accessed (PS3.15 A.5.3.4).</summary>
+    public const string InstancesAccessed = "110103";
+
+    /// <summary>Query (PS3.15 A.5.3.10).</summary>
+    public const string Query = "110112";
+
+    /// <summary>Windows that are remembered. Beyond it the oldest are forgotten, which makes more entries, never fewer.</summary>
+    private const int MaxWindows = 10_000;
+
+    private readonly Lock _gate = new();
+    private readonly Dictionary<(string, string, string), Window> _windows = [];
+    private readonly TimeSpan _length = TimeSpan.FromSeconds(options.Value.AuditWindowSeconds);
+
+    /// <summary>Returns once the access is durably recorded.</summary>
+    /// <param name="eventId">One of the constants of this class.</param>
+    /// <param name="agentAddress">Who: the remote address until there is a sign-in.</param>
+    /// <param name="entity">What, such as <c>study/1.2.3</c>. Never a name or a value that was searched for.</param>
+    /// <param name="detail">A few words; null when there is nothing to say.</param>
+    /// <param name="cancellationToken">Stops the wait, not the record.</param>
+    /// <exception cref="IOException">It could not be recorded: do not answer.</exception>
+    public Task RecordAsync(string eventId, string agentAddress, string entity, string? detail, CancellationToken cancellationToken)
+    {
+        var key = (eventId, agentAddress, entity);
+        lock (_gate)
+        {
+            var now = clock.GetTimestamp();
+            if (_windows.TryGetValue(key, out var window) && clock.GetElapsedTime(window.Start, now) < _length
+                && !window.Append.IsFaulted && !window.Append.IsCanceled)
+            {
+                return window.Append.WaitAsync(cancellationToken);
+            }
+
+            ForgetOld_NeedsLock(now);
+            var append = AppendAsync(eventId, agentAddress, entity, detail);
+            _windows[key] = new Window(now, append);
+            return append.WaitAsync(cancellationToken);
+        }
+    }
+
+    private async Task AppendAsync(string eventId, string agentAddress, string entity, string? detail)
+    {
+        var recorded = clock.GetUtcNow();
+        var record = new AuditRecord(
+            eventId, eventId == Query ? "E" : "R", 0, agentAddress, agentAddress, $"pacs-gw@{log.Site}", entity, detail,
+            recorded.ToUnixTimeMilliseconds());
+        await log.AppendAsync(
+            [Entries.Of(record, $"audit/{log.Site}/{Guid.CreateVersion7(recorded):N}")], CancellationToken.None);
+    }
+
+    private void ForgetOld_NeedsLock(long now)
+    {
+        if (_windows.Count < MaxWindows)
+        {
+            return;
+        }
+
+        foreach (var key in _windows.Where(w => clock.GetElapsedTime(w.Value.Start, now) >= _length).Select(w => w.Key).ToList())
+        {
+            _windows.Remove(key);
+        }
+
+        foreach (var key in _windows.OrderBy(w => w.Value.Start).Take(_windows.Count - (MaxWindows / 2)).Select(w => w.Key).ToList())
+        {
+            _windows.Remove(key);
+        }
+    }
+
+    private readonly record struct Window(long Start, Task Append);
+}

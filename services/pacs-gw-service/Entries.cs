@@ -1,0 +1,22 @@
+using System.Text.Json;
+using Yizhan.Contracts;
+using Yizhan.Storage;
+
+namespace Yizhan.PacsGw;
+
+/// <summary>Entries of this service for the event log.</summary>
+internal static class Entries
+{
+    /// <summary>An audit record as an entry; its key is what it is about.</summary>
+    public static Entry Of(AuditRecord record, string id) => new(
+        Lane.Normal, AuditRecord.EventType, id, record.Entity, record.RecordedMs,
+        JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord));
+
+    /// <summary>A stored instance as an entry; entries of one study keep their order.</summary>
+    public static Entry Of(InstanceStored stored, BlobRef blob, string id, long timeMs) => new(
+        Lane.Bulk, InstanceStored.EventType, id, stored.StudyInstanceUid, timeMs,
+        JsonSerializer.SerializeToUtf8Bytes(stored, ContractsJson.Default.InstanceStored))
+    {
+        Blobs = [blob],
+    };
+}

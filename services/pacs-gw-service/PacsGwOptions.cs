@@ -1,0 +1,117 @@
+using System.ComponentModel.DataAnnotations;
+using System.Net;
+using Microsoft.Extensions.Options;
+
+namespace Yizhan.PacsGw;
+
+/// <summary>Settings of the DICOM gateway. Section <c>pacs-gw</c>.</summary>
+public sealed class PacsGwOptions
+{
+    /// <summary>Whether this node listens for DICOM associations. Default true; a centre that only takes from its sites says false.</summary>
+    public bool AcceptAssociations { get; set; } = true;
+
+    /// <summary>Our AE title; an association that calls another one is rejected. Default <c>YIZHAN</c>.</summary>
+    [Required]
+    public string AeTitle { get; set; } = "YIZHAN";
+
+    /// <summary>IP address to listen on for DICOM. Default 127.0.0.1.</summary>
+    [Required]
+    public string DicomAddress { get; set; } = "127.0.0.1";
+
+    /// <summary>TCP port for DICOM; 0 takes a free one. Default 11112.</summary>
+    [Range(0, 65535)]
+    public int DicomPort { get; set; } = 11112;
+
+    /// <summary>Who may open an association. Empty by default: nobody may.</summary>
+    public IList<PeerOptions> Peers { get; set; } = [];
+
+    /// <summary>Associations at a time; a further one is rejected as transient (local limit exceeded). Default 32.</summary>
+    [Range(1, 1000)]
+    public int MaxAssociations { get; set; } = 32;
+
+    /// <summary>Largest P-DATA-TF PDU that we accept, in bytes. Default 128 KiB.</summary>
+    [Range(4096, 16 * 1024 * 1024)]
+    public int MaxPduBytes { get; set; } = 128 * 1024;
+
+    /// <summary>Stores that one association may have under way if its peer negotiates an asynchronous window. Default 16.</summary>
+    [Range(1, 256)]
+    public int MaxOperationsPerformed { get; set; } = 16;
+
+    /// <summary>ARTIM timer of PS3.8 §9.1.5: how long a peer may take to ask for an association or to close after one. Default 30 s.</summary>
+    [Range(1, 600)]
+    public int ArtimSeconds { get; set; } = 30;
+
+    /// <summary>Silence of the peer, in the middle of a message or between two, after which the association is aborted. Default 60 s.</summary>
+    [Range(1, 3600)]
+    public int IdleSeconds { get; set; } = 60;
+
+    /// <summary>SOP classes that are accepted besides the standard's storage classes: private ones, by UID.</summary>
+    public IList<string> PrivateSopClasses { get; set; } = [];
+
+    /// <summary>Results that one QIDO-RS request may get, and gets when it asks for no limit. Default 1000.</summary>
+    [Range(1, 100_000)]
+    public int MaxResults { get; set; } = 1000;
+
+    /// <summary>Parts that one STOW-RS request may have. Default 20 000.</summary>
+    [Range(1, 1_000_000)]
+    public int MaxStowParts { get; set; } = 20_000;
+
+    /// <summary>Reads of one study by one agent within this time make one audit entry. Default 60 s.</summary>
+    [Range(1, 3600)]
+    public int AuditWindowSeconds { get; set; } = 60;
+
+    /// <summary>Largest part of a data set before its pixel data that is decoded for the index, in bytes. Default 64 MiB.</summary>
+    [Range(64 * 1024, 1024 * 1024 * 1024)]
+    public int MaxHeaderBytes { get; set; } = 64 * 1024 * 1024;
+}
+
+/// <summary>An application entity that may open associations with us.</summary>
+public sealed class PeerOptions
+{
+    /// <summary>Its AE title: 1 to 16 printable ASCII characters, no backslash (PS3.5 §6.2).</summary>
+    [Required]
+    public string AeTitle { get; set; } = "";
+
+    /// <summary>IP address that it must come from; any when null.</summary>
+    public string? Address { get; set; }
+}
+
+internal sealed class PacsGwOptionsValidator : IValidateOptions<PacsGwOptions>
+{
+    public ValidateOptionsResult Validate(string? name, PacsGwOptions options)
+    {
+        var failures = new List<ValidationResult>();
+        Validator.TryValidateObject(options, new ValidationContext(options), failures, validateAllProperties: true);
+        var messages = failures.Select(f => $"pacs-gw: {f.ErrorMessage}").ToList();
+        CheckAeTitle("aeTitle", options.AeTitle, messages);
+        if (!IPAddress.TryParse(options.DicomAddress, out _))
+        {
+            messages.Add($"pacs-gw:dicomAddress is '{options.DicomAddress}'; accepted is an IP address such as 127.0.0.1 or 0.0.0.0.");
+        }
+
+        for (var i = 0; i < options.Peers.Count; i++)
+        {
+            CheckAeTitle($"peers:{i}:aeTitle", options.Peers[i].AeTitle, messages);
+            if (options.Peers[i].Address is { } address && !IPAddress.TryParse(address, out _))
+            {
+                messages.Add($"pacs-gw:peers:{i}:address is '{address}'; accepted is an IP address, or none.");
+            }
+        }
+
+        foreach (var uid in options.PrivateSopClasses.Where(uid => !Uid.IsValid(uid)))
+        {
+            messages.Add($"pacs-gw:privateSopClasses has '{uid}'; accepted is a UID: digits and dots, at most 64 characters.");
+        }
+
+        return messages.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(messages);
+    }
+
+    private static void CheckAeTitle(string key, string value, List<string> messages)
+    {
+        if (value.Length is 0 or > 16 || value.Trim() != value || value.Any(c => c is < ' ' or > '~' or '\\'))
+        {
+            messages.Add(
+                $"pacs-gw:{key} is '{value}'; accepted are 1 to 16 printable ASCII characters without backslash or outer spaces.");
+        }
+    }
+}
