@@ -1,0 +1,193 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.IO.Pipelines;
+using Yizhan.Dicom.Network;
+
+namespace Yizhan.Dicom.Tests.Network;
+
+/// <summary>What goes out, write by write.</summary>
+public sealed class Sending
+{
+    [Fact]
+    public async Task A_response_is_one_write()
+    {
+        await using var wire = new Wire();
+        await wire.SendAsync(CommandSet.EchoRequest(1), default);
+        Assert.Single(wire.Writes);
+    }
+
+    [Theory]
+    [InlineData(16384, 3)]
+    [InlineData(4096, 3)]
+    [InlineData(131072, 5)]
+    [InlineData(0, 5)]
+    public async Task Many_small_PDUs_share_a_write_and_no_PDU_is_cut_by_one(int peerPduBytes, int mostWrites)
+    {
+        await using var wire = new Wire((uint)peerPduBytes);
+        var sent = new byte[500_001];
+        Random.Shared.NextBytes(sent);
+        await wire.SendAsync(CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), sent);
+        Assert.InRange(wire.Writes.Count, 1, mostWrites);
+        var received = new MemoryStream();
+        foreach (var write in wire.Writes)
+        {
+            for (var rest = write.AsSpan(); !rest.IsEmpty;)
+            {
+                var length = BinaryPrimitives.ReadInt32BigEndian(rest[2..]);
+                Assert.InRange(length, 6, peerPduBytes == 0 ? 131072 : peerPduBytes);
+                Assert.Equal(length, BinaryPrimitives.ReadInt32BigEndian(rest[6..]) + 4);
+                if ((rest[11] & 1) == 0)
+                {
+                    received.Write(rest[12..(6 + length)]);
+                }
+
+                rest = rest[(6 + length)..];
+            }
+        }
+
+        Assert.Equal(sent, received.ToArray());
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(4090)]
+    [InlineData(4091)]
+    [InlineData(8180)]
+    [InlineData(40_900)]
+    [InlineData(300_000)]
+    public async Task Memory_sequence_and_stream_make_the_same_bytes_and_one_last_fragment(int length)
+    {
+        var dataSet = new byte[length];
+        Random.Shared.NextBytes(dataSet);
+        var command = CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3");
+        await using var fromMemory = new Wire(4096);
+        await fromMemory.SendAsync(command, dataSet);
+        await using var fromStream = new Wire(4096);
+        await fromStream.Association.SendAsync(1, command, new StingyStream(dataSet), RawPeer.Cancel);
+        await using var fromSequence = new Wire(4096);
+        await fromSequence.Association.SendAsync(1, command, Pieces(dataSet), RawPeer.Cancel);
+        Assert.Equal(fromMemory.Bytes, fromStream.Bytes);
+        Assert.Equal(fromMemory.Bytes, fromSequence.Bytes);
+
+        var last = new List<bool>();
+        for (var rest = fromMemory.Bytes.AsSpan(); !rest.IsEmpty; rest = rest[(6 + BinaryPrimitives.ReadInt32BigEndian(rest[2..]))..])
+        {
+            last.Add((rest[11] & 2) != 0);
+        }
+
+        // Command, then the data set's fragments: as few as possible, only the final one marked last.
+        Assert.Equal(1 + Math.Max(1, (length + 4089) / 4090), last.Count);
+        Assert.Equal(2, last.Count(l => l));
+        Assert.True(last[0] && last[^1]);
+    }
+
+    [Fact]
+    public async Task A_source_that_fails_before_anything_was_sent_leaves_the_association_usable()
+    {
+        await using var wire = new Wire();
+        await Assert.ThrowsAsync<FileNotFoundException>(async () => await wire.Association.SendAsync(
+            1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), new StingyStream(new byte[100], failsAt: 50), RawPeer.Cancel));
+        Assert.Empty(wire.Writes);
+
+        // The message ID and the place in the window are free again.
+        await wire.SendAsync(CommandSet.EchoRequest(1), default);
+        Assert.Single(wire.Writes);
+    }
+
+    [Fact]
+    public async Task A_source_that_fails_half_way_aborts_at_a_PDU_boundary()
+    {
+        await using var wire = new Wire();
+        var failure = await Assert.ThrowsAsync<AssociationException>(async () => await wire.Association.SendAsync(
+            1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), new StingyStream(new byte[1_000_000], failsAt: 900_000), RawPeer.Cancel));
+        Assert.Equal(AssociationEnd.AbortedByUs, failure.End);
+        Assert.IsType<FileNotFoundException>(failure.InnerException);
+        Assert.Equal([7, 0, 0, 0, 0, 4, 0, 0, 0, 0], wire.Writes[^1]);
+    }
+
+    [Fact]
+    public async Task A_context_that_was_not_accepted_cannot_be_used()
+    {
+        await using var wire = new Wire();
+        await Assert.ThrowsAsync<ArgumentException>(async () => await wire.Association.SendAsync(5, CommandSet.EchoRequest(1), RawPeer.Cancel));
+    }
+
+    private static ReadOnlySequence<byte> Pieces(byte[] bytes)
+    {
+        var first = new Segment(bytes.AsMemory(0, bytes.Length / 3), 0);
+        var last = first;
+        for (var at = bytes.Length / 3; at < bytes.Length;)
+        {
+            var length = Math.Min(1000, bytes.Length - at);
+            last = last.Append(bytes.AsMemory(at, length));
+            at += length;
+        }
+
+        return new(first, 0, last, last.Memory.Length);
+    }
+
+    /// <summary>A requestor whose peer only takes notes of each write.</summary>
+    private sealed class Wire : IAsyncDisposable
+    {
+        private readonly Pipe _input = new();
+        private readonly Notes _notes = new();
+
+        public Wire(uint peerPduBytes = 16384)
+        {
+            _input.Writer.WriteAsync(AssociateCodec.Encode(
+                new AssociateAccept { PresentationContexts = [new(1, ContextResult.Acceptance, RawPeer.ImplicitLittleEndian)], MaxPduBytes = peerPduBytes },
+                RawPeer.Request)).AsTask().Wait(RawPeer.Cancel);
+            Association = Association.RequestAsync(
+                _input.Reader, _notes, RequestorWithDcmtk.Request(RawPeer.SopClass, RawPeer.ImplicitLittleEndian), new(), TimeProvider.System, RawPeer.Cancel).Result;
+            Writes.Clear();
+        }
+
+        public Association Association { get; }
+
+        public List<byte[]> Writes => _notes.Writes;
+
+        public byte[] Bytes => [.. Writes.SelectMany(w => w)];
+
+        public ValueTask SendAsync(CommandSet command, byte[]? dataSet) => dataSet is null
+            ? Association.SendAsync(1, command, RawPeer.Cancel)
+            : Association.SendAsync(1, command, dataSet.AsMemory(), RawPeer.Cancel);
+
+        public async ValueTask DisposeAsync()
+        {
+            _input.Writer.Complete();
+            await Association.DisposeAsync();
+        }
+    }
+
+    private sealed class Notes : MemoryStream
+    {
+        public List<byte[]> Writes { get; } = [];
+
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            Writes.Add(buffer.ToArray());
+            return ValueTask.CompletedTask;
+        }
+    }
+
+    /// <summary>Gives a few bytes at a time, and may fail on the way.</summary>
+    internal sealed class StingyStream(byte[] bytes, int failsAt = int.MaxValue) : MemoryStream(bytes)
+    {
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => Position >= failsAt
+            ? throw new FileNotFoundException("gone")
+            : base.ReadAsync(buffer[..Math.Min(buffer.Length, 777)], cancellationToken);
+    }
+
+    private sealed class Segment : ReadOnlySequenceSegment<byte>
+    {
+        public Segment(ReadOnlyMemory<byte> memory, long index) => (Memory, RunningIndex) = (memory, index);
+
+        public Segment Append(ReadOnlyMemory<byte> memory)
+        {
+            var next = new Segment(memory, RunningIndex + Memory.Length);
+            Next = next;
+            return next;
+        }
+    }
+}
