@@ -7,7 +7,7 @@ public sealed partial class Association
     // Empty fragments are legal but move nothing; a peer that sends more in a row than this is only keeping us busy.
     private const int MaxEmptyFragments = 64;
 
-    private readonly HashSet<ushort> _performing = [];
+    private readonly Dictionary<ushort, CommandSet> _performing = [];
     private SemaphoreSlim _performSlots = new(1);
 
     private byte[] _command = [];
@@ -69,6 +69,16 @@ public sealed partial class Association
         finally
         {
             Volatile.Write(ref _receiving, 0);
+        }
+    }
+
+    /// <summary>True for a received request whose final response was not sent.</summary>
+    internal bool IsUnanswered(CommandSet command)
+    {
+        lock (_gate)
+        {
+            // By reference: the peer may already use the message ID again.
+            return _performing.TryGetValue(command.MessageId, out var performing) && performing == command;
         }
     }
 
@@ -322,7 +332,7 @@ public sealed partial class Association
         _waitingForSlot = null;
         lock (_gate)
         {
-            if (!_performing.Add(message.Command.MessageId))
+            if (!_performing.TryAdd(message.Command.MessageId, message.Command))
             {
                 throw new ProtocolViolationException(AbortReason.InvalidPduParameter, $"message ID {message.Command.MessageId} is already in use");
             }

@@ -37,8 +37,13 @@ public sealed partial class Association
     /// <param name="cancellationToken">
     /// Before the first byte is sent it only cancels; after it the association is aborted, because half a message cannot be taken back.
     /// </param>
-    /// <remarks>A request waits while <see cref="InvokeWindow"/> earlier ones are unanswered, so somebody must be receiving.</remarks>
-    /// <exception cref="AssociationException">The association is over. Whether the peer got the message is not known.</exception>
+    /// <remarks>
+    /// A data set of odd length gets one NUL at its end, because fragments are even (PS3.8 Annex E.2). A request waits while
+    /// <see cref="InvokeWindow"/> earlier ones are unanswered, so somebody must be receiving.
+    /// </remarks>
+    /// <exception cref="AssociationException">
+    /// The association is over. Whether the peer got the message is not known, unless <see cref="AssociationException.NothingSent"/>.
+    /// </exception>
     /// <exception cref="ArgumentException">The context was not accepted.</exception>
     /// <exception cref="InvalidOperationException">A response to a message that is not outstanding, a message ID that is in use, or a released association.</exception>
     public ValueTask SendAsync(byte contextId, CommandSet command, Stream dataSet, CancellationToken cancellationToken) =>
@@ -52,10 +57,12 @@ public sealed partial class Association
             throw new ArgumentException($"Presentation context {contextId} is not accepted on this association.", nameof(contextId));
         }
 
-        ThrowIfOver();
+        ThrowIfOver(nothingSent: true);
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _ended.Token);
         var isRequest = !command.IsResponse && command.Field != CommandField.CCancelRequest;
+        CommandSet? answered = null;
         var begun = false;
+        var writing = false;
         try
         {
             if (isRequest)
@@ -66,44 +73,46 @@ public sealed partial class Association
             }
             else if (command.IsResponse)
             {
-                CheckPerforming(command);
+                answered = EndPerforming(command);
             }
 
             await _outputLock.WaitAsync(ending.Token);
+            writing = true;
+            try
+            {
+                await WriteMessageAsync(contextId, command, memory, stream, hasDataSet, cancellationToken);
+            }
+            finally
+            {
+                _outputLock.Release();
+            }
         }
-        catch (OperationCanceledException)
+        catch when (_failure is null && !_outputCut)
         {
-            ThrowIfOver();
+            // Nothing was sent, or the association would have failed: the message ID and its place in the window are as before.
             if (begun)
             {
                 CancelInvoked(command);
             }
 
-            throw;
-        }
-
-        try
-        {
-            await WriteMessageAsync(contextId, command, memory, stream, hasDataSet, cancellationToken);
-        }
-        catch when (isRequest && _failure is null)
-        {
-            // Nothing was written, so nothing is outstanding.
-            CancelInvoked(command);
-            throw;
-        }
-        finally
-        {
-            _outputLock.Release();
-        }
-
-        if (command.IsResponse && !DimseStatus.IsPending(command.Status))
-        {
-            lock (_gate)
+            if (answered is not null)
             {
-                _performing.Remove(command.MessageIdBeingRespondedTo);
+                lock (_gate)
+                {
+                    _performing.Add(answered.MessageId, answered);
+                }
             }
 
+            throw;
+        }
+        catch (OperationCanceledException) when (!writing && !cancellationToken.IsCancellationRequested)
+        {
+            ThrowIfOver(nothingSent: true);
+            throw;
+        }
+
+        if (answered is not null)
+        {
             _performSlots.Release();
         }
     }
@@ -111,7 +120,7 @@ public sealed partial class Association
     private async ValueTask WriteMessageAsync(
         byte contextId, CommandSet command, ReadOnlySequence<byte> memory, Stream? stream, bool hasDataSet, CancellationToken cancellationToken)
     {
-        ThrowIfOver();
+        ThrowIfOver(nothingSent: true);
         if (!(_state == State.Established || (_state == State.ReleaseRequested && command.IsResponse)))
         {
             throw new InvalidOperationException($"{command} cannot be sent: the association is being released.");
@@ -166,6 +175,12 @@ public sealed partial class Association
                     length = Math.Min(length, room);
                 }
 
+                if (length % 2 != 0)
+                {
+                    // Only the end of the data set can be odd: a deflated one that its file did not pad (PS3.5 §A.5). dcmtk aborts at an odd fragment.
+                    buffer[used + 12 + length++] = 0;
+                }
+
                 EndPdu(length, isCommand: false, isLast: !more);
             }
 
@@ -196,7 +211,7 @@ public sealed partial class Association
 
         async ValueTask FlushAsync()
         {
-            ThrowIfOver();
+            ThrowIfOver(nothingSent: !begun);
             begun = true;
             await WriteAsync(buffer.AsMemory(0, used), either.Token);
             used = 0;
@@ -240,14 +255,26 @@ public sealed partial class Association
         _invokeSlots.Release();
     }
 
-    private void CheckPerforming(CommandSet response)
+    /// <summary>
+    /// Takes the request of a final response from the outstanding ones, before it is sent: the peer may use its message ID again at once. Its place in the
+    /// window is given back after that.
+    /// </summary>
+    private CommandSet? EndPerforming(CommandSet response)
     {
         lock (_gate)
         {
-            if (!_performing.Contains(response.MessageIdBeingRespondedTo))
+            if (!_performing.TryGetValue(response.MessageIdBeingRespondedTo, out var request))
             {
                 throw new InvalidOperationException($"{response}: that message is not outstanding on this association.");
             }
+
+            if (DimseStatus.IsPending(response.Status))
+            {
+                return null;
+            }
+
+            _performing.Remove(request.MessageId);
+            return request;
         }
     }
 
@@ -306,6 +333,8 @@ public sealed partial class Association
                 throw new AssociationException(AssociationEnd.ConnectionLost, $"The connection to the peer is lost: {e.Message}", e);
             }
 
+            _reader.Stop(await FailAsync(
+                new(AssociationEnd.AbortedByUs, "Sending was cancelled in the middle of a PDU.", e), null, CancellationToken.None));
             throw;
         }
     }

@@ -203,11 +203,11 @@ public sealed partial class Association : IAsyncDisposable
 
     private static bool IsConnectionError(Exception e) => e is IOException or SocketException or ObjectDisposedException;
 
-    private void ThrowIfOver()
+    private void ThrowIfOver(bool nothingSent = false)
     {
         if (_failure is { } failure)
         {
-            throw failure.Again();
+            throw failure.Again(nothingSent);
         }
 
         ObjectDisposedException.ThrowIf(_disposed != 0, this);

@@ -40,8 +40,12 @@ public sealed class AssociationException : IOException
     /// <summary>The A-ASSOCIATE-RJ that was received, if any.</summary>
     public Rejection? Rejection { get; internal init; }
 
+    /// <summary>True when it was thrown by sending a message of which nothing had gone out: the peer does not have it.</summary>
+    public bool NothingSent { get; internal init; }
+
     /// <summary>The same end, thrown again where another task meets it.</summary>
-    internal AssociationException Again() => new(End, Message, this) { Abort = Abort, Rejection = Rejection };
+    internal AssociationException Again(bool nothingSent = false) =>
+        new(End, Message, this) { Abort = Abort, Rejection = Rejection, NothingSent = nothingSent };
 }
 
 /// <summary>The reason field of an A-ABORT whose source is the service provider (PS3.8 §9.3.8); 0 when the source is the user.</summary>

@@ -50,6 +50,10 @@ public static class ServiceLoop
                 await (message.Command.Field == CommandField.CEchoRequest
                     ? association.SendAsync(message.PresentationContext.Id, message.Command.CreateResponse(DimseStatus.Success), stopping.Token).AsTask()
                     : handler(message, stopping.Token));
+                if (association.IsUnanswered(message.Command))
+                {
+                    throw new InvalidOperationException($"The handler returned without a final response to {message.Command}.");
+                }
             }
             catch (Exception e)
             {

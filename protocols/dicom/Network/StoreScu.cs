@@ -215,14 +215,23 @@ public sealed class StoreScu(
                 await association.SendAsync(
                     contextId, CommandSet.StoreRequest(id, instance.SopClassUid, instance.SopInstanceUid), dataSet, cancellationToken);
             }
+            catch (AssociationException e) when (e.NothingSent)
+            {
+                End(id);
+                throw;
+            }
             catch (Exception e) when (e is IOException and not AssociationException or UnauthorizedAccessException)
             {
-                lock (_outstanding)
-                {
-                    _outstanding.Remove(id);
-                }
-
+                End(id);
                 results[i] = new(instance, StoreOutcome.Unreadable, null, e.Message);
+            }
+        }
+
+        private void End(ushort id)
+        {
+            lock (_outstanding)
+            {
+                _outstanding.Remove(id);
             }
         }
 

@@ -225,6 +225,23 @@ public sealed class HostilePeerInTheAssociation
     }
 
     [Fact]
+    public async Task A_send_that_is_cancelled_half_way_ends_the_association()
+    {
+        await using var peer = new RawPeer();
+        await using var association = await peer.EstablishRequestorAsync();
+        var receiving = association.ReceiveAsync(RawPeer.Cancel).AsTask();
+        using var cancel = new CancellationTokenSource();
+        var sending = association.SendAsync(1, Store, new byte[1_000_000].AsMemory(), cancel.Token).AsTask();
+        await peer.ReceivePduAsync();
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => sending);
+        Assert.Equal(AssociationEnd.AbortedByUs, (await Assert.ThrowsAsync<AssociationException>(() => receiving)).End);
+        var again = await Assert.ThrowsAsync<AssociationException>(async () => await association.SendAsync(1, CommandSet.EchoRequest(2), RawPeer.Cancel));
+        Assert.True(again.NothingSent);
+        peer.Close();
+    }
+
+    [Fact]
     public async Task A_message_ID_that_is_outstanding_cannot_be_used_again()
     {
         await using var peer = new RawPeer();

@@ -121,4 +121,15 @@ public sealed class OperationsWindows
         await scp.Quiet();
         Assert.Equal("broken handler", Assert.IsType<InvalidDataException>(Assert.Single(scp.Failures)).Message);
     }
+
+    [Fact]
+    public async Task A_handler_that_forgets_the_response_ends_the_association()
+    {
+        await using var peer = new RawPeer();
+        await using var association = await peer.EstablishAcceptorAsync();
+        await peer.SendAsync(RawPeer.Command(new CommandSet(CommandField.CFindRequest).SetUInt16(CommandElement.MessageId, 1), false));
+        await Assert.ThrowsAsync<InvalidOperationException>(() => ServiceLoop.ServeAsync(association, (_, _) => Task.CompletedTask, RawPeer.Cancel));
+        Assert.Equal((0, AbortReason.NotSpecified), await peer.ReceiveAbortAsync());
+        peer.Close();
+    }
 }

@@ -11,7 +11,7 @@ public sealed class Sending
     [Fact]
     public async Task A_response_is_one_write()
     {
-        await using var wire = new Wire();
+        await using var wire = await Wire.OpenAsync();
         await wire.SendAsync(CommandSet.EchoRequest(1), default);
         Assert.Single(wire.Writes);
     }
@@ -23,18 +23,19 @@ public sealed class Sending
     [InlineData(0, 5)]
     public async Task Many_small_PDUs_share_a_write_and_no_PDU_is_cut_by_one(int peerPduBytes, int mostWrites)
     {
-        await using var wire = new Wire((uint)peerPduBytes);
+        await using var wire = await Wire.OpenAsync(peerPduBytes);
         var sent = new byte[500_001];
         Random.Shared.NextBytes(sent);
         await wire.SendAsync(CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), sent);
         Assert.InRange(wire.Writes.Count, 1, mostWrites);
         var received = new MemoryStream();
-        foreach (var write in wire.Writes)
+        foreach (var write in wire.Writes.ToArray())
         {
             for (var rest = write.AsSpan(); !rest.IsEmpty;)
             {
                 var length = BinaryPrimitives.ReadInt32BigEndian(rest[2..]);
                 Assert.InRange(length, 6, peerPduBytes == 0 ? 131072 : peerPduBytes);
+                Assert.Equal(0, length % 2);
                 Assert.Equal(length, BinaryPrimitives.ReadInt32BigEndian(rest[6..]) + 4);
                 if ((rest[11] & 1) == 0)
                 {
@@ -45,7 +46,7 @@ public sealed class Sending
             }
         }
 
-        Assert.Equal(sent, received.ToArray());
+        Assert.Equal([.. sent, 0], received.ToArray());
     }
 
     [Theory]
@@ -61,11 +62,11 @@ public sealed class Sending
         var dataSet = new byte[length];
         Random.Shared.NextBytes(dataSet);
         var command = CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3");
-        await using var fromMemory = new Wire(4096);
+        await using var fromMemory = await Wire.OpenAsync(4096);
         await fromMemory.SendAsync(command, dataSet);
-        await using var fromStream = new Wire(4096);
+        await using var fromStream = await Wire.OpenAsync(4096);
         await fromStream.Association.SendAsync(1, command, new StingyStream(dataSet), RawPeer.Cancel);
-        await using var fromSequence = new Wire(4096);
+        await using var fromSequence = await Wire.OpenAsync(4096);
         await fromSequence.Association.SendAsync(1, command, Pieces(dataSet), RawPeer.Cancel);
         Assert.Equal(fromMemory.Bytes, fromStream.Bytes);
         Assert.Equal(fromMemory.Bytes, fromSequence.Bytes);
@@ -85,7 +86,7 @@ public sealed class Sending
     [Fact]
     public async Task A_source_that_fails_before_anything_was_sent_leaves_the_association_usable()
     {
-        await using var wire = new Wire();
+        await using var wire = await Wire.OpenAsync();
         await Assert.ThrowsAsync<FileNotFoundException>(async () => await wire.Association.SendAsync(
             1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), new StingyStream(new byte[100], failsAt: 50), RawPeer.Cancel));
         Assert.Empty(wire.Writes);
@@ -98,7 +99,7 @@ public sealed class Sending
     [Fact]
     public async Task A_source_that_fails_half_way_aborts_at_a_PDU_boundary()
     {
-        await using var wire = new Wire();
+        await using var wire = await Wire.OpenAsync();
         var failure = await Assert.ThrowsAsync<AssociationException>(async () => await wire.Association.SendAsync(
             1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), new StingyStream(new byte[1_000_000], failsAt: 900_000), RawPeer.Cancel));
         Assert.Equal(AssociationEnd.AbortedByUs, failure.End);
@@ -109,7 +110,7 @@ public sealed class Sending
     [Fact]
     public async Task A_context_that_was_not_accepted_cannot_be_used()
     {
-        await using var wire = new Wire();
+        await using var wire = await Wire.OpenAsync();
         await Assert.ThrowsAsync<ArgumentException>(async () => await wire.Association.SendAsync(5, CommandSet.EchoRequest(1), RawPeer.Cancel));
     }
 
@@ -133,17 +134,21 @@ public sealed class Sending
         private readonly Pipe _input = new();
         private readonly Notes _notes = new();
 
-        public Wire(uint peerPduBytes = 16384)
-        {
-            _input.Writer.WriteAsync(AssociateCodec.Encode(
-                new AssociateAccept { PresentationContexts = [new(1, ContextResult.Acceptance, RawPeer.ImplicitLittleEndian)], MaxPduBytes = peerPduBytes },
-                RawPeer.Request)).AsTask().Wait(RawPeer.Cancel);
-            Association = Association.RequestAsync(
-                _input.Reader, _notes, RequestorWithDcmtk.Request(RawPeer.SopClass, RawPeer.ImplicitLittleEndian), new(), TimeProvider.System, RawPeer.Cancel).Result;
-            Writes.Clear();
-        }
+        public Association Association { get; private set; } = null!;
 
-        public Association Association { get; }
+        public static async Task<Wire> OpenAsync(int peerPduBytes = 16384)
+        {
+            var wire = new Wire();
+            await wire._input.Writer.WriteAsync(
+                AssociateCodec.Encode(
+                    new AssociateAccept { PresentationContexts = [new(1, ContextResult.Acceptance, RawPeer.ImplicitLittleEndian)], MaxPduBytes = (uint)peerPduBytes },
+                    RawPeer.Request),
+                RawPeer.Cancel);
+            wire.Association = await Association.RequestAsync(
+                wire._input.Reader, wire._notes, RequestorWithDcmtk.Request(RawPeer.SopClass, RawPeer.ImplicitLittleEndian), new(), TimeProvider.System, RawPeer.Cancel);
+            wire.Writes.Clear();
+            return wire;
+        }
 
         public List<byte[]> Writes => _notes.Writes;
 
