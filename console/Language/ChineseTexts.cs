@@ -43,7 +43,9 @@ internal sealed class ChineseTexts : Texts
     public override string OfSites(int online, int total) => $"{N(online)} / {N(total)} 个";
     public override string SpoolDepth => "待传队列";
     public override string OldestWaiting => "最久等待";
-    public override string LeastRoom => "最小剩余空间";
+    public override string FullestLane => "最满通道";
+    public override string Percent(int value) => $"{value} %";
+    public override string Left(string size) => $"剩余 {size}";
     public override string NothingWaits => "没有等待的内容";
     public override string Entries(long count) => $"{N(count)} 条";
     public override string AtSite(string siteId) => $"站点 {siteId}";
@@ -81,8 +83,7 @@ internal sealed class ChineseTexts : Texts
     public override string Content => "内容";
     public override string Series(int count) => $"{N(count)} 个序列";
     public override string Instances(int count) => $"{N(count)} 个实例";
-    public override string Site => "站点";
-    public override string FirstStored => "首次存储";
+    public override string FirstStoredAt => "首次存储于";
     public override string Indexed => "编入索引";
 
     public override string NoSitesTitle => "还没有站点上报";

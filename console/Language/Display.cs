@@ -36,12 +36,15 @@ internal static class Display
         return small is null ? large : $"{large} {small}";
     }
 
-    /// <summary>How long ago, or the time itself when it lies in the future by more than clocks usually differ.</summary>
+    /// <summary>How long ago in the largest unit (a list of ages is not to change each second), or the time itself when it lies in the future by more than clocks usually differ.</summary>
     public static string Ago(DateTimeOffset time, DateTimeOffset now, TimeZoneInfo zone, Texts texts) => (now - time) switch
     {
         { TotalMinutes: < -2 } => Absolute(time, zone),
         { TotalSeconds: < 2 } => texts.JustNow,
-        var past => texts.Ago(Duration(past, texts)),
+        { TotalSeconds: < 60 } past => texts.Ago(texts.Seconds((long)past.TotalSeconds)),
+        { TotalMinutes: < 60 } past => texts.Ago(texts.Minutes((long)past.TotalMinutes)),
+        { TotalHours: < 24 } past => texts.Ago(texts.Hours((long)past.TotalHours)),
+        var past => texts.Ago(texts.Days((long)past.TotalDays)),
     };
 
     /// <summary>Date, time and offset: <c>2026-11-23 08:15:04 +08:00</c>.</summary>

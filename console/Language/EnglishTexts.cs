@@ -43,7 +43,9 @@ internal sealed class EnglishTexts : Texts
     public override string OfSites(int online, int total) => $"{N(online)} of {N(total)}";
     public override string SpoolDepth => "Waiting in spools";
     public override string OldestWaiting => "Oldest waiting";
-    public override string LeastRoom => "Least room left";
+    public override string FullestLane => "Fullest lane";
+    public override string Percent(int value) => $"{value} %";
+    public override string Left(string size) => $"{size} left";
     public override string NothingWaits => "Nothing waits";
     public override string Entries(long count) => count == 1 ? "1 entry" : $"{N(count)} entries";
     public override string AtSite(string siteId) => $"at {siteId}";
@@ -81,8 +83,7 @@ internal sealed class EnglishTexts : Texts
     public override string Content => "Content";
     public override string Series(int count) => $"{N(count)} series";
     public override string Instances(int count) => count == 1 ? "1 instance" : $"{N(count)} instances";
-    public override string Site => "Site";
-    public override string FirstStored => "First stored";
+    public override string FirstStoredAt => "First stored at";
     public override string Indexed => "Indexed";
 
     public override string NoSitesTitle => "No site has reported yet";

@@ -58,7 +58,9 @@ public abstract class Texts
     public abstract string OfSites(int online, int total);
     public abstract string SpoolDepth { get; }
     public abstract string OldestWaiting { get; }
-    public abstract string LeastRoom { get; }
+    public abstract string FullestLane { get; }
+    public abstract string Percent(int value);
+    public abstract string Left(string size);
     public abstract string NothingWaits { get; }
     public abstract string Entries(long count);
     public abstract string AtSite(string siteId);
@@ -88,8 +90,7 @@ public abstract class Texts
     public abstract string Content { get; }
     public abstract string Series(int count);
     public abstract string Instances(int count);
-    public abstract string Site { get; }
-    public abstract string FirstStored { get; }
+    public abstract string FirstStoredAt { get; }
     public abstract string Indexed { get; }
 
     public abstract string NoSitesTitle { get; }

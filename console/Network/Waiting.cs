@@ -14,6 +14,12 @@ internal static class Waiting
         : TimeSpan.FromMilliseconds(Math.Max(0, site.Status.SentMs - oldest))
             + TimeSpan.FromMilliseconds(Math.Max(0, now.ToUnixTimeMilliseconds() - site.LastContactMs));
 
+    /// <summary>Fill from which a lane needs a look.</summary>
+    public const double Tight = 0.8;
+
+    /// <summary>Fill from which a lane is about to refuse.</summary>
+    public const double Full = 0.95;
+
     /// <summary>Part of a lane that is in use, 0 to 1.</summary>
     public static double Fill(LaneStatus lane) =>
         lane.RoomBytes <= 0 ? 1 : (double)lane.Bytes / ((double)lane.Bytes + lane.RoomBytes);

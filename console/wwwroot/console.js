@@ -28,6 +28,14 @@ window.yizhanTimeZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
   };
   dialog.addEventListener('cancel', event => event.preventDefault());
 
+  // Blazor would scroll to the content, but leave the focus before it.
+  document.addEventListener('click', event => {
+    if (event.target.closest('.skip')) {
+      event.preventDefault();
+      document.getElementById('content').focus();
+    }
+  }, { capture: true });
+
   Blazor.start({
     circuit: { reconnectionHandler: { onConnectionDown: reconnect, onConnectionUp: () => {} } },
   });

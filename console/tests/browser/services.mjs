@@ -25,6 +25,11 @@ export class Services {
     await closed;
   }
 
+  /** Ends the streams; whoever follows one asks again, and gets none while `streams` is false. */
+  dropStreams() {
+    for (const { response } of this.#open) response.destroy();
+  }
+
   site(view) {
     this.sites = [...this.sites.filter(s => s.status.siteId !== view.status.siteId), view];
     this.#send('/fleet/sites/stream', view);

@@ -1,0 +1,292 @@
+// The console in a real browser, against services over real HTTP. Started by ../run.sh; prints one line a test, the counts last.
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { createRequire } from 'node:module';
+import assert from 'node:assert/strict';
+import { chromium } from 'playwright-core';
+import { Services, sampleSites, sampleStudies } from './services.mjs';
+
+const [consoleDll, screenshots] = process.argv.slice(2);
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const temporary = mkdtempSync(path.join(os.tmpdir(), 'yizhan-console-'));
+mkdirSync(screenshots, { recursive: true });
+
+const desktop = { width: 1440, height: 1000 };
+const tablet = { width: 820, height: 1180 };
+const words = {
+  en: { locale: 'en-GB', network: 'Network', live: 'Live', offline: 'Offline', interrupted: 'Interrupted', noStudies: 'No study has arrived yet', noSites: 'No site has reported yet', other: '中文', dark: 'Dark', theme: 'Theme', registry: 'The site registry does not answer at', reconnecting: 'Connecting again' },
+  zh: { locale: 'zh-CN', network: '网络', live: '实时', offline: '离线', interrupted: '已中断', noStudies: '还没有检查到达', noSites: '还没有站点上报', other: 'English', dark: '深色', theme: '外观', registry: '站点登记服务在', reconnecting: '正在重新连接' },
+};
+
+/** Runs the console from its build output, in another working directory, as its users do. */
+class ConsoleProcess {
+  constructor(services, port) { this.services = services; this.port = port; this.log = ''; }
+
+  get url() { return `http://127.0.0.1:${this.port}/`; }
+
+  async start() {
+    const node = path.basename(consoleDll) === 'Yizhan.Host.dll' ? ['centre'] : [];
+    this.process = spawn('dotnet', [consoleDll, ...node, `--web:url=http://127.0.0.1:${this.port}`, `--node:dataFolder=${temporary}/data`,
+      `--console:fleetUrl=${this.services.url}`, `--console:pacsUrl=${this.services.url}`,
+      '--console:dicomAddress=127.0.0.1:11112', '--console:dicomAeTitle=YIZHAN'], { cwd: os.tmpdir() });
+    this.process.stdout.on('data', d => { this.log += d; });
+    this.process.stderr.on('data', d => { this.log += d; });
+    await until(`the console answers (${consoleDll})`, async () => {
+      assert.equal(this.process.exitCode, null, `the console stopped: ${this.log}`);
+      return (await fetch(this.url).catch(() => null))?.ok;
+    });
+    return this;
+  }
+
+  async stop(signal = 'SIGTERM') {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
+    const ended = new Promise(resolve => this.process.once('exit', resolve));
+    this.process.kill(signal);
+    await ended;
+  }
+}
+
+async function until(what, holds) {
+  const end = Date.now() + 60_000;
+  for (;;) {
+    if (await holds()) return;
+    assert.ok(Date.now() < end, `waited a minute in vain until ${what}`);
+    await new Promise(resolve => setTimeout(resolve, 100));
+  }
+}
+
+const freePort = () => new Promise(resolve => {
+  const server = net.createServer().listen(0, '127.0.0.1', () => {
+    const { port } = server.address();
+    server.close(() => resolve(port));
+  });
+});
+
+const browser = await chromium.launchPersistentContext(path.join(temporary, 'profile'), {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  headless: true,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+}).then(context => context.browser());
+
+/** A page that remembers what no test may cause: an error in its log, a request that leaves this machine. */
+async function open(console_, { language = 'en', size = desktop, scheme = 'light', expectFailures = false } = {}) {
+  const context = await browser.newContext({ viewport: size, locale: words[language].locale, colorScheme: scheme, timezoneId: 'Asia/Shanghai', reducedMotion: 'reduce' });
+  const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
+  page.problems = [];
+  page.on('console', m => { if (m.type() === 'error' && !expectFailures) page.problems.push(`console: ${m.text()}`); });
+  page.on('pageerror', e => page.problems.push(`script: ${e.message}`));
+  page.on('dialog', d => { page.problems.push(`dialog: ${d.message()}`); d.dismiss(); });
+  page.on('request', r => { if (!/^(data:|blob:|(https?|wss?):\/\/127\.0\.0\.1:)/.test(r.url())) page.problems.push(`outside request: ${r.url()}`); });
+  await page.goto(console_.url);
+  await page.getByRole('status').filter({ hasText: /Live|实时|Interrupted|已中断/ }).waitFor();
+  await interactive(page);
+  return page;
+}
+
+/** The page is drawn by the server first; its circuit is there once times are shown in the zone of the browser. */
+const interactive = page => page.waitForFunction(() => [...document.querySelectorAll('time')].every(t => t.title.endsWith('+08:00')));
+
+async function close(page) {
+  const problems = page.problems;
+  await page.context().close();
+  assert.deepEqual(problems, []);
+}
+
+async function accessible(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+  assert.deepEqual(violations.filter(v => v.impact === 'serious' || v.impact === 'critical')
+    .map(v => `${v.id}: ${v.nodes.map(n => `${n.target} ${n.failureSummary}`).join(' | ')}`), []);
+}
+
+const shot = (page, name) => page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true });
+const rows = page => page.locator('tr[data-study]');
+
+const services = await new Services().start();
+const app = await new ConsoleProcess(services, await freePort()).start();
+let passed = 0, failed = 0;
+
+async function test(name, run) {
+  const now = Date.now();
+  services.sites = sampleSites(now);
+  services.studies = sampleStudies(now);
+  try {
+    await run(now);
+    passed++;
+    console.log(`ok    ${name}`);
+  } catch (e) {
+    failed++;
+    console.log(`FAIL  ${name}\n      ${e.stack.replaceAll('\n', '\n      ')}`);
+  }
+}
+
+/** The console has seen what the services hold now. */
+async function settled(page) {
+  await until('the page shows what the services hold', async () =>
+    await rows(page).count() === services.studies.length && await page.locator('article.site').count() === services.sites.length);
+}
+
+for (const language of ['en', 'zh']) {
+  for (const [sizeName, size] of [['desktop', desktop], ['tablet', tablet]]) {
+    for (const scheme of ['light', 'dark']) {
+      await test(`The network is shown in ${language} at ${sizeName} width, ${scheme}, without a serious violation of WCAG`, async () => {
+        const page = await open(app, { language, size, scheme });
+        await settled(page);
+        assert.equal(await page.locator('h1').innerText(), words[language].network);
+        assert.equal(await page.locator('html').getAttribute('lang'), words[language].locale.startsWith('zh') ? 'zh-CN' : 'en');
+        assert.equal(await page.locator('html').getAttribute('data-theme'), scheme);
+        assert.match(await page.locator('article.offline').innerText(), new RegExp(`mountain-township[^]*${words[language].offline}`));
+        assert.ok(await page.getByText('王小东').isVisible());
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+        await accessible(page);
+        await shot(page, `network-${language}-${sizeName}-${scheme}`);
+        await close(page);
+      });
+    }
+  }
+
+  await test(`Without sites and studies the page says in ${language} what to do`, async () => {
+    services.sites = [];
+    services.studies = [];
+    const page = await open(app, { language });
+    await page.getByText(words[language].noStudies).waitFor();
+    await page.getByText(words[language].noSites).waitFor();
+    assert.ok(await page.getByText('127.0.0.1:11112', { exact: true }).isVisible());
+    assert.ok(await page.getByText('YIZHAN', { exact: true }).isVisible());
+    await accessible(page);
+    await shot(page, `empty-${language}`);
+    await close(page);
+  });
+
+  await test(`A service that does not answer is named in ${language}, what was known stays, and it recovers`, async () => {
+    const page = await open(app, { language });
+    await settled(page);
+    const { port } = services;
+    await services.stop();
+    await page.getByText(words[language].registry).waitFor();
+    assert.equal(await page.getByRole('status').innerText(), words[language].interrupted);
+    assert.equal(await rows(page).count(), services.studies.length);
+    await accessible(page);
+    await shot(page, `interrupted-${language}`);
+    await services.start(port);
+    await page.getByRole('status').filter({ hasText: words[language].live }).waitFor();
+    await page.getByText(words[language].registry).waitFor({ state: 'detached' });
+    await close(page);
+  });
+}
+
+for (const streams of [true, false]) {
+  await test(`A study appears on top of an open page as it arrives and grows there, ${streams ? 'by the event stream' : 'by polling a service without one'}`, async now => {
+    services.streams = streams;
+    services.dropStreams();
+    const page = await open(app);
+    await settled(page);
+    await page.evaluate(() => { window.stays = document.querySelector('tr[data-study]'); });
+    const study = { ...sampleStudies(now)[0], studyInstanceUid: '1.2.3.99', patientName: 'Li^Na=李^娜', instances: 1, firstStoredMs: Date.now(), lastIndexedMs: Date.now() + 60_000 };
+    services.study(study);
+    await page.getByText('李娜').waitFor();
+    assert.equal(await rows(page).first().getAttribute('data-study'), '1.2.3.99');
+    await shot(page, `arrival-${streams ? 'stream' : 'poll'}`);
+    services.study({ ...study, instances: 57 });
+    await rows(page).first().getByText('57 instances').waitFor();
+    assert.ok(await page.evaluate(() => window.stays.isConnected), 'the other rows were drawn anew');
+    services.streams = true;
+    await close(page);
+  });
+}
+
+await test('A site that goes offline is shown so on an open page', async now => {
+  const page = await open(app);
+  await settled(page);
+  services.site({ ...sampleSites(now)[0], online: false });
+  await page.locator('article.offline', { hasText: 'county-hospital-a' }).waitFor();
+  await close(page);
+});
+
+await test('Script, right-to-left text and ten thousand characters in a name are text', async now => {
+  // Without '=', which separates the groups of a name.
+  const script = '<script>alert(1)</script>';
+  const base = sampleStudies(now)[0];
+  services.studies = [
+    { ...base, studyInstanceUid: '1.1', patientName: script, patientId: script, studyDescription: '<img src=x onerror=alert(2)>', siteId: 'lakeside-clinic' },
+    { ...base, studyInstanceUid: '1.2', patientName: 'כהן^דוד', patientId: '\u202eabc' },
+    { ...base, studyInstanceUid: '1.3', patientName: 'Long'.repeat(2500), patientId: 'I'.repeat(300), modalities: Array(12).fill('OT') },
+  ];
+  const page = await open(app, { size: tablet });
+  await settled(page);
+  await until('the row is there', async () => await page.locator('tr[data-study="1.1"]').count() === 1);
+  assert.equal(await page.locator('tr[data-study="1.1"] .name').innerText(), script);
+  assert.equal(await page.locator('main script, main img').count(), 0);
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+  await shot(page, 'hostile-names');
+  await close(page);
+});
+
+await test('The keyboard alone reaches the content, the language and the theme, and both are remembered', async () => {
+  const page = await open(app);
+  const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText.trim());
+  const press = async (key, wanted) => {
+    for (let i = 0; i < 12; i++) {
+      await page.keyboard.press(key);
+      if (await focused() === wanted) return;
+    }
+    assert.fail(`${wanted} was not reached, but ${await focused()}`);
+  };
+  await page.locator('body').focus();
+  await page.evaluate(() => document.activeElement.blur());
+  await press('Tab', 'Skip to content');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'content');
+
+  await page.reload();
+  await interactive(page);
+  await page.evaluate(() => document.activeElement.blur());
+  await press('Tab', words.en.theme);
+  await page.keyboard.press('Enter');
+  await page.getByRole('menuitem', { name: words.en.dark }).waitFor();
+  await shot(page, 'theme-menu');
+  for (let i = 0; i < 4 && !(await focused()).includes(words.en.dark); i++) await page.keyboard.press('ArrowDown');
+  assert.equal(await focused(), words.en.dark);
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.documentElement.dataset.theme === 'dark');
+
+  await page.reload();
+  await interactive(page);
+  assert.equal(await page.locator('html').getAttribute('data-theme'), 'dark');
+  await page.evaluate(() => document.activeElement.blur());
+  await press('Tab', words.en.other);
+  await page.keyboard.press('Enter');
+  await page.locator('h1', { hasText: words.zh.network }).waitFor();
+  await page.reload();
+  assert.equal(await page.locator('h1').innerText(), words.zh.network);
+  await close(page);
+});
+
+await test('A page survives a restart of the console and is live again by itself', async () => {
+  const page = await open(app, { expectFailures: true });
+  await settled(page);
+  await app.stop('SIGKILL');
+  await page.getByText(words.en.reconnecting).waitFor();
+  await shot(page, 'reconnecting');
+  await app.start();
+  await page.getByText(words.en.reconnecting).waitFor({ state: 'hidden' });
+  await settled(page);
+  services.study({ ...services.studies[0], studyInstanceUid: '1.2.3.100', patientName: 'After^Restart', lastIndexedMs: Date.now() + 120_000 });
+  await page.getByText('After Restart').waitFor();
+  await close(page);
+});
+
+await test('Nothing of a patient is in the log of the console', async () => {
+  for (const secret of ['XiaoDong', '王', 'LC-2026-00412', 'alert(1)', 'Restart']) assert.ok(!app.log.includes(secret), `${secret} is in the log:\n${app.log}`);
+});
+
+await browser.close();
+await app.stop();
+await services.stop();
+rmSync(temporary, { recursive: true, force: true });
+console.log(`${passed} passed, ${failed} failed, 0 skipped`);
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The console in Debian's Chromium: `./check console` calls this. Screenshots go to artifacts/console/.
+# With CONSOLE_DLL=…/Yizhan.Host.dll the same tests run against the console inside the host.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=../../scripts/build.sh
+. "$root/scripts/build.sh"
+mkdir -p "$root/artifacts"
+need_packages "the console is tested in a real browser" chromium=chromium node=nodejs npm=npm /usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf=fonts-droid-fallback
+build_if_needed host/Host.csproj
+cd "$root/console/tests/browser"
+if [ ! -e node_modules/playwright-core ] || [ package-lock.json -nt node_modules ]; then
+  npm ci --no-audit --no-fund --loglevel=error
+  touch node_modules
+fi
+exec node console.test.mjs "${CONSOLE_DLL:-$root/artifacts/bin/Host/release/Yizhan.Host.dll}" "$root/artifacts/console"
