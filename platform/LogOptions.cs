@@ -16,7 +16,7 @@ public sealed class LogOptions
 internal sealed class LogOptionsValidator : IValidateOptions<LogOptions>
 {
     public ValidateOptionsResult Validate(string? name, LogOptions options) =>
-        !Enum.TryParse<LogLevel>(options.Level, ignoreCase: true, out _)
+        !Enum.GetNames<LogLevel>().Contains(options.Level, StringComparer.OrdinalIgnoreCase)
             ? ValidateOptionsResult.Fail($"log:level is '{options.Level}'; accepted: {string.Join(", ", Enum.GetNames<LogLevel>())}.")
             : options.Format is not ("text" or "json")
                 ? ValidateOptionsResult.Fail($"log:format is '{options.Format}'; accepted: text, json.")

@@ -74,6 +74,11 @@ public sealed class ServiceHost
         {
             throw new SettingException(string.Join(" ", e.Failures));
         }
+        catch (InvalidOperationException e) when (e.Source == typeof(ConfigurationBinder).Assembly.GetName().Name)
+        {
+            // A value that is not of its option's type: the binder names value, key and type.
+            throw new SettingException(e.Message);
+        }
 
         app.UseExceptionHandler();
         app.UseStatusCodePages();

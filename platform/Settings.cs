@@ -58,6 +58,7 @@ public sealed class Settings
         var nearest = known.OrderBy(k => Distance(k, name)).ThenBy(k => k, StringComparer.Ordinal).ToArray();
         var hint = nearest.Length > 0 && Distance(nearest[0], name) <= Math.Max(2, name.Length / 3)
             ? $"Did you mean '{prefix}{nearest[0]}'?"
+            : nearest.Length == 0 ? "The setting above it is a single value."
             : $"Known here: {string.Join(", ", nearest.Order(StringComparer.Ordinal))}.";
         return new SettingException($"There is no setting '{path}'. {hint}");
     }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Configuration.Memory;
 using YamlDotNet.Core;
@@ -22,9 +23,15 @@ internal static class YamlConfiguration
             var yaml = new YamlStream();
             using var reader = File.OpenText(path);
             yaml.Load(reader);
+            if (yaml.Documents.Count > 1)
+            {
+                throw Wrong(yaml.Documents[1].RootNode, "Only one document is accepted.");
+            }
+
             if (yaml.Documents.Count > 0)
             {
-                Flatten(yaml.Documents[0].RootNode, "", values, depth: 0);
+                var root = yaml.Documents[0].RootNode;
+                Flatten(root as YamlMappingNode ?? throw Wrong(root, "Expected 'key: value' lines."), "", values, depth: 0);
             }
         }
         catch (YamlException e)
@@ -40,15 +47,27 @@ internal static class YamlConfiguration
         // An alias may repeat its anchor without end; nothing of ours is nested deeper than a few levels.
         if (depth > 16 || values.Count > 10_000)
         {
-            throw new YamlException(node.Start, node.End, "The file is nested too deeply or has too many values.");
+            throw Wrong(node, "The file is nested too deeply or has too many values.");
         }
 
         switch (node)
         {
             case YamlMappingNode mapping:
+                // Keys of the configuration have no case: two that differ in it alone would hide one another.
+                var keys = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
                 foreach (var (key, value) in mapping.Children)
                 {
-                    Flatten(value, Join(path, ((YamlScalarNode)key).Value!), values, depth + 1);
+                    if (key is not YamlScalarNode { Value: { Length: > 0 } name })
+                    {
+                        throw Wrong(key, "A key must be one word.");
+                    }
+
+                    if (!keys.Add(name))
+                    {
+                        throw Wrong(key, $"The key '{Join(path, name)}' is there twice.");
+                    }
+
+                    Flatten(value, Join(path, name), values, depth + 1);
                 }
 
                 break;
@@ -59,13 +78,15 @@ internal static class YamlConfiguration
                 }
 
                 break;
-            case YamlScalarNode scalar when path.Length > 0:
+            case YamlScalarNode scalar:
                 values.Add(new(path, scalar.Value));
                 break;
             default:
-                throw new YamlException(node.Start, node.End, "Expected 'key: value' lines.");
+                throw new UnreachableException($"YAML has no node of type {node.NodeType} once it is loaded.");
         }
     }
+
+    private static YamlException Wrong(YamlNode node, string message) => new(node.Start, node.End, message);
 
     private static string Join(string path, string key) => path.Length == 0 ? key : $"{path}:{key}";
 }

@@ -249,8 +249,11 @@ await test('The keyboard alone reaches the content, the language and the theme, 
   await page.keyboard.press('Enter');
   await page.getByRole('menuitem', { name: words.en.dark }).waitFor();
   await shot(page, 'theme-menu');
-  for (let i = 0; i < 4 && !(await focused()).includes(words.en.dark); i++) await page.keyboard.press('ArrowDown');
-  assert.equal(await focused(), words.en.dark);
+  for (const item of ['As the system', 'Light', words.en.dark]) {
+    // Each key moves the focus by way of the server; the menu may open with its first item focused or before it.
+    if (await focused() !== item) await page.keyboard.press('ArrowDown');
+    await until(`${item} has the focus`, async () => await focused() === item);
+  }
   await page.keyboard.press('Enter');
   await page.waitForFunction(() => document.documentElement.dataset.theme === 'dark');
 

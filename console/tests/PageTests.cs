@@ -1,0 +1,118 @@
+using System.Net;
+using System.Net.Http.Headers;
+using Yizhan.Console.Live;
+using Yizhan.Contracts;
+using Yizhan.Platform;
+
+namespace Yizhan.Console.Tests;
+
+/// <summary>The page as the server draws it, over a real socket, of services over real HTTP.</summary>
+public sealed class PageTests : IAsyncLifetime
+{
+    private readonly List<StudyView> _studies =
+    [
+        new("1.2.3", "P1", "<script>alert(1)</script>", "20261123", "Chest", ["CT"], 1, 2, 1_500_000, "east", 0, 0),
+    ];
+
+    private readonly WebApplication _services = Services();
+    private WebApplication _console = default!;
+    private HttpClient _http = default!;
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync()
+    {
+        var lanes = new LaneStatus[] { new("urgent", 0, 0, null, 1_000), new("bulk", 3, 4_000_000, 0, 96_000_000) };
+        var site = new SiteView(new SiteStatus("east", Guid.Empty, "0.1.0", 0, lanes), 0, Online: false);
+        _services.MapGet("/fleet/sites", () => Results.Json<IReadOnlyList<SiteView>>([site], ContractsJson.Default.IReadOnlyListSiteView));
+        _services.MapGet("/pacs-gw/studies", () => Results.Json(_studies, ContractsJson.Default.IReadOnlyListStudyView));
+        await _services.StartAsync(Cancel);
+        _console = new ServiceHost(["--web:url=http://127.0.0.1:0", "--console:fleetUrl=" + _services.Urls.First(), "--console:pacsUrl=" + _services.Urls.First()])
+            .Add<ConsoleModule>().Build();
+        await _console.StartAsync(Cancel);
+        _http = new HttpClient(new HttpClientHandler { AllowAutoRedirect = false, UseCookies = false }) { BaseAddress = new Uri(_console.Urls.First()) };
+        var feeds = _console.Services.GetRequiredService<Feeds>();
+        while (feeds.Sites.View.State != FeedState.Live || feeds.Studies.View.State != FeedState.Live)
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, Cancel);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _http.Dispose();
+        await _console.DisposeAsync();
+        await _services.DisposeAsync();
+    }
+
+    [Theory]
+    [InlineData("en", "Offline", "2 instances", "lang=\"en\"")]
+    [InlineData("zh-CN", "离线", "2 个实例", "lang=\"zh-CN\"")]
+    public async Task The_server_draws_sites_and_studies_in_the_language_of_the_browser(string language, params string[] expected)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/");
+        request.Headers.AcceptLanguage.Add(new StringWithQualityHeaderValue(language));
+        using var response = await _http.SendAsync(request, Cancel);
+        var html = WebUtility.HtmlDecode(await response.Content.ReadAsStringAsync(Cancel));
+        Assert.All([.. expected, "data-study=\"1.2.3\"", "1.50 MB", "96.0 MB", "2026-11-23"], text => Assert.Contains(text, html, StringComparison.Ordinal));
+        Assert.True(response.Headers.CacheControl?.NoStore);
+        Assert.Contains("default-src 'self'", string.Join(' ', response.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Script_in_a_name_is_text()
+    {
+        var html = await _http.GetStringAsync("/", Cancel);
+        Assert.DoesNotContain("<script>alert", html, StringComparison.Ordinal);
+        Assert.Contains("&lt;script&gt;alert(1)", html, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Every_file_of_the_page_is_served_from_here()
+    {
+        var html = await _http.GetStringAsync("/", Cancel);
+        var files = System.Text.RegularExpressions.Regex.Matches(html, "(?:src|<link[^>]* href)=\"([^\"]+)\"").Select(m => WebUtility.HtmlDecode(m.Groups[1].Value)).Distinct().ToArray();
+        Assert.True(files.Length >= 7, string.Join(' ', files));
+        foreach (var file in files)
+        {
+            Assert.Equal(Uri.UriSchemeHttp, new Uri(_http.BaseAddress!, file).Scheme);
+            Assert.Equal(_http.BaseAddress!.Authority, new Uri(_http.BaseAddress!, file).Authority);
+            using var response = await _http.GetAsync(file, Cancel);
+            Assert.True(response.StatusCode == HttpStatusCode.OK, $"{file}: {response.StatusCode}");
+        }
+    }
+
+    [Theory]
+    [InlineData("/console/language/zh?back=%2F", "/", "yizhan-language=zh")]
+    [InlineData("/console/language/en?back=https%3A%2F%2Fexample.test%2F", "/", "yizhan-language=en")]
+    [InlineData("/console/language/en?back=%2F%2Fexample.test", "/", "yizhan-language=en")]
+    public async Task The_language_is_remembered_and_leads_back_to_this_console_only(string path, string location, string cookie)
+    {
+        using var response = await _http.GetAsync(path, Cancel);
+        Assert.Equal(HttpStatusCode.Redirect, response.StatusCode);
+        Assert.Equal(location, response.Headers.Location?.OriginalString);
+        Assert.StartsWith(cookie + ";", Assert.Single(response.Headers.GetValues("Set-Cookie")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_language_that_does_not_exist_is_not_found()
+    {
+        using var response = await _http.GetAsync("/console/language/xx", Cancel);
+        Assert.Equal(HttpStatusCode.NotFound, response.StatusCode);
+    }
+
+    [Theory]
+    [InlineData("--console:fleetUrl=ftp://x", "console:fleetUrl is 'ftp://x'; accepted is an http:// or https:// address")]
+    [InlineData("--console:dicomAddress=here", "console:dicomAddress is 'here'; accepted is host:port")]
+    [InlineData("--console:dicomAeTitle=SEVENTEEN-LETTERS", "console:dicomAeTitle is 'SEVENTEEN-LETTERS'; accepted are at most 16 characters.")]
+    public void A_wrong_option_is_refused(string argument, string expected) =>
+        Assert.Contains(expected, Assert.Throws<SettingException>(() => { new ServiceHost([argument]).Add<ConsoleModule>().Build(); }).Message, StringComparison.Ordinal);
+
+    private static WebApplication Services()
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.Logging.ClearProviders();
+        return builder.Build();
+    }
+}
