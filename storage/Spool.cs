@@ -33,10 +33,11 @@ internal sealed class Spool : IAsyncDisposable
     /// <summary>Why the log accepts no more; null while all is well.</summary>
     public IOException? Fault => _committer.Fault;
 
-    /// <summary>Opens a folder; creates what is missing.</summary>
+    /// <summary>Opens a folder; creates what is missing. A test may put something around the journal.</summary>
     /// <exception cref="IOException">Another process has it open, or the disk failed.</exception>
     /// <exception cref="InvalidOperationException">It is another site's, or was written by a newer version.</exception>
-    public static Spool Open(string folder, string site, StorageOptions options, IDisk disk, TimeProvider clock, ILogger logger)
+    public static Spool Open(
+        string folder, string site, StorageOptions options, IDisk disk, TimeProvider clock, ILogger logger, Func<Journal, Journal>? around = null)
     {
         Directory.CreateDirectory(Path.Combine(folder, "segments"));
         for (var (at, levels) = (folder, 0); at is not null && levels < 3; at = Path.GetDirectoryName(at), levels++)
@@ -60,7 +61,7 @@ internal sealed class Spool : IAsyncDisposable
                 disk.FlushDirectory(folder);
             }
 
-            return new Spool(folderLock, segments, journal, options, () => disk.FreeBytes(folder), clock, logger);
+            return new Spool(folderLock, segments, around?.Invoke(journal) ?? journal, options, () => disk.FreeBytes(folder), clock, logger);
         }
         catch
         {
