@@ -53,8 +53,10 @@ internal sealed class Spool : IAsyncDisposable
         {
             var marker = Path.Combine(folder, RestoredMarker);
             var restored = File.Exists(marker);
-            segments = new SegmentFiles(disk, Path.Combine(folder, "segments"), SegmentBytes(options), prewrite: false);
-            journal = new SqliteJournal(Path.Combine(folder, "log.db"), site, restored, segments);
+            segments = new SegmentFiles(disk, Path.Combine(folder, "segments"), SegmentBytes(options));
+            journal = options.Store == "segments"
+                ? new SegmentJournal(disk, Path.Combine(folder, "segments"), site, restored, segments, logger)
+                : new SqliteJournal(Path.Combine(folder, "log.db"), site, restored, segments);
             if (restored)
             {
                 File.Delete(marker);
@@ -76,9 +78,15 @@ internal sealed class Spool : IAsyncDisposable
     {
         await _committer.DisposeAsync().ConfigureAwait(false);
         await _log.DisposeAsync().ConfigureAwait(false);
-        _journal.Dispose();
-        _segments.Dispose();
-        await _lock.DisposeAsync().ConfigureAwait(false);
+        try
+        {
+            _journal.Dispose();
+        }
+        finally
+        {
+            _segments.Dispose();
+            await _lock.DisposeAsync().ConfigureAwait(false);
+        }
     }
 
     private void Committed(Group group)

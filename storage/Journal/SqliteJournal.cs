@@ -35,7 +35,7 @@ internal sealed partial class SqliteJournal : Journal
             segments.Adopt(segment, offset, Record.DiskBytes(length));
         }
 
-        segments.Adopted();
+        segments.Adopted(goOn: true);
         _entryBytes = Measure();
     }
 

@@ -20,6 +20,9 @@ internal static class Record
 {
     public const int HeaderBytes = 112;
     public const int MaxPayload = 1024 * 1024;
+
+    /// <summary>Most bytes of a <see cref="RecordKind.Group"/>: more than the largest entry with all its names takes.</summary>
+    public const int MaxGroupPayload = 2 * 1024 * 1024;
     public const int ChunkBytes = 64 * 1024;
 
     /// <summary>Records begin on page boundaries, so that two writers never share a page and none has to be read before it is written.</summary>
@@ -45,9 +48,10 @@ internal static class Record
         BinaryPrimitives.WriteUInt64LittleEndian(header[16..], epoch);
         BinaryPrimitives.WriteInt64LittleEndian(header[24..], offset);
         BinaryPrimitives.WriteInt64LittleEndian(header[32..], serial);
-        for (var i = 0; i * ChunkBytes < payload; i++)
+        var step = StepOf(kind);
+        for (var i = 0; i * step < payload; i++)
         {
-            var chunk = record.Slice(HeaderBytes + (i * ChunkBytes), Math.Min(ChunkBytes, payload - (i * ChunkBytes)));
+            var chunk = record.Slice(HeaderBytes + (i * step), Math.Min(step, payload - (i * step)));
             BinaryPrimitives.WriteUInt32LittleEndian(header[(CrcsAt + (4 * i))..], Crc32C(chunk));
         }
 
@@ -72,18 +76,19 @@ internal static class Record
             (RecordKind)header[8],
             BinaryPrimitives.ReadInt32LittleEndian(header[12..]),
             BinaryPrimitives.ReadInt64LittleEndian(header[32..]));
-        return parsed.Payload is >= 0 and <= MaxPayload;
+        return parsed.Payload >= 0 && parsed.Payload <= (parsed.Kind == RecordKind.Extent ? MaxPayload : MaxGroupPayload);
     }
 
     /// <summary>The checksum that a header holds for one chunk of its payload.</summary>
     public static uint ChunkCrc(ReadOnlySpan<byte> header, int chunk) => BinaryPrimitives.ReadUInt32LittleEndian(header[(CrcsAt + (4 * chunk))..]);
 
     /// <summary>True when all of a payload has the checksums of its header.</summary>
-    public static bool Verify(ReadOnlySpan<byte> header, ReadOnlySpan<byte> payload)
+    public static bool Verify(ReadOnlySpan<byte> header, RecordKind kind, ReadOnlySpan<byte> payload)
     {
-        for (var i = 0; i * ChunkBytes < payload.Length; i++)
+        var step = StepOf(kind);
+        for (var i = 0; i * step < payload.Length; i++)
         {
-            if (Crc32C(payload.Slice(i * ChunkBytes, Math.Min(ChunkBytes, payload.Length - (i * ChunkBytes)))) != ChunkCrc(header, i))
+            if (Crc32C(payload.Slice(i * step, Math.Min(step, payload.Length - (i * step)))) != ChunkCrc(header, i))
             {
                 return false;
             }
@@ -107,6 +112,9 @@ internal static class Record
 
         return ~crc;
     }
+
+    /// <summary>A piece of a blob is read chunk by chunk; a group always whole.</summary>
+    private static int StepOf(RecordKind kind) => kind == RecordKind.Extent ? ChunkBytes : MaxGroupPayload;
 
     private static uint HeaderCrc(ReadOnlySpan<byte> header) => Crc32C(header[8..HeaderBytes], Crc32C(header[..4]));
 }

@@ -12,13 +12,13 @@ internal sealed class SegmentFiles : IDisposable
 {
     public const int FileHeaderBytes = Record.Alignment;
     private const uint Magic = 0x46475359; // "YSGF"
+    private const string SpareExtension = ".free";
     private const int MaxSpares = 2;
 
     private readonly Lock _gate = new();
     private readonly IDisk _disk;
     private readonly string _folder;
     private readonly int _segmentBytes;
-    private readonly bool _prewrite;
     private readonly SortedDictionary<long, Segment> _segments = [];
     private readonly Queue<string> _spares = [];
     private readonly Queue<Segment> _closing = [];
@@ -30,21 +30,19 @@ internal sealed class SegmentFiles : IDisposable
     /// <param name="disk">Where the files are.</param>
     /// <param name="folder">Their folder.</param>
     /// <param name="segmentBytes">Size of new files.</param>
-    /// <param name="prewrite">
-    /// Write zeros over new files, so that a flush of small records has no metadata to journal. Costs writing the file twice the first
-    /// time; recycled files do not need it.
-    /// </param>
-    public SegmentFiles(IDisk disk, string folder, int segmentBytes, bool prewrite)
+    public SegmentFiles(IDisk disk, string folder, int segmentBytes)
     {
         _disk = disk;
         _folder = folder;
         _segmentBytes = segmentBytes;
-        _prewrite = prewrite;
         Open();
     }
 
     /// <summary>Bytes of all live records and of those being written.</summary>
     public long LiveBytes => Interlocked.Read(ref _liveBytes);
+
+    /// <summary>Told the number of each file whose name is durably gone. Called on the committer thread, and at start.</summary>
+    public Action<long>? Retired { get; set; }
 
     /// <summary>Buffers for <see cref="Record.MaxDiskBytes"/>; the payload goes to <see cref="Record.HeaderBytes"/>.</summary>
     public BufferPool Buffers => _buffers;
@@ -133,8 +131,12 @@ internal sealed class SegmentFiles : IDisposable
         }
     }
 
-    /// <summary>Ends the start: files without a live record become spares, and writing goes on behind the last live record.</summary>
-    public void Adopted()
+    /// <summary>Ends the start: files without a live record become spares.</summary>
+    /// <param name="goOn">
+    /// Write on behind the last live record. Only for a journal that never looks for records in the files: what a crash left there may be
+    /// half overwritten.
+    /// </param>
+    public void Adopted(bool goOn)
     {
         lock (_gate)
         {
@@ -143,9 +145,16 @@ internal sealed class SegmentFiles : IDisposable
                 Retire_NeedsLock(segment);
             }
 
-            if (_segments.Count > 0)
+            foreach (var segment in _segments.Values.Where(s => s.Tail < s.Size))
+            {
+                segment.File.PunchHole(segment.Tail, segment.Size - segment.Tail);
+                segment.Holed = true;
+            }
+
+            if (goOn && _segments.Count > 0)
             {
                 _current = _segments.Values.Last();
+                _current.File.Preallocate(_current.Size);
             }
 
             CloseRetired_NeedsLock();
@@ -158,18 +167,47 @@ internal sealed class SegmentFiles : IDisposable
         lock (_gate)
         {
             var found = Get(segment);
-            found.LiveBytes -= bytes;
-            _liveBytes -= bytes;
-            if (found.LiveBytes == 0 && found != _current)
-            {
-                Retire_NeedsLock(found);
-            }
-            else if (bytes >= Record.ChunkBytes)
+            if (!Forget_NeedsLock(found, bytes) && bytes >= Record.ChunkBytes)
             {
                 found.File.PunchHole(offset, bytes);
                 found.Holed = true;
             }
         }
+    }
+
+    /// <summary>Says that records of some bytes no longer live, without giving their space back before all of the file is free.</summary>
+    public void Forget(long segment, long bytes)
+    {
+        lock (_gate)
+        {
+            Forget_NeedsLock(Get(segment), bytes);
+        }
+    }
+
+    /// <summary>The files that there are: number and length, by number.</summary>
+    public IReadOnlyList<(long Number, int Size)> List()
+    {
+        lock (_gate)
+        {
+            return [.. _segments.Values.Select(s => (s.Number, s.Size))];
+        }
+    }
+
+    /// <summary>True when there is a file of this number.</summary>
+    public bool Has(long segment)
+    {
+        lock (_gate)
+        {
+            return _segments.ContainsKey(segment);
+        }
+    }
+
+    /// <summary>Overwrites the header of a record with zeros, durably: it was never acknowledged and must not be found again.</summary>
+    public void Strike(long segment, int offset)
+    {
+        var file = Get(segment).File;
+        file.Write(new byte[Record.HeaderBytes], offset);
+        file.FlushData();
     }
 
     /// <inheritdoc/>
@@ -202,6 +240,12 @@ internal sealed class SegmentFiles : IDisposable
         foreach (var name in _disk.List(_folder).Order(StringComparer.Ordinal))
         {
             var path = Path.Combine(_folder, name);
+            if (name.EndsWith(SpareExtension, StringComparison.Ordinal))
+            {
+                Keep(path, name);
+                continue;
+            }
+
             if (!name.EndsWith(".seg", StringComparison.Ordinal)
                 || !long.TryParse(name.AsSpan(0, name.Length - 4), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
             {
@@ -227,6 +271,25 @@ internal sealed class SegmentFiles : IDisposable
         }
     }
 
+    private void Keep(string spare, string name)
+    {
+        // Its number was given once; a file of that number must not come back.
+        if (long.TryParse(Path.GetFileNameWithoutExtension(name.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
+        {
+            _nextNumber = Math.Max(_nextNumber, number + 1);
+        }
+
+        using var file = _disk.Open(spare, create: false);
+        if (_spares.Count < MaxSpares && file.Length == _segmentBytes)
+        {
+            _spares.Enqueue(spare);
+        }
+        else
+        {
+            _disk.Delete(spare);
+        }
+    }
+
     private Segment Roll_NeedsLock()
     {
         var number = _nextNumber++;
@@ -241,11 +304,6 @@ internal sealed class SegmentFiles : IDisposable
         try
         {
             file.Preallocate(_segmentBytes);
-            if (_prewrite && !recycled)
-            {
-                WriteZeros(file);
-            }
-
             var epoch = BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8));
             WriteFileHeader(file, number, epoch);
 
@@ -282,13 +340,18 @@ internal sealed class SegmentFiles : IDisposable
         file.Write(header, 0);
     }
 
-    private void WriteZeros(IDiskFile file)
+    /// <summary>True when the file is free of live records and retired.</summary>
+    private bool Forget_NeedsLock(Segment segment, long bytes)
     {
-        var zeros = new byte[1024 * 1024];
-        for (var at = 0; at < _segmentBytes; at += zeros.Length)
+        segment.LiveBytes -= bytes;
+        _liveBytes -= bytes;
+        if (segment.LiveBytes > 0 || segment == _current)
         {
-            file.Write(zeros.AsSpan(0, Math.Min(zeros.Length, _segmentBytes - at)), at);
+            return false;
         }
+
+        Retire_NeedsLock(segment);
+        return true;
     }
 
     /// <summary>Nothing in the file lives. It is closed later, because a flush on the committer thread may just have it in its hands.</summary>
@@ -298,20 +361,36 @@ internal sealed class SegmentFiles : IDisposable
         _closing.Enqueue(segment);
     }
 
-    /// <summary>Keeps retired files for recycling when they are whole and few are kept; deletes the others.</summary>
+    /// <summary>
+    /// Renames retired files, so that no start takes them for live ones, and keeps a few that are whole for recycling. The names are durable before
+    /// anything relies on the files being gone.
+    /// </summary>
     private void CloseRetired_NeedsLock()
     {
+        if (_closing.Count == 0)
+        {
+            return;
+        }
+
+        var gone = new List<long>();
         while (_closing.TryDequeue(out var segment))
         {
             segment.File.Dispose();
             if (_spares.Count < MaxSpares && !segment.Holed && segment.Size == _segmentBytes)
             {
-                _spares.Enqueue(segment.Path);
+                var spare = Path.ChangeExtension(segment.Path, SpareExtension);
+                _disk.Rename(segment.Path, spare);
+                _spares.Enqueue(spare);
             }
             else
             {
                 _disk.Delete(segment.Path);
             }
+
+            gone.Add(segment.Number);
         }
+
+        _disk.FlushDirectory(_folder);
+        gone.ForEach(number => Retired?.Invoke(number));
     }
 }

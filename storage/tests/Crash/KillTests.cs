@@ -146,3 +146,5 @@ public abstract class KillTests(string kind)
 }
 
 public sealed class SqliteKillTests() : KillTests("sqlite");
+
+public sealed class SegmentsKillTests() : KillTests("segments");

@@ -1,0 +1,128 @@
+namespace Yizhan.Storage;
+
+/// <summary>
+/// Where the entries of the segments journal are: 4 bytes for each by position, 8 for each own one by lane, and its fact key, about 60 bytes of memory
+/// together. Positions are given without gaps, so a file holds a run of them.
+/// </summary>
+internal sealed class EntryTable
+{
+    private readonly SortedList<long, Run> _runs = [];
+    private readonly Dictionary<FactKey, long> _facts = [];
+    private readonly OwnLane[] _lanes = [new(), new(), new(), new()];
+
+    public void Add(IndexedEntry entry, long segment, int offset)
+    {
+        if (_runs.Count == 0 || _runs.Values[^1] is var last && (last.Segment != segment || last.First + last.Offsets.Count != entry.Position))
+        {
+            _runs.Add(entry.Position, new Run(segment, entry.Position));
+        }
+
+        _runs.Values[^1].Offsets.Add(offset);
+        _facts[entry.Fact] = entry.Position;
+        if (entry.Own)
+        {
+            _lanes[(int)entry.Lane].Add(entry.RawSequence, entry.Position);
+        }
+    }
+
+    /// <summary>An entry was released.</summary>
+    public void Forget(IndexedEntry entry)
+    {
+        if (_facts.TryGetValue(entry.Fact, out var position) && position == entry.Position)
+        {
+            _facts.Remove(entry.Fact);
+        }
+
+        if (entry.Own)
+        {
+            _lanes[(int)entry.Lane].RemoveThrough(entry.RawSequence);
+        }
+    }
+
+    /// <summary>Where the first entry after a position is; null when there is none.</summary>
+    public Place? After(long position)
+    {
+        var (low, high) = (0, _runs.Count);
+        while (low < high)
+        {
+            var middle = (low + high) / 2;
+            (low, high) = _runs.Values[middle].Last > position ? (low, middle) : (middle + 1, high);
+        }
+
+        if (low == _runs.Count)
+        {
+            return null;
+        }
+
+        var run = _runs.Values[low];
+        var index = (int)(Math.Max(position + 1, run.First) - run.First);
+        return new Place(run.First + index, run.Segment, run.Offsets[index]);
+    }
+
+    /// <summary>Position of an entry with this key; null when there is none.</summary>
+    public long? Find(FactKey fact) => _facts.TryGetValue(fact, out var position) ? position : null;
+
+    /// <summary>Position of an own entry; null when it is not kept.</summary>
+    public long? Find(Lane lane, long rawSequence) => _lanes[(int)lane].Find(rawSequence);
+
+    /// <summary>No entry of a file is needed any more.</summary>
+    public void Gone(long segment)
+    {
+        foreach (var first in _runs.Where(r => r.Value.Segment == segment).Select(r => r.Key).ToArray())
+        {
+            _runs.Remove(first);
+        }
+    }
+
+    /// <summary>Where an entry is.</summary>
+    internal readonly record struct Place(long Position, long Segment, int Offset);
+
+    private sealed class Run(long segment, long first)
+    {
+        public long Segment { get; } = segment;
+
+        public long First { get; } = first;
+
+        public long Last => First + Offsets.Count - 1;
+
+        public List<int> Offsets { get; } = [];
+    }
+
+    /// <summary>Positions of a lane's own entries by sequence. The front is given back in large steps.</summary>
+    private sealed class OwnLane
+    {
+        private readonly List<long> _positions = [];
+        private long _first = 1;
+        private int _dead;
+
+        public void Add(long rawSequence, long position)
+        {
+            if (rawSequence != _first + _positions.Count)
+            {
+                // What is missing in between was released, so all before it was.
+                _positions.Clear();
+                _first = rawSequence;
+                _dead = 0;
+            }
+
+            _positions.Add(position);
+        }
+
+        public long? Find(long rawSequence)
+        {
+            var index = rawSequence - _first;
+            return index >= _dead && index < _positions.Count ? _positions[(int)index] : null;
+        }
+
+        public void RemoveThrough(long rawSequence)
+        {
+            _dead = (int)Math.Clamp(rawSequence - _first + 1, _dead, _positions.Count);
+            if (_dead > 4096 && _dead > _positions.Count / 2)
+            {
+                _positions.RemoveRange(0, _dead);
+                _first += _dead;
+                _dead = 0;
+            }
+        }
+    }
+}
