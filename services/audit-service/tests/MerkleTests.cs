@@ -18,6 +18,17 @@ public sealed class MerkleTests
     }
 
     [Theory]
+    [InlineData(0)]
+    [InlineData(2047)]
+    [InlineData(2048)]
+    [InlineData(65535)]
+    public void A_leaf_of_any_length_is_hashed_as_the_definition_says(int length)
+    {
+        var data = Enumerable.Range(0, length).Select(i => (byte)i).ToArray();
+        Assert.Equal(TreeHash.Of([0, .. data]), Merkle.LeafHash(data));
+    }
+
+    [Theory]
     [InlineData("inclusion", 52)]
     [InlineData("consistency", 50)]
     [InlineData("subtreeinclusion", 102)]
