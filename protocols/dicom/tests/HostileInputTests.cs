@@ -37,6 +37,10 @@ public sealed class HostileInputTests(ITestOutputHelper output)
         TestData.AssertSame(dataset, DicomDataset.Parse(bytes, ExplicitLittle));
         var json = DicomJson.ToUtf8Bytes(dataset);
         Assert.Equal(json, DicomJson.ToUtf8Bytes(DicomJson.Read(json)));
+
+        var deeper = new DicomDataset().Set(DicomTags.ContentSequence, dataset);
+        Assert.Throws<DicomFormatException>(() => DicomDataset.Parse(DicomWriter.ToArray(deeper, ExplicitLittle), ExplicitLittle));
+        Assert.Throws<DicomFormatException>(() => DicomJson.Read(DicomJson.ToUtf8Bytes(deeper)));
     }
 
     [Fact]

@@ -84,6 +84,58 @@ public sealed class RoundTripTests
     }
 
     [Fact]
+    public void Numbers_that_became_un_are_little_endian_in_big_endian_too()
+    {
+        long[] numbers = [.. Enumerable.Range(0, 40_000)];
+        var bytes = DicomWriter.ToArray(new DicomDataset().Set(DicomTags.Rows, numbers), DicomTransferSyntax.ExplicitVrBigEndian);
+        Assert.Equal(numbers, DicomDataset.Parse(bytes, DicomTransferSyntax.ExplicitVrBigEndian).GetInt64s(DicomTags.Rows));
+    }
+
+    [Theory]
+    [InlineData("PatientID", "A ")]
+    [InlineData("SOPInstanceUID", "1\0")]
+    public void An_odd_value_is_padded_as_its_vr_asks(string keyword, string expected)
+    {
+        var dataset = new DicomDataset().SetBytes(DicomTag.Parse(keyword), System.Text.Encoding.ASCII.GetBytes(expected[..1]));
+        var parsed = DicomDataset.Parse(DicomWriter.ToArray(dataset, DicomTransferSyntax.ExplicitVrLittleEndian), DicomTransferSyntax.ExplicitVrLittleEndian);
+        Assert.Equal(expected, System.Text.Encoding.ASCII.GetString(parsed.GetBytes(DicomTag.Parse(keyword)).Span));
+    }
+
+    [Fact]
+    public void A_private_sequence_is_still_a_sequence_after_implicit_vr()
+    {
+        var tag = new DicomTag(0x00111001);
+        var dataset = new DicomDataset().Set(tag, new DicomDataset().Set(DicomTags.Rows, 7));
+        var bytes = DicomWriter.ToArray(dataset, DicomTransferSyntax.ImplicitVrLittleEndian, DicomSequenceLength.Defined);
+        Assert.Equal(7, DicomDataset.Parse(bytes, DicomTransferSyntax.ImplicitVrLittleEndian).GetItems(tag).Single().GetInt32(DicomTags.Rows));
+    }
+
+    [Fact]
+    public void Numbers_json_cannot_hold_exactly_are_strings_and_come_back()
+    {
+        var dataset = new DicomDataset()
+            .Set(DicomTag.Parse("00720082"), long.MinValue, 5) // SV
+            .SetBytes(DicomTag.Parse("00720083"), new byte[] { 255, 255, 255, 255, 255, 255, 255, 255 }) // UV
+            .Set(DicomTag.Parse("00720074"), double.NaN, double.PositiveInfinity, double.NegativeInfinity, 0.1)
+            .Set(DicomTags.WindowCenter, "+1.50", "01", ".5", "x", "");
+        var json = DicomJson.ToUtf8Bytes(dataset);
+        Assert.Equal(
+            """{"00281050":{"vr":"DS","Value":[1.50,1,0.5,"x",null]},"00720074":{"vr":"FD","Value":["NaN","inf","-inf",0.1]},"00720082":{"vr":"SV","Value":["-9223372036854775808",5]},"00720083":{"vr":"UV","Value":["18446744073709551615"]}}""",
+            System.Text.Encoding.UTF8.GetString(json));
+        Assert.Equal(json, DicomJson.ToUtf8Bytes(DicomJson.Read(json)));
+    }
+
+    [Fact]
+    public void Bulk_data_goes_out_as_a_uri_and_is_fetched_when_read()
+    {
+        var dataset = new DicomDataset().Set(DicomTags.Rows, 1).SetBytes(DicomTags.PixelData, new byte[] { 1, 2, 3, 4 });
+        var json = DicomJson.ToUtf8Bytes(dataset, new DicomJsonOptions { BulkDataUri = element => element.Tag == DicomTags.PixelData ? "bulk/1" : null });
+        Assert.Contains("\"7FE00010\":{\"vr\":\"OW\",\"BulkDataURI\":\"bulk/1\"}", System.Text.Encoding.UTF8.GetString(json), StringComparison.Ordinal);
+        var again = DicomJson.Read(json, new DicomJsonOptions { ReadBulkData = (_, uri) => uri == "bulk/1" ? new byte[] { 1, 2, 3, 4 } : null });
+        TestData.AssertSame(dataset, again);
+    }
+
+    [Fact]
     public void Encapsulated_pixel_data_is_refused_in_a_native_transfer_syntax()
     {
         var dataset = new DicomDataset().Set(DicomElement.OfFragments(DicomTags.PixelData, [default, new byte[] { 1, 2 }]));

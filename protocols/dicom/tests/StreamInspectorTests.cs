@@ -117,6 +117,36 @@ public sealed class StreamInspectorTests
     }
 
     [Fact]
+    public void A_deflated_stream_without_its_last_block_is_refused_though_the_elements_are_whole()
+    {
+        using var deflated = new MemoryStream();
+        using var deflate = new System.IO.Compression.DeflateStream(deflated, System.IO.Compression.CompressionLevel.Optimal, leaveOpen: true);
+        deflate.Write(TestData.Explicit(DicomTags.Rows, "US", 2, 1, 0));
+        deflate.Flush();
+        var inspector = new DicomStreamInspector(DicomTransferSyntax.DeflatedExplicitVrLittleEndian);
+        inspector.Push(deflated.ToArray());
+        Assert.Equal(1, inspector.Header.GetInt32(DicomTags.Rows));
+        Assert.Equal("the deflated data ended before its last block", Assert.Throws<DicomFormatException>(inspector.Complete).Reason);
+    }
+
+    [Theory]
+    [InlineData("1 10 10010001 0000001 00001 0000000", "the deflated data refers to bytes before its start")] // 'a', then 3 bytes from 2 back
+    [InlineData("1 10 11000110", "the deflated data has a bad length code")] // length symbol 286
+    [InlineData("1 11", "the deflated data has a block of unknown type")]
+    [InlineData("1 00 00000 1000000000000000 1000000000000000", "the deflated data has a stored block with a bad length")]
+    public void Deflated_data_that_contradicts_rfc_1951_is_refused(string bits, string reason)
+    {
+        var packed = new byte[16];
+        var at = 0;
+        foreach (var bit in bits.Where(c => c != ' '))
+        {
+            packed[at / 8] |= (byte)((bit - '0') << (at++ % 8));
+        }
+
+        Assert.Equal(reason, Assert.Throws<DicomFormatException>(() => Inflater.InflateAll(packed, 1000)).Reason);
+    }
+
+    [Fact]
     public void Inflating_in_slices_gives_what_was_deflated_at_any_level()
     {
         var levels = new[] { System.IO.Compression.CompressionLevel.NoCompression, System.IO.Compression.CompressionLevel.Fastest, System.IO.Compression.CompressionLevel.SmallestSize };
