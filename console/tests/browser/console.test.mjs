@@ -142,6 +142,9 @@ for (const language of ['en', 'zh']) {
         assert.match(await page.locator('article.offline').innerText(), new RegExp(`mountain-township[^]*${words[language].offline}`));
         assert.ok(await page.getByText('王小东').isVisible());
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+        for (const card of await page.locator('article.site').all()) {
+          assert.ok(await card.evaluate(c => c.scrollWidth <= c.clientWidth), `the card of ${await card.locator('h3').innerText()} is cut off`);
+        }
         await accessible(page);
         await shot(page, `network-${language}-${sizeName}-${scheme}`);
         await close(page);
