@@ -97,7 +97,7 @@ internal sealed partial class LinkEndpoints
         {
             await ProblemAsync(context, e.Problem);
         }
-        catch (Exception e) when (context.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (e is OperationCanceledException || context.RequestAborted.IsCancellationRequested)
         {
             // The site went away in the middle; it will come again. Nothing was promised.
             WentAway(site.SiteId, context.Request.Path, e.Message);
@@ -140,7 +140,7 @@ internal sealed partial class LinkEndpoints
         try
         {
             var bytes = body.Rent((int)length);
-            await request.Body.ReadExactlyAsync(bytes, context.RequestAborted);
+            await FillAsync(request.Body, bytes, context.RequestAborted);
             CompareDigest(request, bytes.Span);
             body.Bytes = compressed ? Expand(bytes.Span, body) : bytes;
             return body;
@@ -149,6 +149,19 @@ internal sealed partial class LinkEndpoints
         {
             body.Dispose();
             throw;
+        }
+    }
+
+    private static async Task FillAsync(Stream body, Memory<byte> bytes, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await body.ReadExactlyAsync(bytes, cancellationToken);
+        }
+        catch (IOException e)
+        {
+            // The connection broke in the middle of the body: the site's trouble, not that of our disk.
+            throw new OperationCanceledException(e.Message, e);
         }
     }
 

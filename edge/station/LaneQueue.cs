@@ -41,7 +41,10 @@ internal sealed class LaneQueue(Lane lane, int weight, Random random)
     /// <summary>Last refusal, for people; null since the last success.</summary>
     public string? Error { get; set; }
 
-    /// <summary>Bytes that this lane may still send in its round.</summary>
+    /// <summary>True when there is something to send that is held up by answers only.</summary>
+    public bool Waits => Window.Count > 0 && !Paused && Blocked is null;
+
+    /// <summary>Bytes that this lane may still send in its round; below zero after it sent on credit.</summary>
     public long Deficit { get; set; }
 
     public BackOff BackOff { get; } = new(random);
@@ -76,15 +79,16 @@ internal sealed class LaneQueue(Lane lane, int weight, Random random)
     }
 
     /// <summary>What this lane would send next; null when nothing can leave now.</summary>
-    /// <param name="maxBytes">Size to aim at.</param>
-    public Candidate? Peek(int maxBytes)
+    /// <param name="maxRunBytes">Largest run of chunks.</param>
+    /// <param name="maxBatchBytes">Largest batch; one entry may be larger.</param>
+    public Candidate? Peek(int maxRunBytes, long maxBatchBytes)
     {
         if (Paused || Blocked is not null)
         {
             return null;
         }
 
-        if (!Sending && PeekBatch(maxBytes) is { } batch)
+        if (!Sending && PeekBatch(maxBatchBytes) is { } batch)
         {
             return batch;
         }
@@ -95,7 +99,7 @@ internal sealed class LaneQueue(Lane lane, int weight, Random random)
             {
                 if (transfer is { State: TransferState.Sending } && transfer.Ranges.TryPeek(out var range))
                 {
-                    var length = (int)Math.Min(range.Length, maxBytes);
+                    var length = (int)Math.Min(range.Length, maxRunBytes);
                     return new Candidate(length, Count: 0, transfer, range with { Length = length });
                 }
             }
@@ -110,7 +114,7 @@ internal sealed class LaneQueue(Lane lane, int weight, Random random)
         : [.. Window.Take(BlobsAhead).SelectMany(p => p.Transfers)
             .Where(t => t.State == TransferState.Unknown).Distinct().Take(LinkRoutes.MaxQuestionBlobs)];
 
-    private Candidate? PeekBatch(int maxBytes)
+    private Candidate? PeekBatch(long maxBytes)
     {
         var (count, bytes) = (0, 0L);
         while (count < Window.Count && count < LinkRoutes.MaxBatchEntries && Window[count].Ready

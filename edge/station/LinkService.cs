@@ -12,10 +12,18 @@ namespace Yizhan.Station;
 /// <param name="Centre">Address of the centre; null when none is configured.</param>
 /// <param name="Link">State of the link.</param>
 /// <param name="WindowBytes">Bytes that may be under way now: what the line carries in the target time.</param>
+/// <param name="BytesSent">Bytes of bodies that the centre answered since the process began, after compression.</param>
 /// <param name="Lanes">What waits, urgent first.</param>
 /// <param name="Quarantine">What cannot be delivered.</param>
 internal sealed record SpoolView(
-    string SiteId, Guid Epoch, Uri? Centre, LinkState Link, long WindowBytes, IReadOnlyList<SpoolLane> Lanes, IReadOnlyList<Quarantined> Quarantine);
+    string SiteId,
+    Guid Epoch,
+    Uri? Centre,
+    LinkState Link,
+    long WindowBytes,
+    long BytesSent,
+    IReadOnlyList<SpoolLane> Lanes,
+    IReadOnlyList<Quarantined> Quarantine);
 
 /// <summary>A lane of the spool.</summary>
 /// <param name="Status">What waits.</param>
@@ -54,6 +62,7 @@ internal sealed partial class LinkService : BackgroundService
         _log.Site, _log.Epoch, _options.CentreUrl,
         _shipper?.State ?? new LinkState("off", 0, null),
         _shipper?.WindowBytes ?? 0,
+        _link?.BytesSent ?? 0,
         [.. Enum.GetValues<Lane>().Select(lane => new SpoolLane(LaneStatuses.Of(_log, lane), _log.Delivered(lane), _shipper?.ErrorOf(lane)))],
         _quarantine.Items());
 

@@ -26,6 +26,9 @@ internal sealed class SendWindow(long maxBytes, TimeSpan target)
     public int RunBytes =>
         (int)Math.Clamp(Bytes / 4 / IBlobStore.ChunkBytes * IBlobStore.ChunkBytes, IBlobStore.ChunkBytes, LinkRoutes.MaxBodyBytes);
 
+    /// <summary>How large a batch should be: half the window, because a lane has one at a time under way; at most 2 MiB.</summary>
+    public long BatchBytes => Math.Clamp(Bytes / 2, RunBytes, Math.Max(RunBytes, LinkRoutes.MaxBodyBytes / 2));
+
     /// <summary>True when so many bytes more may leave. Something may always be under way.</summary>
     public bool Fits(long bytes) => InFlight == 0 || InFlight + bytes <= Bytes;
 

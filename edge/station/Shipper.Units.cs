@@ -25,12 +25,12 @@ internal sealed partial class Shipper
         }
 
         var urgent = _lanes[(int)Lane.Urgent];
-        while (_units < MaxUnits + MaxUrgentUnits && urgent.Peek(_window.RunBytes) is { } next)
+        while (_units < MaxUnits + MaxUrgentUnits && Peek(urgent) is { } next)
         {
             Start(urgent, next, cancellationToken);
         }
 
-        while (_units < MaxUnits && urgent.Peek(_window.RunBytes) is null && NextByShare() is var (lane, next))
+        while (_units < MaxUnits && Peek(urgent) is null && NextByShare() is var (lane, next))
         {
             Start(lane, next, cancellationToken);
         }
@@ -38,37 +38,60 @@ internal sealed partial class Shipper
 
     /// <summary>
     /// Deficit round robin: a lane that has something to send gets its weight in bytes each round and sends while that lasts. A
-    /// lane that has nothing saves nothing. Null when nothing is ready or what comes next does not fit the window.
+    /// lane that is empty saves nothing; one that only waits for an answer keeps its turn, and meanwhile others send on credit.
+    /// Null when nothing is ready or what comes next does not fit the window.
     /// </summary>
     private (LaneQueue Lane, Candidate Next)? NextByShare()
     {
         for (var idle = 0; idle < _lanes.Length - 1;)
         {
             var lane = _lanes[_turn];
-            if (lane.Peek(_window.RunBytes) is not { } next)
+            if (Peek(lane) is { } next)
             {
-                lane.Deficit = 0;
-                idle++;
+                if (lane.Deficit >= next.Bytes)
+                {
+                    return _window.Fits(next.Bytes) ? (lane, next) : null;
+                }
+
+                idle = 0;
             }
-            else if (lane.Deficit >= next.Bytes)
+            else if (lane.Waits && lane.Deficit > 0)
             {
-                return _window.Fits(next.Bytes) ? (lane, next) : null;
+                return OnCredit();
             }
             else
             {
-                idle = 0;
+                lane.Deficit = Math.Min(lane.Deficit, 0);
+                idle++;
             }
 
-            _turn = (_turn % (_lanes.Length - 1)) + 1;
-            _lanes[_turn].Deficit += _lanes[_turn].Weight * Quantum;
+            _turn = After(_turn);
+            _lanes[_turn].Deficit = Math.Min(_lanes[_turn].Deficit + (_lanes[_turn].Weight * Quantum), MaxDeficit);
         }
 
         return null;
     }
 
+    private (LaneQueue Lane, Candidate Next)? OnCredit()
+    {
+        for (var i = After(_turn); i != _turn; i = After(i))
+        {
+            if (Peek(_lanes[i]) is { } next && _window.Fits(next.Bytes))
+            {
+                return (_lanes[i], next);
+            }
+        }
+
+        return null;
+    }
+
+    private int After(int turn) => (turn % (_lanes.Length - 1)) + 1;
+
+    private Candidate? Peek(LaneQueue lane) => lane.Peek(_window.RunBytes, _window.BatchBytes);
+
     private void Start(LaneQueue lane, Candidate next, CancellationToken cancellationToken)
     {
-        lane.Deficit -= next.Bytes;
+        lane.Deficit = Math.Max(lane.Deficit - next.Bytes, -lane.Weight * Quantum);
         _units++;
         _window.Start(next.Bytes);
         if (next.Transfer is { } transfer)

@@ -24,6 +24,9 @@ internal sealed partial class Shipper(
     private const int MaxUrgentUnits = 4;
     private const long Quantum = 64 * 1024;
 
+    // More than any unit, or the lane with the largest could never save enough for it.
+    private const long MaxDeficit = 2 * LinkRoutes.MaxBodyBytes;
+
     private readonly ILogger _logger = logger;
     private readonly BackOff _backOff = new(random);
     private readonly SendWindow _window = new(options.MaxInFlightMiB * 1024L * 1024, TimeSpan.FromMilliseconds(options.TargetMs));

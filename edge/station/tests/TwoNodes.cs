@@ -37,9 +37,13 @@ internal sealed class TwoNodes : IAsyncDisposable
 
     public static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    public static async Task<TwoNodes> StartAsync(string[]? edge = null, string[]? centre = null)
+    /// <param name="edge">More settings of the site.</param>
+    /// <param name="centre">More settings of the centre.</param>
+    /// <param name="installed">When the root was made; null: now.</param>
+    public static async Task<TwoNodes> StartAsync(string[]? edge = null, string[]? centre = null, TimeProvider? installed = null)
     {
         var nodes = new TwoNodes();
+        EmbeddedCa.Open(nodes.PathOf("centre", "fleet", "ca"), installed ?? TimeProvider.System).Dispose();
         nodes._edgeSettings.AddRange(edge ?? []);
         await nodes.StartCentreAsync(0, centre ?? []);
         nodes.Ca.IssueSite(Site).WriteTo(nodes.PathOf("site.crt"), nodes.PathOf("site.key"));
