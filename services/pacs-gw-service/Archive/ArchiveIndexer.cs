@@ -93,15 +93,7 @@ internal sealed partial class ArchiveIndexer(
             return position;
         }
 
-        var collisions = Write(db, instances, last);
-
-        // After the index, before the next batch: a crash between the two loses no instance, and the entry's id is the same if
-        // another node or a rebuilt index finds the collision again.
-        foreach (var collision in collisions)
-        {
-            await ReportAsync(collision, cancellationToken);
-        }
-
+        await WriteAsync(db, instances, last, cancellationToken);
         if (instances.Count > 0)
         {
             changes.Signal();
@@ -110,9 +102,9 @@ internal sealed partial class ArchiveIndexer(
         return last;
     }
 
-    private List<ArchivedInstance> Write(SqliteConnection db, List<ArchivedInstance> instances, long last)
+    private async ValueTask WriteAsync(
+        SqliteConnection db, List<ArchivedInstance> instances, long last, CancellationToken cancellationToken)
     {
-        var collisions = new List<ArchivedInstance>();
         using var transaction = db.BeginTransaction();
         var writer = new ArchiveWriter(db, transaction, clock.GetUtcNow().ToUnixTimeMilliseconds());
         foreach (var instance in instances)
@@ -120,7 +112,8 @@ internal sealed partial class ArchiveIndexer(
             var outcome = writer.Add(instance, out var conflict);
             if (outcome == IndexOutcome.AddedBesideOther)
             {
-                collisions.Add(instance);
+                // Before the commit: a crash between the two reports again, and the log keeps one of two entries with one id.
+                await ReportAsync(instance, cancellationToken);
             }
 
             if (conflict && outcome != IndexOutcome.Known)
@@ -132,7 +125,6 @@ internal sealed partial class ArchiveIndexer(
         writer.MoveCursor(log.Epoch, last);
         transaction.Commit();
         Indexed(instances.Count, last);
-        return collisions;
     }
 
     /// <summary>Reads one event and the beginning of its blob. What cannot be decoded is indexed by what the event says: it is never lost.</summary>

@@ -1,0 +1,71 @@
+using System.Net;
+using Yizhan.Contracts;
+using Yizhan.Dicom;
+
+namespace Yizhan.PacsGw.Tests;
+
+public sealed class StowTests
+{
+    private static TestInstance Instance(string sop) => new("1.2.3", "1.2.3.4", sop);
+
+    [Fact]
+    public async Task Good_parts_are_stored_as_they_are_and_a_bad_one_among_them_gets_its_reason()
+    {
+        await using var gateway = await Gateway.StartAsync();
+        var (status, answer) = await gateway.StowAsync(
+        [
+            Instance("1.1").ToFile(), Instance("1.2").ToFile()[..^4], "<html>no DICOM</html>"u8.ToArray(), [], Instance("1.3").ToFile(),
+        ]);
+        Assert.Equal(HttpStatusCode.Accepted, status);
+        Assert.Equal(["1.1", "1.3"], answer["00081199"]!["Value"]!.AsArray().Select(i => (string)i!["00081155"]!["Value"]![0]!));
+        var failed = Assert.Single(answer["00081198"]!["Value"]!.AsArray())!;
+        Assert.Equal("1.2", (string)failed["00081155"]!["Value"]![0]!);
+        Assert.Equal(0xC000, (int)failed["00081197"]!["Value"]![0]!);
+        Assert.Equal(2, answer["0008119A"]!["Value"]!.AsArray().Count);
+
+        await gateway.IndexedAsync();
+        using var response = await gateway.GetAsync("studies/1.2.3/series/1.2.3.4/instances/1.1", "application/dicom");
+        var file = await response.Content.ReadAsByteArrayAsync(Gateway.Cancel);
+        Assert.Equal(Instance("1.1").ToBytes(), file[(int)DicomFileHeader.Read(file).DatasetOffset..]);
+        Assert.EndsWith(
+            "/dicom-web/studies/1.2.3/series/1.2.3.4/instances/1.1",
+            (string)answer["00081199"]!["Value"]![0]!["00081190"]!["Value"]![0]!, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task All_good_is_200_all_bad_is_409_another_study_is_refused_and_again_is_no_second_copy()
+    {
+        await using var gateway = await Gateway.StartAsync();
+        Assert.Equal(HttpStatusCode.OK, (await gateway.StowAsync([Instance("1.1").ToFile()], "studies/1.2.3")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await gateway.StowAsync([Instance("1.1").ToFile()])).Status);
+        var (status, answer) = await gateway.StowAsync([Instance("1.1").ToFile()], "studies/1.2.4");
+        Assert.Equal(HttpStatusCode.Conflict, status);
+        Assert.Equal(0xA900, (int)answer["00081198"]!["Value"]![0]!["00081197"]!["Value"]![0]!);
+        Assert.Single(await gateway.EntriesAsync(InstanceStored.EventType));
+    }
+
+    [Fact]
+    public async Task A_full_spool_is_507()
+    {
+        await using var gateway = await Gateway.StartAsync("--storage:quotaBytes=16777216", "--storage:segmentBytes=4194304");
+        var big = (Instance("1.1") with { Change = d => d.SetBytes(DicomTags.PixelData, new byte[20 << 20], DicomVr.OW) }).ToFile();
+        var (status, answer) = await gateway.StowAsync([big]);
+        Assert.Equal(HttpStatusCode.InsufficientStorage, status);
+        Assert.Equal(0xA700, (int)answer["00081198"]!["Value"]![0]!["00081197"]!["Value"]![0]!);
+        Assert.Equal(HttpStatusCode.OK, (await gateway.StowAsync([Instance("1.2").ToFile()])).Status);
+    }
+
+    [Theory]
+    [InlineData("application/dicom", HttpStatusCode.UnsupportedMediaType)]
+    [InlineData("multipart/related; type=\"application/dicom+json\"; boundary=b", HttpStatusCode.UnsupportedMediaType)]
+    [InlineData("multipart/related; type=\"application/dicom\"", HttpStatusCode.UnsupportedMediaType)]
+    [InlineData("multipart/related; type=\"application/dicom\"; boundary=b", HttpStatusCode.BadRequest)]
+    public async Task A_request_that_is_no_store_request_is_refused(string contentType, HttpStatusCode expected)
+    {
+        await using var gateway = await Gateway.StartAsync();
+        using var content = new ByteArrayContent("--b--\r\n"u8.ToArray());
+        content.Headers.TryAddWithoutValidation("Content-Type", contentType);
+        using var response = await gateway.Http.PostAsync(new Uri("dicom-web/studies", UriKind.Relative), content, Gateway.Cancel);
+        Assert.Equal(expected, response.StatusCode);
+    }
+}
