@@ -69,9 +69,13 @@ public sealed class TokenizerTests
         [
             .. TestData.Implicit(Sequence, 18), .. TestData.Implicit(DicomTags.Item, 10), .. item,
             .. TestData.Implicit(DicomTags.PixelRepresentation, 2, 1, 0), .. item,
+            .. TestData.Implicit(DicomTags.ContentSequence, 18), .. TestData.Implicit(DicomTags.Item, 10), .. item,
         ];
         var dataset = DicomDataset.Parse(bytes, ImplicitLittle);
         Assert.Equal(-1, dataset.GetInt32(DicomTags.SmallestImagePixelValue));
+        Assert.Equal(-1, dataset.GetItems(DicomTags.ContentSequence)[0].GetInt32(DicomTags.SmallestImagePixelValue));
+
+        // An item that comes before Pixel Representation cannot know it yet.
         Assert.Equal(65535, dataset.GetItems(Sequence)[0].GetInt32(DicomTags.SmallestImagePixelValue));
     }
 
