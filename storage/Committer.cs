@@ -148,22 +148,36 @@ internal sealed partial class Committer : IAsyncDisposable
         }
         catch (Exception e)
         {
-            // Whatever it was, it is not known what the disk holds now: a second attempt could acknowledge bytes that are gone.
-            if (_fault is null)
-            {
-                _fault = new IOException($"The event log stopped after a failure and accepts no more; restart the process. {e.Message}", e);
-                Stopped(e);
-            }
-
-            Refuse(taken, group, _fault);
+            Refuse(taken, group, Stop(e));
             return;
         }
 
-        _committed(group);
+        try
+        {
+            _committed(group);
+        }
+        catch (Exception e)
+        {
+            // The group is durable and is answered so; giving space back failed, and nothing more is accepted.
+            Stop(e);
+        }
+
         foreach (var work in taken)
         {
             work.Complete();
         }
+    }
+
+    /// <summary>Whatever it was, it is not known what the disk holds now: a second attempt could acknowledge bytes that are gone.</summary>
+    private IOException Stop(Exception cause)
+    {
+        if (_fault is null)
+        {
+            _fault = new IOException($"The event log stopped after a failure and accepts no more; restart the process. {cause.Message}", cause);
+            Stopped(cause);
+        }
+
+        return _fault;
     }
 
     private static void Resolve(List<Work> taken, Group group)

@@ -32,6 +32,13 @@ internal sealed class Ledger(StorageOptions options, TimeProvider clock, Func<lo
             var room = Room_NeedsLock(lane);
             if (room < bytes)
             {
+                // Space may have come back since the file system was asked: nobody is refused on an old answer.
+                _freeAskedAt = 0;
+                room = Room_NeedsLock(lane);
+            }
+
+            if (room < bytes)
+            {
                 throw new SpoolFullException(lane, Math.Max(0, room));
             }
 

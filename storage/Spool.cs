@@ -9,16 +9,17 @@ internal sealed class Spool : IAsyncDisposable
     /// <summary>A file of this name in the folder says that it was restored from a backup: the next start begins a new epoch and removes it.</summary>
     public const string RestoredMarker = "restored";
 
-    private readonly FileStream _lock;
+    private readonly IAsyncDisposable _lock;
     private readonly SegmentFiles _segments;
     private readonly Journal _journal;
     private readonly Committer _committer;
     private readonly EventLog _log;
 
-    private Spool(FileStream folderLock, SegmentFiles segments, Journal journal, StorageOptions options, Func<long> freeBytes, TimeProvider clock, ILogger logger)
+    /// <summary>Puts open parts together; <see cref="Open"/> is how production gets them.</summary>
+    internal Spool(IAsyncDisposable folderLock, SegmentFiles segments, Journal journal, StorageOptions options, Func<long> freeBytes, TimeProvider clock, ILogger logger)
     {
         (_lock, _segments, _journal) = (folderLock, segments, journal);
-        var ledger = new Ledger(options, clock, () => segments.LiveBytes + journal.EntryBytes, freeBytes);
+        var ledger = new Ledger(options, clock, () => segments.LiveBytes + journal.EntryBytes, () => freeBytes() + segments.ReadyBytes);
         var blobs = new BlobStore(journal, segments, ledger);
         _committer = new Committer(journal, clock, Committed, logger);
         blobs.Use(_committer);
@@ -92,6 +93,7 @@ internal sealed class Spool : IAsyncDisposable
     private void Committed(Group group)
     {
         ((BlobStore)Blobs).Committed(group);
+        _segments.Reclaim();
         if (group.Entries.Count > 0)
         {
             _log.Announce();

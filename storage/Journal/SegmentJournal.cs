@@ -86,7 +86,6 @@ internal sealed partial class SegmentJournal : Journal
         }
 
         _segments.FlushDirty();
-        _failed = false;
         lock (_gate)
         {
             Written(parts);
@@ -99,6 +98,7 @@ internal sealed partial class SegmentJournal : Journal
         }
 
         Settle();
+        _failed = false;
     }
 
     public override (EntryIdentity Identity, long Position)? FindFact(FactKey fact)

@@ -22,9 +22,6 @@ internal sealed class Segment(long number, ulong epoch, int size, string path, I
     /// <summary>Bytes of records that something still needs, plus those being written.</summary>
     public long LiveBytes { get; set; }
 
-    /// <summary>True once a hole was punched: the file no longer holds all of its space.</summary>
-    public bool Holed { get; set; }
-
     /// <summary>
     /// Says that something was written. Called after the write: called before it, a flush in between would clear the mark
     /// and the bytes would be taken for durable.

@@ -41,6 +41,18 @@ internal sealed class SegmentFiles : IDisposable
     /// <summary>Bytes of all live records and of those being written.</summary>
     public long LiveBytes => Interlocked.Read(ref _liveBytes);
 
+    /// <summary>Bytes that the disk has given us already and that no record uses: they need not be free.</summary>
+    public long ReadyBytes
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return ((long)_spares.Count * _segmentBytes) + (_current is null ? 0 : _current.Size - _current.Tail);
+            }
+        }
+    }
+
     /// <summary>Told the number of each file whose name is durably gone. Called on the committer thread, and at start.</summary>
     public Action<long>? Retired { get; set; }
 
@@ -106,6 +118,12 @@ internal sealed class SegmentFiles : IDisposable
             segment.File.FlushData();
         }
 
+        Reclaim();
+    }
+
+    /// <summary>Makes spares of the files in which nothing lives, or deletes them. On the committer thread, like <see cref="FlushDirty"/>.</summary>
+    public void Reclaim()
+    {
         lock (_gate)
         {
             CloseRetired_NeedsLock();
@@ -148,7 +166,6 @@ internal sealed class SegmentFiles : IDisposable
             foreach (var segment in _segments.Values.Where(s => s.Tail < s.Size))
             {
                 segment.File.PunchHole(segment.Tail, segment.Size - segment.Tail);
-                segment.Holed = true;
             }
 
             if (goOn && _segments.Count > 0)
@@ -170,7 +187,6 @@ internal sealed class SegmentFiles : IDisposable
             if (!Forget_NeedsLock(found, bytes) && bytes >= Record.ChunkBytes)
             {
                 found.File.PunchHole(offset, bytes);
-                found.Holed = true;
             }
         }
     }
@@ -362,7 +378,7 @@ internal sealed class SegmentFiles : IDisposable
     }
 
     /// <summary>
-    /// Renames retired files, so that no start takes them for live ones, and keeps a few that are whole for recycling. The names are durable before
+    /// Renames retired files, so that no start takes them for live ones, and keeps a few for recycling. The names are durable before
     /// anything relies on the files being gone.
     /// </summary>
     private void CloseRetired_NeedsLock()
@@ -376,7 +392,7 @@ internal sealed class SegmentFiles : IDisposable
         while (_closing.TryDequeue(out var segment))
         {
             segment.File.Dispose();
-            if (_spares.Count < MaxSpares && !segment.Holed && segment.Size == _segmentBytes)
+            if (_spares.Count < MaxSpares && segment.Size == _segmentBytes)
             {
                 var spare = Path.ChangeExtension(segment.Path, SpareExtension);
                 _disk.Rename(segment.Path, spare);

@@ -43,6 +43,16 @@ internal sealed class LocalStore : StoreFixture
         return store;
     }
 
+    /// <summary>The segments store on a disk in memory; only the folder's lock is missing.</summary>
+    public static Spool OpenSimulated(IDisk disk, string folder)
+    {
+        // Much smaller files than production allows, so that a short workload rolls, empties and recycles several.
+        var options = new StorageOptions { Store = "segments", FreeFloorBytes = 0 };
+        var segments = new SegmentFiles(disk, folder, segmentBytes: 320 * 1024);
+        var journal = new SegmentJournal(disk, folder, Site, newEpoch: false, segments, NullLogger.Instance);
+        return new Spool(new MemoryStream(), segments, journal, options, () => disk.FreeBytes(folder), new FakeTimeProvider(), NullLogger.Instance);
+    }
+
     public override async Task ReopenAsync(bool restored = false)
     {
         await _spool.DisposeAsync();
