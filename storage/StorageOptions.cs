@@ -11,30 +11,30 @@ public sealed class StorageOptions
     public string Store { get; set; } = "sqlite";
 
     /// <summary>Most bytes that entries and blobs may take. Default 500 GiB; the real free space of the disk counts as well.</summary>
-    [Range(16L * 1024 * 1024, long.MaxValue, ErrorMessage = "storage:quotaBytes must be at least 16777216.")]
+    [Range(16L * 1024 * 1024, long.MaxValue)]
     public long QuotaBytes { get; set; } = 500L * 1024 * 1024 * 1024;
 
     /// <summary>Share of the quota, in percent, at which telemetry is refused. Default 80.</summary>
-    [Range(1, 100, ErrorMessage = "storage:telemetryPercent must be 1 to 100.")]
+    [Range(1, 100)]
     public int TelemetryPercent { get; set; } = 80;
 
     /// <summary>Share of the quota, in percent, at which images and other bulk are refused. Default 92.</summary>
-    [Range(1, 100, ErrorMessage = "storage:bulkPercent must be 1 to 100.")]
+    [Range(1, 100)]
     public int BulkPercent { get; set; } = 92;
 
     /// <summary>Share of the quota, in percent, at which normal entries are refused. Default 97; the rest is for urgent ones.</summary>
-    [Range(1, 100, ErrorMessage = "storage:normalPercent must be 1 to 100.")]
+    [Range(1, 100)]
     public int NormalPercent { get; set; } = 97;
 
     /// <summary>
     /// Bytes of the file system that stay free whatever the quota is. Default 1 GiB. Bulk and telemetry stop there, normal entries at half
     /// of it, urgent ones at a quarter: deletions and checkpoints need room too.
     /// </summary>
-    [Range(0, long.MaxValue, ErrorMessage = "storage:freeFloorBytes must not be negative.")]
+    [Range(0, long.MaxValue)]
     public long FreeFloorBytes { get; set; } = 1024L * 1024 * 1024;
 
     /// <summary>Size of a segment file, in bytes: 4 MiB to 1 GiB. Default 64 MiB.</summary>
-    [Range(4 * 1024 * 1024, 1024 * 1024 * 1024, ErrorMessage = "storage:segmentBytes must be 4194304 to 1073741824.")]
+    [Range(4 * 1024 * 1024, 1024 * 1024 * 1024)]
     public int SegmentBytes { get; set; } = 64 * 1024 * 1024;
 }
 

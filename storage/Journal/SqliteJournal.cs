@@ -43,6 +43,17 @@ internal sealed partial class SqliteJournal : Journal
 
     public override long EntryBytes => Interlocked.Read(ref _entryBytes);
 
+    /// <summary>What SQLite says about the durability of the writing connection; 2 is FULL.</summary>
+    internal string Synchronous
+    {
+        get
+        {
+            using var row = Command("PRAGMA synchronous").ExecuteReader();
+            row.Read();
+            return row.GetString(0);
+        }
+    }
+
     public override void Commit(Group group)
     {
         // Blobs first: a row that names a blob must never be durable before the blob is.
