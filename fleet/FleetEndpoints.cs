@@ -15,6 +15,7 @@ internal static class FleetEndpoints
     {
         routes.MapGet("/sites", (SiteRegistry sites) => TypedResults.Ok(sites.Sites()));
         routes.MapGet("/sites/stream", Stream);
+        EventsEndpoint.Map(routes);
     }
 
     /// <summary>Server-sent events of type <c>sites</c>: all sites, at once and then after each change, at most twice a second.</summary>

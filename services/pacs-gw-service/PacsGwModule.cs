@@ -38,5 +38,6 @@ public sealed class PacsGwModule : IServiceModule
     {
         StudyEndpoints.Map(routes);
         DicomWebEndpoints.Map(routes);
+        DataSetEndpoint.Map(routes);
     }
 }

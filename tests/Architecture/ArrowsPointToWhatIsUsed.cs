@@ -5,7 +5,7 @@ namespace Yizhan.Architecture;
 /// <summary>The dependency rule of ARCHITECTURE.md, read from the project files themselves so it cannot miss an assembly.</summary>
 public sealed class ArrowsPointToWhatIsUsed
 {
-    private static readonly string Root = FindRoot();
+    private static readonly string Root = Tree.Root;
 
     /// <summary>Folder → what its projects may reference. A folder that is not named here fails the test.</summary>
     private static readonly Dictionary<string, string[]> Allowed = new()
@@ -47,15 +47,4 @@ public sealed class ArrowsPointToWhatIsUsed
         Assert.Equal(
             Directory.GetDirectories(Path.Combine(Root, "services")).Length,
             Projects().Count(p => ((string)p.Data).StartsWith("services/", StringComparison.Ordinal)));
-
-    private static string FindRoot()
-    {
-        var directory = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(directory.FullName, "global.json")))
-        {
-            directory = directory.Parent ?? throw new DirectoryNotFoundException("No global.json above the test.");
-        }
-
-        return directory.FullName;
-    }
 }

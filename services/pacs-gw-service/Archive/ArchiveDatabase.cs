@@ -99,6 +99,7 @@ internal sealed class ArchiveDatabase
         ) STRICT;
         CREATE INDEX instance_by_sop   ON instance (sop_uid);
         CREATE INDEX instance_by_class ON instance (sop_class);
+        CREATE INDEX instance_by_hash  ON instance (sha256);
 
         -- Apart from the instance, so that looking for instances does not drag their headers through the cache.
         CREATE TABLE metadata (

@@ -1,3 +1,4 @@
+using Microsoft.Data.Sqlite;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.Archive;
@@ -33,11 +34,24 @@ internal sealed class StoredInstances(ArchiveDatabase database)
     /// <summary>Rows of one look into the index: a study of any size is walked in steps.</summary>
     private const int Step = 500;
 
+    private const string Columns =
+        "instance.pk, study.uid, series.uid, sop_uid, sop_class, transfer_syntax, sha256, length, calling_ae";
+
     private const string From =
         "FROM instance JOIN series ON series.pk = instance.series JOIN study ON study.pk = series.study";
 
     private const string Where =
         "WHERE study.uid = $1 AND ($2 IS NULL OR series.uid = $2) AND ($3 IS NULL OR instance.sop_uid = $3) AND instance.variant = 0";
+
+    /// <summary>An instance with this content, whatever its place; null when none is indexed.</summary>
+    public StoredInstance? OfHash(ContentHash hash)
+    {
+        using var db = database.OpenReader();
+        using var select = db.Command(
+            $"SELECT {Columns} {From} WHERE instance.sha256 = $1 ORDER BY instance.pk LIMIT 1", hash.ToString());
+        using var row = select.ExecuteReader();
+        return row.Read() ? Read(row) : null;
+    }
 
     /// <summary>The instances of a study, a series (when not null) or one instance (when not null), after a key.</summary>
     /// <returns>At most a few hundred; ask again after the last one's key. Empty at the end.</returns>
@@ -45,17 +59,13 @@ internal sealed class StoredInstances(ArchiveDatabase database)
     {
         using var db = database.OpenReader();
         using var select = db.Command($"""
-            SELECT instance.pk, study.uid, series.uid, sop_uid, sop_class, transfer_syntax, sha256, length, calling_ae
-            {From} {Where} AND instance.pk > $4 ORDER BY instance.pk LIMIT {Step}
+            SELECT {Columns} {From} {Where} AND instance.pk > $4 ORDER BY instance.pk LIMIT {Step}
             """, study, series, instance, pk);
         using var row = select.ExecuteReader();
         var found = new List<StoredInstance>();
         while (row.Read())
         {
-            _ = ContentHash.TryParse(row.GetString(6), out var hash);
-            found.Add(new StoredInstance(
-                row.GetInt64(0), row.GetString(1), row.GetString(2), row.GetString(3), row.GetString(4), row.GetString(5), hash,
-                row.GetInt64(7), row.GetString(8)));
+            found.Add(Read(row));
         }
 
         return found;
@@ -88,5 +98,13 @@ internal sealed class StoredInstances(ArchiveDatabase database)
         {
             yield return (byte[])row[0];
         }
+    }
+
+    private static StoredInstance Read(SqliteDataReader row)
+    {
+        _ = ContentHash.TryParse(row.GetString(6), out var hash);
+        return new StoredInstance(
+            row.GetInt64(0), row.GetString(1), row.GetString(2), row.GetString(3), row.GetString(4), row.GetString(5), hash,
+            row.GetInt64(7), row.GetString(8));
     }
 }

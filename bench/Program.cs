@@ -1,0 +1,8 @@
+using System.CommandLine;
+using Yizhan.Bench;
+
+var root = new RootCommand("Our figures beside those of a peer, from the same run on the same machine.")
+{
+    StoreBench.Create(),
+};
+return await root.Parse(args).InvokeAsync();

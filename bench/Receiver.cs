@@ -1,0 +1,123 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+using System.Text.Json;
+using Yizhan.Drills;
+
+namespace Yizhan.Bench;
+
+/// <summary>A DICOM receiver that is started afresh, on an empty folder, for each run.</summary>
+internal sealed record Receiver(string Name, string AeTitle, Func<string, CancellationToken, Task<(Process Process, int Port, IAsyncDisposable Stop)>> StartAsync)
+{
+    public static Receiver[] All { get; } =
+    [
+        new("yizhan", LocalSite.AeTitle, StartYizhanAsync),
+        new("orthanc", "ORTHANC", StartOrthancAsync),
+        new("storescp", "STORESCP", StartStoreScpAsync),
+    ];
+
+    /// <summary>Starts the receiver, sends all files over so many associations, and stops it.</summary>
+    public async Task<StoreResult> MeasureAsync(
+        Sender sender, string input, int instances, int associations, string folder, CancellationToken cancellationToken)
+    {
+        var data = Path.Combine(folder, Name);
+        if (Directory.Exists(data))
+        {
+            Directory.Delete(data, recursive: true);
+        }
+
+        Directory.CreateDirectory(data);
+        var (process, port, stop) = await StartAsync(data, cancellationToken);
+        await using (stop)
+        {
+            var files = Directory.GetFiles(input, "*.dcm").Order(StringComparer.Ordinal).ToArray();
+            var shares = Enumerable.Range(0, associations).Select(n => files.Where((_, i) => i % associations == n).ToArray()).ToArray();
+            var cpu = ProcessUse.Cpu(process);
+            var from = Stopwatch.GetTimestamp();
+            var stored = await Task.WhenAll(shares.Select(share => sender.SendAsync(port, AeTitle, share, cancellationToken)));
+            var seconds = Stopwatch.GetElapsedTime(from).TotalSeconds;
+            if (stored.Sum() != instances)
+            {
+                throw new InvalidOperationException($"{Name} took {stored.Sum()} of {instances} instances; a figure would be worthless.");
+            }
+
+            return new StoreResult(seconds, (ProcessUse.Cpu(process) - cpu).TotalSeconds, ProcessUse.PeakMemoryMb(process));
+        }
+    }
+
+    private static async Task<(Process, int, IAsyncDisposable)> StartYizhanAsync(string folder, CancellationToken cancellationToken)
+    {
+        var site = LocalSite.Prepare(folder, LocalSite.DcmtkPeers, LocalPorts.Free());
+        var node = await site.StartEdgeAsync(cancellationToken);
+        return (node.Process, site.Ports.Dicom, node);
+    }
+
+    private static async Task<(Process, int, IAsyncDisposable)> StartOrthancAsync(string folder, CancellationToken cancellationToken)
+    {
+        var ports = LocalPorts.Free();
+        var settings = Path.Combine(folder, "orthanc.json");
+        await File.WriteAllTextAsync(settings, JsonSerializer.Serialize(new Dictionary<string, object>
+        {
+            ["StorageDirectory"] = Path.Combine(folder, "db"),
+            ["IndexDirectory"] = Path.Combine(folder, "db"),
+            ["DicomAet"] = "ORTHANC",
+            ["DicomPort"] = ports.Dicom,
+            ["HttpPort"] = ports.Edge,
+            ["MaximumPduLength"] = 131072,
+            ["SyncStorageArea"] = true,
+            ["DicomAlwaysAllowStore"] = true,
+            ["UnknownSopClassAccepted"] = true,
+            ["Plugins"] = Array.Empty<string>(),
+        }), cancellationToken);
+        return await StartPeerAsync("Orthanc", [settings], ports.Dicom, cancellationToken);
+    }
+
+    private static Task<(Process, int, IAsyncDisposable)> StartStoreScpAsync(string folder, CancellationToken cancellationToken)
+    {
+        var port = LocalPorts.Free().Dicom;
+        return StartPeerAsync("storescp", ["--fork", "-pdu", "131072", "-od", folder, $"{port}"], port, cancellationToken);
+    }
+
+    private static async Task<(Process, int, IAsyncDisposable)> StartPeerAsync(
+        string program, string[] arguments, int port, CancellationToken cancellationToken)
+    {
+        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        // Debian's dcmtk leaves Nagle's algorithm on unless it is told otherwise, and waits 43 ms twice an instance.
+        start.Environment["TCP_NODELAY"] = "1";
+        var process = Process.Start(start) ?? throw new InvalidOperationException($"{program} could not be started.");
+        process.OutputDataReceived += (_, _) => { };
+        process.ErrorDataReceived += (_, _) => { };
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        var peer = new PeerProcess(process);
+        for (var attempt = 0; attempt < 300; attempt++)
+        {
+            try
+            {
+                using var probe = new TcpClient();
+                await probe.ConnectAsync("127.0.0.1", port, cancellationToken);
+                return (process, port, peer);
+            }
+            catch (SocketException) when (!process.HasExited)
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(100), TimeProvider.System, cancellationToken);
+            }
+        }
+
+        await peer.DisposeAsync();
+        throw new InvalidOperationException($"{program} did not open port {port} in 30 s.");
+    }
+
+    private sealed class PeerProcess(Process process) : IAsyncDisposable
+    {
+        public async ValueTask DisposeAsync()
+        {
+            if (!process.HasExited)
+            {
+                process.Kill(entireProcessTree: true);
+                await process.WaitForExitAsync();
+            }
+
+            process.Dispose();
+        }
+    }
+}

@@ -1,0 +1,65 @@
+using System.CommandLine;
+using Yizhan.Drills;
+
+namespace Yizhan.Cli;
+
+/// <summary><c>yizhan up</c>: the centre and one edge site in one process, with their data in one folder.</summary>
+internal static class UpCommand
+{
+    public static Command Create()
+    {
+        var data = new Option<DirectoryInfo>("--data")
+        {
+            Description = "Folder for everything that is kept.",
+            DefaultValueFactory = _ => new DirectoryInfo(Path.Combine(".yizhan", "up")),
+        };
+        var peers = new Option<string[]>("--peer")
+        {
+            Description = "AE title of a further DICOM device that may send. Repeat for several.",
+            AllowMultipleArgumentsPerToken = true,
+        };
+        var command = new Command("up", """
+            Starts the centre and one edge site and stays up.
+
+            Examples:
+              yizhan up
+              yizhan up --peer CT_ROOM1 MR_ROOM2
+            """) { data, peers };
+        command.SetAction((parsed, cancellationToken) =>
+            RunAsync(parsed.GetValue(data)!, parsed.GetValue(peers) ?? [], cancellationToken));
+        return command;
+    }
+
+    private static async Task<int> RunAsync(DirectoryInfo data, string[] peers, CancellationToken cancellationToken)
+    {
+        var site = LocalSite.Prepare(data.FullName, [.. LocalSite.DcmtkPeers, .. peers], LocalPorts.Default);
+        try
+        {
+            await using var node = await site.StartAllAsync(cancellationToken);
+            Console.WriteLine($"""
+
+                Yizhan is up.
+                  Console         {site.Ports.CentreWeb}
+                  DICOM address   127.0.0.1:{site.Ports.Dicom}, AE title {LocalSite.AeTitle}
+                  May send        {string.Join(", ", site.Peers)}  (more with --peer)
+                  DICOMweb        {site.Ports.CentreWeb}pacs-gw/dicom-web  (centre), {site.Ports.EdgeWeb}pacs-gw/dicom-web  (site)
+                  Data            {data.FullName}
+                  Logs            {site.LogPath("all")}
+
+                Try:  storescu -aec {LocalSite.AeTitle} 127.0.0.1 {site.Ports.Dicom} FILE.dcm
+                Ctrl+C stops it.
+                """);
+            return await node.WaitForExitAsync(cancellationToken);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            Console.WriteLine("Stopped.");
+            return 0;
+        }
+        catch (InvalidOperationException e)
+        {
+            await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
+            return 70;
+        }
+    }
+}

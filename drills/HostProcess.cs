@@ -1,0 +1,152 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+
+namespace Yizhan.Drills;
+
+/// <summary>One node of the platform as a process of its own: the host program with settings, its output in a file.</summary>
+public sealed class HostProcess : IAsyncDisposable
+{
+    private readonly Process _process;
+    private readonly Task _output;
+    private readonly string _logPath;
+
+    private HostProcess(Process process, Task output, string logPath, Uri web)
+    {
+        _process = process;
+        _output = output;
+        _logPath = logPath;
+        Web = web;
+    }
+
+    /// <summary>The node's web address.</summary>
+    public Uri Web { get; }
+
+    /// <summary>Path of the host program: beside this one after a publish, in the build's output otherwise.</summary>
+    public static string ProgramPath { get; } = FindProgram();
+
+    /// <summary>Starts a node and returns when it answers its health check.</summary>
+    /// <param name="arguments">What the host program is called with.</param>
+    /// <param name="web">Where the node will listen.</param>
+    /// <param name="logPath">Its output is appended to this file.</param>
+    /// <param name="cancellationToken">Stops the node again.</param>
+    /// <exception cref="InvalidOperationException">It ended or did not answer in 60 s; the message holds the end of its log.</exception>
+    public static async Task<HostProcess> StartAsync(
+        string[] arguments, Uri web, string logPath, CancellationToken cancellationToken)
+    {
+        var start = new ProcessStartInfo("dotnet", [ProgramPath, .. arguments])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+        };
+        var process = Process.Start(start) ?? throw new InvalidOperationException($"'dotnet {ProgramPath}' could not be started.");
+        process.StandardInput.Close();
+        var log = TextWriter.Synchronized(new StreamWriter(logPath, append: true) { AutoFlush = true });
+        var output = Task.WhenAll(CopyAsync(process.StandardOutput, log), CopyAsync(process.StandardError, log))
+            .ContinueWith(_ => log.Dispose(), TaskScheduler.Default);
+        var node = new HostProcess(process, output, logPath, web);
+        try
+        {
+            await node.WaitUntilHealthyAsync(cancellationToken);
+            return node;
+        }
+        catch
+        {
+            await node.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Waits for the node to end by itself; its exit code.</summary>
+    public async Task<int> WaitForExitAsync(CancellationToken cancellationToken)
+    {
+        await _process.WaitForExitAsync(cancellationToken);
+        return _process.ExitCode;
+    }
+
+    /// <summary>The process, to be measured.</summary>
+    public Process Process => _process;
+
+    /// <summary>SIGKILL: nothing is flushed, closed or said goodbye to.</summary>
+    public async Task KillAsync()
+    {
+        _process.Kill();
+        await _process.WaitForExitAsync(CancellationToken.None);
+    }
+
+    /// <summary>SIGTERM, and SIGKILL when that has not helped in 20 s.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+        {
+            _ = Terminate(_process.Id, 15);
+            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+            try
+            {
+                await _process.WaitForExitAsync(patience.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                await KillAsync();
+            }
+        }
+
+        await _output;
+        _process.Dispose();
+    }
+
+    private async Task WaitUntilHealthyAsync(CancellationToken cancellationToken)
+    {
+        using var http = new HttpClient { BaseAddress = Web, Timeout = TimeSpan.FromSeconds(2) };
+        for (var attempt = 0; attempt < 600; attempt++)
+        {
+            if (_process.HasExited)
+            {
+                break;
+            }
+
+            try
+            {
+                using var answer = await http.GetAsync("/healthz", cancellationToken);
+                if (answer.IsSuccessStatusCode)
+                {
+                    return;
+                }
+            }
+            catch (Exception e) when (e is HttpRequestException or TaskCanceledException && !cancellationToken.IsCancellationRequested)
+            {
+                // Not listening yet.
+            }
+
+            await Task.Delay(TimeSpan.FromMilliseconds(100), TimeProvider.System, cancellationToken);
+        }
+
+        var state = _process.HasExited ? $"ended with code {_process.ExitCode}" : "did not answer its health check in 60 s";
+        throw new InvalidOperationException($"The node at {Web} {state}. The end of {_logPath}:\n{Tail()}");
+    }
+
+    private string Tail()
+    {
+        using var file = new StreamReader(new FileStream(_logPath, FileMode.Open, FileAccess.Read, FileShare.ReadWrite));
+        return string.Join('\n', file.ReadToEnd().Split('\n').TakeLast(15));
+    }
+
+    private static async Task CopyAsync(StreamReader from, TextWriter to)
+    {
+        while (await from.ReadLineAsync() is { } line)
+        {
+            await to.WriteLineAsync(line);
+        }
+    }
+
+    private static string FindProgram()
+    {
+        var beside = Path.Combine(AppContext.BaseDirectory, "Yizhan.Host.dll");
+        var configuration = new DirectoryInfo(AppContext.BaseDirectory).Name;
+        var built = Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "Host", configuration, "Yizhan.Host.dll"));
+        return File.Exists(built) ? built : beside;
+    }
+
+    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
+    private static extern int Terminate(int pid, int signal);
+}

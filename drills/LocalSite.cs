@@ -1,0 +1,132 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using Yizhan.Platform.Certificates;
+
+namespace Yizhan.Drills;
+
+/// <summary>Ports of a centre and one site on the loopback.</summary>
+public sealed record LocalPorts(int Centre, int Edge, int CentreLink, int SiteLink, int Dicom)
+{
+    /// <summary>The ports of <c>yizhan up</c>: the same every time, so that a modality can be configured once.</summary>
+    public static LocalPorts Default { get; } = new(8080, 8081, 8443, 8443, 11112);
+
+    /// <summary>Ports that were free a moment ago; the site reaches the centre over a port of its own, where a line can be cut.</summary>
+    public static LocalPorts Free()
+    {
+        var listeners = Enumerable.Range(0, 5).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToArray();
+        foreach (var listener in listeners)
+        {
+            listener.Start();
+        }
+
+        var ports = Array.ConvertAll(listeners, listener => ((IPEndPoint)listener.LocalEndpoint).Port);
+        foreach (var listener in listeners)
+        {
+            listener.Dispose();
+        }
+
+        return new LocalPorts(ports[0], ports[1], ports[2], ports[3], ports[4]);
+    }
+
+    /// <summary>The centre's web address.</summary>
+    public Uri CentreWeb => new($"http://127.0.0.1:{Centre}/");
+
+    /// <summary>The site's web address.</summary>
+    public Uri EdgeWeb => new($"http://127.0.0.1:{Edge}/");
+}
+
+/// <summary>A centre and one site in a folder: certificates of the embedded CA and a settings file for each.</summary>
+public sealed class LocalSite
+{
+    /// <summary>AE title under which the site receives.</summary>
+    public const string AeTitle = "YIZHAN";
+
+    /// <summary>Name of the one site.</summary>
+    public const string SiteId = "site-1";
+
+    /// <summary>Calling AE titles of dcmtk's tools and of our own sender.</summary>
+    public static readonly string[] DcmtkPeers = ["STORESCU", "ECHOSCU", "DCMSEND", "YIZHAN-SCU"];
+
+    private readonly string _folder;
+
+    private LocalSite(string folder, string[] peers, LocalPorts ports)
+    {
+        _folder = folder;
+        Peers = peers;
+        Ports = ports;
+    }
+
+    /// <summary>AE titles that may send.</summary>
+    public string[] Peers { get; }
+
+    /// <summary>Where the nodes listen.</summary>
+    public LocalPorts Ports { get; }
+
+    /// <summary>Makes what is missing in the folder; what is there already (keys, data) is kept.</summary>
+    public static LocalSite Prepare(string folder, string[] peers, LocalPorts ports)
+    {
+        Directory.CreateDirectory(folder);
+        var site = new LocalSite(folder, peers, ports);
+        using var ca = EmbeddedCa.Open(Path.Combine(folder, "ca"), TimeProvider.System);
+        ca.IssueSite(SiteId).WriteTo(Path.Combine(folder, "site-tls", "certificate.pem"), Path.Combine(folder, "site-tls", "key.pem"));
+        File.WriteAllText(site.SettingsPath("centre"), site.CentreSettings());
+        File.WriteAllText(site.SettingsPath("edge"), site.EdgeSettings());
+        return site;
+    }
+
+    /// <summary>Where the output of a node goes: centre, edge or all.</summary>
+    public string LogPath(string node) => Path.Combine(_folder, $"{node}.log");
+
+    /// <summary>Starts both nodes in one process.</summary>
+    public Task<HostProcess> StartAllAsync(CancellationToken cancellationToken) => HostProcess.StartAsync(
+        ["all", "--centre", SettingsPath("centre"), "--edge", SettingsPath("edge")], Ports.EdgeWeb, LogPath("all"), cancellationToken);
+
+    /// <summary>Starts the centre as a process of its own.</summary>
+    public Task<HostProcess> StartCentreAsync(CancellationToken cancellationToken) => HostProcess.StartAsync(
+        ["centre", "--config", SettingsPath("centre")], Ports.CentreWeb, LogPath("centre"), cancellationToken);
+
+    /// <summary>Starts the site as a process of its own.</summary>
+    public Task<HostProcess> StartEdgeAsync(CancellationToken cancellationToken) => HostProcess.StartAsync(
+        ["edge", "--config", SettingsPath("edge")], Ports.EdgeWeb, LogPath("edge"), cancellationToken);
+
+    private string SettingsPath(string node) => Path.Combine(_folder, $"{node}.yaml");
+
+    private string CentreSettings() => string.Create(CultureInfo.InvariantCulture, $"""
+        # Settings of the centre, made by the yizhan command.
+        node:
+          siteId: centre
+          dataFolder: {Path.Combine(_folder, "centre")}
+        web:
+          url: http://127.0.0.1:{Ports.Centre}
+        fleet:
+          linkPort: {Ports.CentreLink}
+          caFolder: {Path.Combine(_folder, "ca")}
+        pacs-gw:
+          acceptAssociations: false
+        console:
+          dicomAddress: 127.0.0.1:{Ports.Dicom}
+          dicomAeTitle: {AeTitle}
+
+        """);
+
+    private string EdgeSettings() => string.Create(CultureInfo.InvariantCulture, $"""
+        # Settings of the site, made by the yizhan command.
+        node:
+          siteId: {SiteId}
+          dataFolder: {Path.Combine(_folder, SiteId)}
+        web:
+          url: http://127.0.0.1:{Ports.Edge}
+        station:
+          centreUrl: https://127.0.0.1:{Ports.SiteLink}
+          certificatePath: {Path.Combine(_folder, "site-tls", "certificate.pem")}
+          keyPath: {Path.Combine(_folder, "site-tls", "key.pem")}
+          rootPath: {Path.Combine(_folder, "ca", "root.crt")}
+        pacs-gw:
+          aeTitle: {AeTitle}
+          dicomPort: {Ports.Dicom}
+          peers:
+        {string.Join('\n', Peers.Select(peer => $"    - aeTitle: {peer}"))}
+
+        """);
+}

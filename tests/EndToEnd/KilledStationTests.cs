@@ -1,0 +1,84 @@
+using Yizhan.Dicom;
+using Yizhan.Drills;
+using Yizhan.Samples;
+
+namespace Yizhan.EndToEnd.Tests;
+
+public sealed class KilledStationTests(ITestOutputHelper output)
+{
+    private const int Kills = 50;
+    private const int InstancesPerRound = 12;
+
+    [Fact]
+    [Trait("Clause", "D4.6")]
+    [Trait("Clause", "S2")]
+    public async Task A_station_killed_fifty_times_while_it_receives_and_ships_loses_and_doubles_nothing()
+    {
+        var cancellationToken = TestContext.Current.CancellationToken;
+        using var folder = new TemporaryFolder();
+        var seed = Environment.TickCount;
+        var random = new Random(seed);
+        output.WriteLine($"seed {seed}");
+        var ledger = new Ledger();
+        WriteSmallInstances(folder.In("input"), Kills * InstancesPerRound);
+        var files = InstanceFile.ReadFolder(folder.In("input"), ledger);
+        Assert.Equal(Kills * InstancesPerRound, files.Count);
+        ledger.CountSent(files.Count);
+
+        var site = LocalSite.Prepare(folder.In("nodes"), LocalSite.DcmtkPeers, LocalPorts.Free());
+        await using var centre = await site.StartCentreAsync(cancellationToken);
+        await using var line = new LinkRelay(site.Ports.SiteLink, site.Ports.CentreLink);
+        line.Open();
+        var scanner = new Scanner(site.Ports.Dicom, ledger);
+        var unanswered = new List<InstanceFile>();
+        var killedWhileSending = 0;
+        for (var round = 0; round < Kills; round++)
+        {
+            await using var edge = await site.StartEdgeAsync(cancellationToken);
+            var sending = scanner.SendAsync([.. unanswered, .. files.Skip(round * InstancesPerRound).Take(InstancesPerRound)], cancellationToken);
+            await Task.WhenAny(sending, Task.Delay(TimeSpan.FromMilliseconds(random.Next(250)), TimeProvider.System, cancellationToken));
+            killedWhileSending += sending.IsCompleted ? 0 : 1;
+            await edge.KillAsync();
+            unanswered = await sending;
+        }
+
+        await using var survivor = await site.StartEdgeAsync(cancellationToken);
+        await scanner.SendAllAsync(unanswered, cancellationToken);
+        using var view = new CentreView(site.Ports.CentreWeb);
+        await view.WaitForAsync(ledger.Acknowledged, TimeSpan.FromMinutes(2), cancellationToken);
+        var verdict = ledger.Compare(view.Instances, await view.HashAllAsync(ledger.Acknowledged, cancellationToken));
+
+        output.WriteLine($"figures: {Kills} kills ({killedWhileSending} in the middle of an association), {verdict.Sent} sent, "
+            + $"{verdict.Acknowledged} acknowledged, {verdict.Arrived} arrived, {verdict.Duplicates} duplicates, {verdict.Lost} lost");
+        Assert.Equal(new LedgerVerdict(files.Count, files.Count, files.Count, Duplicates: 0, Lost: 0), verdict);
+        Assert.True(killedWhileSending > Kills / 10, $"Only {killedWhileSending} kills hit an association; the test shows too little.");
+    }
+
+    /// <summary>Small images, so that many associations and commits fit into the test's minutes.</summary>
+    private static void WriteSmallInstances(string folder, int count)
+    {
+        Directory.CreateDirectory(folder);
+        var pixels = new byte[64 * 1024];
+        for (var i = 0; i < count; i++)
+        {
+            new Random(i).NextBytes(pixels);
+            var dataset = new DicomDataset()
+                .Set(DicomTags.SOPClassUID, "1.2.840.10008.5.1.4.1.1.7")
+                .Set(DicomTags.SOPInstanceUID, $"2.25.7{i:00000}")
+                .Set(DicomTags.Modality, "OT")
+                .Set(DicomTags.PatientID, "KILLED")
+                .Set(DicomTags.StudyInstanceUID, $"2.25.7{i / 100}")
+                .Set(DicomTags.SeriesInstanceUID, $"2.25.7{i / 100}.1")
+                .Set(DicomTags.SamplesPerPixel, 1)
+                .Set(DicomTags.PhotometricInterpretation, "MONOCHROME2")
+                .Set(DicomTags.Rows, 256)
+                .Set(DicomTags.Columns, 256)
+                .Set(DicomTags.BitsAllocated, 8)
+                .Set(DicomTags.BitsStored, 8)
+                .Set(DicomTags.HighBit, 7)
+                .Set(DicomTags.PixelRepresentation, 0L)
+                .SetBytes(DicomTags.PixelData, pixels.ToArray(), DicomVr.OB);
+            File.WriteAllBytes(Path.Combine(folder, $"{i:00000}.dcm"), CtStudy.ToFile(dataset));
+        }
+    }
+}

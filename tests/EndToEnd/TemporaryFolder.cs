@@ -1,0 +1,11 @@
+namespace Yizhan.EndToEnd.Tests;
+
+/// <summary>A folder of one test, removed at its end.</summary>
+internal sealed class TemporaryFolder : IDisposable
+{
+    public string Path { get; } = Directory.CreateTempSubdirectory("yizhan-").FullName;
+
+    public string In(params string[] parts) => System.IO.Path.Combine([Path, .. parts]);
+
+    public void Dispose() => Directory.Delete(Path, recursive: true);
+}
