@@ -113,6 +113,31 @@ public sealed class PowerCutTests
     }
 
     [Fact]
+    public async Task What_a_recycled_file_held_in_its_earlier_life_is_not_found_again()
+    {
+        var disk = new SimulatedDisk();
+        await using var spool = Open(disk);
+        for (var i = 1; i <= 300; i++)
+        {
+            await spool.Log.AppendAsync([Given.Entry($"e{i}", Lane.Normal)], Cancel);
+            if (i % 50 == 0)
+            {
+                await spool.Log.MarkDeliveredAsync(Lane.Normal, i, Cancel);
+                await spool.Log.ReleaseAsync(Lane.Normal, i - 10, Cancel);
+            }
+
+            if (i % 10 == 0)
+            {
+                await using var again = Open(disk.AfterPowerCut(PowerCut.LosesAll, i));
+                var released = Math.Max(0, (i / 50 * 50) - 10);
+                Assert.Equal(Enumerable.Range(released + 1, i - released).Select(n => (long)n), (await again.Log.ReadAllAsync()).Select(e => e.Identity.Sequence));
+            }
+        }
+
+        Assert.Contains(disk.Trace, step => step.StartsWith("rename", StringComparison.Ordinal) && step.EndsWith(".seg", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task A_damaged_group_in_the_middle_is_not_passed_over()
     {
         var disk = new SimulatedDisk();
