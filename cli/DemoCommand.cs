@@ -42,6 +42,11 @@ internal static class DemoCommand
             var result = await new OutageDrill(folder, from?.FullName, progress.WriteLine).RunAsync(cancellationToken);
             if (json)
             {
+                foreach (var refusal in result.Refused.OrderBy(r => r.Name, StringComparer.Ordinal))
+                {
+                    progress.WriteLine($"refused {refusal.Name}: {refusal.Reason}");
+                }
+
                 Console.WriteLine(JsonSerializer.Serialize(new
                 {
                     sent = result.Verdict.Sent,
@@ -58,6 +63,11 @@ internal static class DemoCommand
             }
 
             return result.Passed ? 0 : 1;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            await Console.Error.WriteLineAsync("Stopped; nothing is left running.");
+            return 130;
         }
         catch (InvalidOperationException e)
         {

@@ -6,4 +6,6 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     UpCommand.Create(),
     DemoCommand.Create(),
 };
-return await root.Parse(args).InvokeAsync();
+
+// Ctrl+C stops the nodes in order before this process ends; the library's own patience of two seconds would orphan them.
+return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromSeconds(40) });

@@ -4,7 +4,7 @@ namespace Yizhan.Console.Layout;
 
 /// <summary>
 /// The two palettes. Each text colour has a contrast of 4.5:1 or more on the surface and the background of its palette
-/// (WCAG 2.2 §1.4.3); a test computes it.
+/// (WCAG 2.2 §1.4.3); axe checks it in the browser suite.
 /// </summary>
 internal static class Themes
 {
