@@ -1,4 +1,4 @@
-using Yizhan.Station;
 using Yizhan.Platform;
+using Yizhan.Station;
 
 return await ServiceHost.RunAsync(() => new ServiceHost(args).Add<StationModule>());

@@ -47,10 +47,25 @@ internal sealed record Repertoire(RepertoireKind Kind, int CodePage, string Esca
 
     private static readonly Dictionary<string, Repertoire> Numbers = new()
     {
-        ["6"] = Ascii, ["100"] = Latin1, ["13"] = JisX0201, ["14"] = JisX0201, ["87"] = JisX0208, ["159"] = JisX0212, ["149"] = KsX1001, ["58"] = Gb2312,
+        ["6"] = Ascii,
+        ["100"] = Latin1,
+        ["13"] = JisX0201,
+        ["14"] = JisX0201,
+        ["87"] = JisX0208,
+        ["159"] = JisX0212,
+        ["149"] = KsX1001,
+        ["58"] = Gb2312,
         ["192"] = Utf8,
-        ["101"] = Page(28592), ["109"] = Page(28593), ["110"] = Page(28594), ["144"] = Page(28595), ["127"] = Page(28596), ["126"] = Page(28597),
-        ["138"] = Page(28598), ["148"] = Page(28599), ["203"] = Page(28605), ["166"] = Page(874),
+        ["101"] = Page(28592),
+        ["109"] = Page(28593),
+        ["110"] = Page(28594),
+        ["144"] = Page(28595),
+        ["127"] = Page(28596),
+        ["126"] = Page(28597),
+        ["138"] = Page(28598),
+        ["148"] = Page(28599),
+        ["203"] = Page(28605),
+        ["166"] = Page(874),
     };
 
     /// <summary>True for encodings that do not combine with others.</summary>
