@@ -81,6 +81,20 @@ public sealed class HostilePeerInTheAssociation
     }
 
     [Fact]
+    public async Task A_data_set_that_a_later_receive_has_thrown_away_does_not_pass_for_complete()
+    {
+        await using var peer = new RawPeer();
+        await using var association = await peer.EstablishAcceptorAsync(new OperationsWindow(2, 1));
+        await peer.SendAsync(StoreCommand);
+        await peer.SendAsync(RawPeer.Data(1, false, last: true, [1, 2, 3, 4]));
+        await peer.SendAsync(RawPeer.Command(CommandSet.EchoRequest(9), false, context: 3));
+        var message = await association.ReceiveAsync(RawPeer.Cancel);
+        Assert.Equal(9, (await association.ReceiveAsync(RawPeer.Cancel))!.Command.MessageId);
+        await Assert.ThrowsAsync<InvalidOperationException>(async () => await message!.DataSet!.ReadAsync(RawPeer.Cancel));
+        peer.Close();
+    }
+
+    [Fact]
     public async Task A_connection_that_ends_inside_a_data_set_is_lost()
     {
         await using var peer = new RawPeer();

@@ -1,7 +1,9 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.IO.Pipelines;
+using System.Runtime.CompilerServices;
 using Microsoft.Extensions.Time.Testing;
+using Xunit.Sdk;
 using Yizhan.Dicom.Network;
 
 namespace Yizhan.Dicom.Tests.Network;
@@ -15,15 +17,22 @@ internal sealed class RawPeer : IAsyncDisposable
     public const string SopClass = "1.2.840.10008.5.1.4.1.1.2";
     public const string ImplicitLittleEndian = "1.2.840.10008.1.2";
 
+    private static readonly ConditionalWeakTable<ITest, CancellationTokenSource> Limits = [];
+
     private readonly Pipe _toUs = new(new PipeOptions(pauseWriterThreshold: 1 << 16, resumeWriterThreshold: 1 << 15));
     private readonly Pipe _fromUs = new(new PipeOptions(pauseWriterThreshold: 1 << 16, resumeWriterThreshold: 1 << 15));
     private long _taken;
+
+    // A failed test disposes its association first, which waits for this end to close under a clock that nobody moves any more.
+    public RawPeer() => Cancel.UnsafeRegister(static peer => ((RawPeer)peer!).Close(), this);
 
     public FakeTimeProvider Clock { get; } = new();
 
     public AssociationOptions Options { get; init; } = new();
 
-    public static CancellationToken Cancel => TestContext.Current.CancellationToken;
+    /// <summary>The test's token, which also ends a test that waits for what never comes, instead of hanging the run.</summary>
+    public static CancellationToken Cancel => Limits.GetValue(
+        TestContext.Current.Test!, static _ => CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken, new CancellationTokenSource(TimeSpan.FromSeconds(30)).Token)).Token;
 
     /// <summary>Bytes that the association has taken from the pipe so far, or that the pipe holds.</summary>
     public long Taken => _taken;

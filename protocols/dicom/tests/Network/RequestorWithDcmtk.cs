@@ -5,7 +5,7 @@ namespace Yizhan.Dicom.Tests.Network;
 /// <summary>Our requestor against dcmtk's storescp.</summary>
 public sealed class RequestorWithDcmtk
 {
-    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+    private static CancellationToken Cancel => RawPeer.Cancel;
 
     [Fact]
     public async Task Storescp_answers_our_echo_and_our_release()
