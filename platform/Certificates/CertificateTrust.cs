@@ -83,7 +83,10 @@ public sealed class CertificateTrust(X509Certificate2 root, TimeProvider clock, 
         chain.ChainPolicy.CustomTrustStore.Add(root);
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
         chain.ChainPolicy.DisableCertificateDownloads = true;
-        chain.ChainPolicy.VerificationTime = (now < begin ? begin : now > end ? end : now).LocalDateTime;
+
+        // Within the tolerance the nearest moment of its life counts; the very last second is outside for the chain builder.
+        var last = end.AddSeconds(-1);
+        chain.ChainPolicy.VerificationTime = (now < begin ? begin : now > last ? last : now).LocalDateTime;
         var trusted = chain.Build(certificate);
         foreach (var element in chain.ChainElements)
         {
