@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics;
 using System.Reflection;
 using Yizhan.Contracts;
 using Yizhan.Link;
@@ -123,6 +124,11 @@ internal sealed partial class Shipper
     private async Task<Action> BatchAsync(LaneQueue lane, Pending[] entries, CancellationToken cancellationToken)
     {
         var first = entries[0].Sequence;
+        if (entries[^1].Sequence - first != entries.Length - 1)
+        {
+            throw new UnreachableException($"Lane {lane.Lane}: {entries.Length} entries from {first} do not end at {entries[^1].Sequence}.");
+        }
+
         var batch = new EntryBatch(log.Site, log.Epoch, (byte)lane.Lane, first, [.. entries.Select(p => ToBatch(p.Entry))]);
         long mark;
         LinkProblem? problem = null;

@@ -43,8 +43,11 @@ public sealed class BrokenLinkTests
     public async Task A_centre_that_restarts_goes_on_where_it_was()
     {
         await using var nodes = await TwoNodes.StartAsync();
-        await nodes.AppendAsync(Lane.Normal, 100);
+        await nodes.EdgeLog.AppendAsync([new Entry(Lane.Normal, "t.v1", "long", "", 0, Noise(500_000))], Cancel);
+        await nodes.AppendAsync(Lane.Normal, 99);
         await nodes.DeliveredAsync();
+        var sent = nodes.Link.View().BytesSent;
+        Assert.InRange(sent, 250_000, 1_000_000);
         var port = nodes.Listener.EndPoint.Port;
         await TwoNodes.StopAsync(nodes.Centre);
         await nodes.AppendAsync(Lane.Normal, 100, "later/");
@@ -52,6 +55,7 @@ public sealed class BrokenLinkTests
         await nodes.DeliveredAsync();
 
         AssertAll(await nodes.ArrivedAsync(), 200);
+        Assert.InRange(nodes.Link.View().BytesSent - sent, 1, 100_000);
     }
 
     [Fact]
@@ -205,6 +209,14 @@ public sealed class BrokenLinkTests
         {
             await Task.Delay(20, Cancel);
         }
+    }
+
+    /// <summary>A JSON string that does not compress well.</summary>
+    private static byte[] Noise(int length)
+    {
+        var bytes = new byte[length / 2];
+        new Random(1).NextBytes(bytes);
+        return Encoding.UTF8.GetBytes($"\"{Convert.ToHexString(bytes)}\"");
     }
 
     private static async Task RefusedAsync(TwoNodes nodes, IssuedCertificate certificate)

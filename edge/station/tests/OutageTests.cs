@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Yizhan.Link;
 using Yizhan.Storage;
 
 namespace Yizhan.Station.Tests;
@@ -128,6 +129,34 @@ public sealed class OutageTests(ITestOutputHelper output)
 
         // 100 entries of bulk at weight 4 beside 8: about 200 of the 400 normal ones left in that time, and not all.
         Assert.InRange(simulation.EdgeLog.Delivered(Lane.Normal), 120, 330);
+    }
+
+    [Fact]
+    public async Task A_lane_that_is_told_to_wait_waits_that_long_and_the_others_go_on()
+    {
+        await using var simulation = new Simulation(3, (intake, clock, random) => new SimulatedLink(intake, clock, random));
+        var refusedAt = new List<DateTimeOffset>();
+        simulation.Link.Refuse = what =>
+        {
+            if (what != nameof(Lane.Bulk))
+            {
+                return null;
+            }
+
+            refusedAt.Add(simulation.Clock.GetUtcNow());
+            return refusedAt.Count <= 2 ? new LinkProblem(507, "Full.", RetryAfterSeconds: 30) : null;
+        };
+        await simulation.EdgeLog.AppendAsync([Fact(Lane.Bulk)], Cancel);
+        await simulation.UntilAsync(() => refusedAt.Count == 1, TimeSpan.FromMilliseconds(100));
+        await simulation.EdgeLog.AppendAsync([Fact(Lane.Normal)], Cancel);
+        await simulation.UntilAsync(() => simulation.EdgeLog.Usage(Lane.Normal).Entries == 0, TimeSpan.FromMilliseconds(10));
+        Assert.Single(refusedAt);
+        Assert.Contains("507", simulation.Shipper.ErrorOf(Lane.Bulk), StringComparison.Ordinal);
+
+        await simulation.UntilAsync(simulation.Delivered, TimeSpan.FromMilliseconds(100));
+        Assert.Equal(3, refusedAt.Count);
+        Assert.All(refusedAt.Zip(refusedAt.Skip(1)), pair => Assert.InRange((pair.Second - pair.First).TotalSeconds, 30, 40));
+        Assert.Null(simulation.Shipper.ErrorOf(Lane.Bulk));
     }
 
     private static Entry Fact(Lane lane) => new(lane, "test.fact.v1", $"{lane}/1", "", 0, "{}"u8.ToArray());

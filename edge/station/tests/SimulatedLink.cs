@@ -29,6 +29,9 @@ internal sealed class SimulatedLink(LinkIntake intake, TimeProvider clock, Rando
     /// <summary>Share of requests that reach the centre twice.</summary>
     public double Twice { get; init; }
 
+    /// <summary>What the centre would refuse now, by the name in <see cref="Entered"/>; null for nothing.</summary>
+    public Func<string, LinkProblem?> Refuse { get; set; } = _ => null;
+
     /// <summary>Requests in the order in which they entered the line: <c>Urgent</c>, <c>Bulk</c>, …, or <c>run</c>.</summary>
     public List<string> Entered { get; } = [];
 
@@ -114,6 +117,11 @@ internal sealed class SimulatedLink(LinkIntake intake, TimeProvider clock, Rando
         {
             await Task.Delay(wait, clock, cancellationToken);
             ThrowIfDown();
+            if (Refuse(what) is { } problem)
+            {
+                throw new LinkRefusedException(problem);
+            }
+
             if (twice)
             {
                 SentTwice++;
