@@ -73,10 +73,9 @@ public sealed class ArchiveTests
 
             gateway = await gateway.RestartAsync();
             await gateway.IndexedAsync();
-            await gateway.SendAsync(Instance(5));
             using (var db = gateway.Services.GetRequiredService<ArchiveDatabase>().OpenWriter())
             {
-                Assert.NotEqual(0L, ArchiveWriter.Cursor(db, gateway.Log.Epoch));
+                Assert.InRange(ArchiveWriter.Cursor(db, gateway.Log.Epoch), 1, 999_999);
                 Assert.Equal(5L, db.Scalar("SELECT count(*) FROM instance"));
                 Assert.Equal(5L, db.Scalar("SELECT instances FROM study"));
                 db.Run("DELETE FROM metadata; DELETE FROM instance; DELETE FROM series; DELETE FROM person_name; DELETE FROM study; DELETE FROM patient; DELETE FROM cursor");
