@@ -92,12 +92,13 @@ public sealed class ServiceHost
     }
 
     /// <summary>
-    /// Runs nodes in this process until it is told to stop or one of them stops. Exit code 0, or 78 (EX_CONFIG) after a wrong
-    /// setting was named on standard error.
+    /// Runs nodes in this process until it is told to stop or one of them stops. Exit code 0; 78 (EX_CONFIG) after a wrong
+    /// setting, 74 (EX_IOERR) after a port or folder that cannot be had, was named on standard error.
     /// </summary>
     public static async Task<int> RunAsync(params Func<ServiceHost>[] nodes)
     {
         var apps = new List<WebApplication>();
+        var started = new List<WebApplication>();
         try
         {
             foreach (var node in nodes)
@@ -108,6 +109,7 @@ public sealed class ServiceHost
             foreach (var app in apps)
             {
                 await app.StartAsync();
+                started.Add(app);
             }
 
             await Task.WhenAny(apps.Select(app => app.WaitForShutdownAsync()));
@@ -118,11 +120,22 @@ public sealed class ServiceHost
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
             return 78;
         }
+        catch (IOException e) when (started.Count < nodes.Length)
+        {
+            // A port or a data folder that somebody else holds: the message says which, a stack trace would only hide it.
+            await Console.Error.WriteLineAsync($"yizhan: the node did not start: {e.Message}");
+            return 74;
+        }
         finally
         {
-            foreach (var app in Enumerable.Reverse(apps))
+            // A node that never started cannot be stopped, and trying would throw over the reason why it did not.
+            foreach (var app in Enumerable.Reverse(started))
             {
                 await app.StopAsync();
+            }
+
+            foreach (var app in Enumerable.Reverse(apps))
+            {
                 await app.DisposeAsync();
             }
         }

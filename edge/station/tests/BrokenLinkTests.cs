@@ -237,7 +237,9 @@ public sealed class BrokenLinkTests
             new StationOptions
             {
                 CentreUrl = new Uri($"https://127.0.0.1:{nodes.Listener.EndPoint.Port}"),
-                CertificatePath = cert, KeyPath = key, RootPath = rootFile,
+                CertificatePath = cert,
+                KeyPath = key,
+                RootPath = rootFile,
             },
             TimeProvider.System);
     }

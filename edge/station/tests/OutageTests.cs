@@ -12,12 +12,15 @@ public sealed class OutageTests(ITestOutputHelper output)
 
     [Fact]
     [Trait("Clause", "D4.6")]
+    [Trait("Clause", "D8.2")]
     public async Task After_24_hours_without_a_line_everything_arrives_once_and_in_order_on_every_lane()
     {
         const int Seed = 24;
         await using var simulation = new Simulation(Seed, (intake, clock, random) => new SimulatedLink(intake, clock, random)
         {
-            LostAnswers = 0.02, Twice = 0.05, BytesPerSecond = 1_000_000,
+            LostAnswers = 0.02,
+            Twice = 0.05,
+            BytesPerSecond = 1_000_000,
         });
         simulation.Link.Set(up: false);
         var random = new Random(Seed);
@@ -60,15 +63,15 @@ public sealed class OutageTests(ITestOutputHelper output)
             arrived.AddRange(more);
         }
 
-        output.WriteLine($"24 h without a line, back-fill took {took:h\\:mm\\:ss} of virtual time; {simulation.Link.AnswersLost} answers lost, {simulation.Link.SentTwice} requests delivered twice.");
-        output.WriteLine("lane       accepted delivered      lost duplicates");
+        output.WriteLine($"figures: 24 h without a line, back-fill took {took:h\\:mm\\:ss} of virtual time; {simulation.Link.AnswersLost} answers lost, {simulation.Link.SentTwice} requests delivered twice.");
+        output.WriteLine("figures: lane       accepted delivered      lost duplicates");
         foreach (var (lane, ids) in accepted)
         {
             var there = arrived.Where(e => e.Identity.Lane == lane).ToList();
             var lost = ids.Except(there.Select(e => e.Entry.Id)).Count();
             var duplicates = there.Count - there.DistinctBy(e => e.Entry.Id).Count();
             output.WriteLine(string.Create(
-                CultureInfo.InvariantCulture, $"{lane,-10} {ids.Count,8} {there.Count,9} {lost,9} {duplicates,10}"));
+                CultureInfo.InvariantCulture, $"figures: {lane,-10} {ids.Count,8} {there.Count,9} {lost,9} {duplicates,10}"));
             Assert.Equal(ids, there.Select(e => e.Entry.Id));
             Assert.Equal(Enumerable.Range(1, ids.Count).Select(i => (long)i), there.Select(e => e.Identity.Sequence));
         }
@@ -83,12 +86,13 @@ public sealed class OutageTests(ITestOutputHelper output)
     }
 
     [Fact]
-    [Trait("Clause", "D3.6")]
+    [Trait("Clause", "D4.6")]
     public async Task An_urgent_entry_overtakes_a_bulk_backlog_within_one_run_of_chunks_at_64_kbit_per_second()
     {
         await using var simulation = new Simulation(1, (intake, clock, random) => new SimulatedLink(intake, clock, random)
         {
-            BytesPerSecond = 8_000, LatencyMs = 200,
+            BytesPerSecond = 8_000,
+            LatencyMs = 200,
         });
         var pixels = new byte[4 * 1024 * 1024];
         new Random(1).NextBytes(pixels);

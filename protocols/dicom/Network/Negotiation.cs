@@ -74,10 +74,10 @@ public abstract record UserInformation
     public uint MaxPduBytes { get; internal init; }
 
     /// <summary>Implementation class UID.</summary>
-    public string ImplementationClassUid { get; internal init; } = Implementation.ClassUid;
+    public string ImplementationClassUid { get; internal init; } = DicomImplementation.Default.ClassUid;
 
     /// <summary>Implementation version name, at most 16 characters; may be absent.</summary>
-    public string? ImplementationVersionName { get; internal init; } = Implementation.VersionName;
+    public string? ImplementationVersionName { get; internal init; } = DicomImplementation.Default.VersionName;
 
     /// <summary>Asynchronous operations window; null means one operation at a time.</summary>
     public OperationsWindow? OperationsWindow { get; internal init; }
@@ -154,15 +154,9 @@ public sealed record AssociateAnswer
     public IReadOnlyList<ExtendedNegotiation> ExtendedNegotiations { get; init; } = [];
 }
 
-/// <summary>Who we are on the wire.</summary>
+/// <summary>Constants of the upper layer.</summary>
 public static class Implementation
 {
-    /// <summary>Our implementation class UID, derived from a UUID (PS3.5 Annex B.2).</summary>
-    public const string ClassUid = "2.25.192543500178736533002395509041426197713";
-
-    /// <summary>Our implementation version name.</summary>
-    public const string VersionName = "YIZHAN_0_1";
-
     /// <summary>The DICOM application context (PS3.7 Annex A.2.1), the only one there is.</summary>
     public const string ApplicationContext = "1.2.840.10008.3.1.1.1";
 }

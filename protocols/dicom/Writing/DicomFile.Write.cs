@@ -2,7 +2,7 @@ using System.Buffers;
 
 namespace Yizhan.Dicom;
 
-/// <summary>Who wrote a file (PS3.10 §7.1): goes into its meta information.</summary>
+/// <summary>Who wrote a file (PS3.10 §7.1) or opens an association (PS3.7 §D.3.3.2).</summary>
 public sealed record DicomImplementation
 {
     /// <summary>This library.</summary>

@@ -16,6 +16,7 @@ public sealed class HttpTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
+    [Trait("Clause", "S7")]
     public async Task A_record_is_found_and_proven_by_an_outsider_who_has_only_the_key()
     {
         await using var node = await Node.StartAsync(_folder.Path, Cancel);
