@@ -15,9 +15,9 @@ internal sealed record Receiver(string Name, string AeTitle, Func<string, Cancel
         new("storescp", "STORESCP", StartStoreScpAsync),
     ];
 
-    /// <summary>Starts the receiver, sends all files over so many associations, and stops it.</summary>
+    /// <summary>Starts the receiver, warms it up with other files, sends all files over so many associations, and stops it.</summary>
     public async Task<StoreResult> MeasureAsync(
-        Sender sender, string input, int instances, int associations, string folder, CancellationToken cancellationToken)
+        Sender sender, string input, string warmUp, int instances, int associations, string folder, CancellationToken cancellationToken)
     {
         var data = Path.Combine(folder, Name);
         if (Directory.Exists(data))
@@ -31,6 +31,7 @@ internal sealed record Receiver(string Name, string AeTitle, Func<string, Cancel
         {
             var files = Directory.GetFiles(input, "*.dcm").Order(StringComparer.Ordinal).ToArray();
             var shares = Enumerable.Range(0, associations).Select(n => files.Where((_, i) => i % associations == n).ToArray()).ToArray();
+            await sender.SendAsync(port, AeTitle, Directory.GetFiles(warmUp, "*.dcm"), cancellationToken);
             var cpu = ProcessUse.Cpu(process);
             var from = Stopwatch.GetTimestamp();
             var stored = await Task.WhenAll(shares.Select(share => sender.SendAsync(port, AeTitle, share, cancellationToken)));

@@ -29,6 +29,9 @@ public sealed record LocalPorts(int Centre, int Edge, int CentreLink, int SiteLi
         return new LocalPorts(ports[0], ports[1], ports[2], ports[3], ports[4]);
     }
 
+    /// <summary>The same, with the site calling the centre directly.</summary>
+    public LocalPorts WithoutRelay() => this with { SiteLink = CentreLink };
+
     /// <summary>The centre's web address.</summary>
     public Uri CentreWeb => new($"http://127.0.0.1:{Centre}/");
 

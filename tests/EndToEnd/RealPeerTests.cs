@@ -18,7 +18,7 @@ public sealed class RealPeerTests
         Assert.SkipUnless(File.Exists("/usr/bin/storescu"), "dcmtk is not installed; ./check installs it.");
         using var folder = new TemporaryFolder();
         CtStudy.WriteFiles(folder.In("ct"), instances: 6, studies: 2, seed: 7);
-        var site = LocalSite.Prepare(folder.In("nodes"), LocalSite.DcmtkPeers, LocalPorts.Free());
+        var site = LocalSite.Prepare(folder.In("nodes"), LocalSite.DcmtkPeers, LocalPorts.Free().WithoutRelay());
         await using (await site.StartAllAsync(cancellationToken))
         {
             var files = Directory.GetFiles(folder.In("ct")).Order(StringComparer.Ordinal).ToArray();
