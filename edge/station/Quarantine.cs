@@ -30,12 +30,8 @@ internal sealed class Quarantine : IDisposable
 
     public Quarantine(IOptions<NodeOptions> node)
     {
-        _db = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = node.Value.PathOf("station", "quarantine.db") }.ToString());
-        _db.Open();
-        _db.Execute("""
-            PRAGMA journal_mode = WAL;
-            PRAGMA synchronous = FULL;
-            CREATE TABLE IF NOT EXISTS quarantined (
+        _db = SqliteFile.OpenWriter(node.Value.PathOf("station", "quarantine.db"), """
+            CREATE TABLE quarantined (
                 lane           TEXT    NOT NULL,
                 sequence       INTEGER NOT NULL,
                 epoch          TEXT    NOT NULL,
