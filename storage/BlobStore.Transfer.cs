@@ -22,7 +22,7 @@ internal sealed partial class BlobStore
         }
 
         // All bytes are here but a crash came before the hash was checked.
-        return await TryFinishAsync(blob, cancellationToken).ConfigureAwait(false) == true ? [] : [new ByteRange(0, blob.Length)];
+        return await TryFinishAsync(blob, cancellationToken) == true ? [] : [new ByteRange(0, blob.Length)];
     }
 
     public async ValueTask<bool> PutAsync(BlobRef blob, long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
@@ -48,7 +48,7 @@ internal sealed partial class BlobStore
             var extents = Write(offset, bytes, missing);
             try
             {
-                if (await _committer.RunAsync(new PutWork(this, blob, extents, whole), cancellationToken).ConfigureAwait(false))
+                if (await _committer.RunAsync(new PutWork(this, blob, extents, whole), cancellationToken))
                 {
                     return true;
                 }
@@ -65,7 +65,7 @@ internal sealed partial class BlobStore
             return false;
         }
 
-        return await TryFinishAsync(blob, cancellationToken).ConfigureAwait(false) ?? throw WrongHash(blob);
+        return await TryFinishAsync(blob, cancellationToken) ?? throw WrongHash(blob);
     }
 
     /// <summary>
@@ -77,10 +77,10 @@ internal sealed partial class BlobStore
         bool right;
         await using (var reader = Open(blob.Hash, evenIncomplete: true))
         {
-            right = reader is not null && await HashAsync(reader, cancellationToken).ConfigureAwait(false) == blob.Hash;
+            right = reader is not null && await HashAsync(reader, cancellationToken) == blob.Hash;
         }
 
-        return await _committer.RunAsync(new Work<(BlobStore, BlobRef, bool), bool?>((this, blob, right), Finish), cancellationToken).ConfigureAwait(false);
+        return await _committer.RunAsync(new Work<(BlobStore, BlobRef, bool), bool?>((this, blob, right), Finish), cancellationToken);
     }
 
     private async Task<ContentHash?> HashAsync(SegmentBlobReader reader, CancellationToken cancellationToken)
@@ -91,7 +91,7 @@ internal sealed partial class BlobStore
         {
             for (long at = 0; at < reader.Length;)
             {
-                var read = await reader.ReadAsync(at, buffer.AsMemory(0, Record.MaxPayload), cancellationToken).ConfigureAwait(false);
+                var read = await reader.ReadAsync(at, buffer.AsMemory(0, Record.MaxPayload), cancellationToken);
                 hash.AppendData(buffer, 0, read);
                 at += read;
             }

@@ -34,19 +34,17 @@ internal sealed partial class BlobStore : IBlobStore
     }
 
     public async ValueTask PinAsync(IReadOnlyList<ContentHash> blobs, string holder, CancellationToken cancellationToken) =>
-        await _committer.RunAsync(new Work<(BlobStore, IReadOnlyList<ContentHash>, string), bool>((this, blobs, Checked(holder)), Pin), cancellationToken)
-            .ConfigureAwait(false);
+        await _committer.RunAsync(new Work<(BlobStore, IReadOnlyList<ContentHash>, string), bool>((this, blobs, Checked(holder)), Pin), cancellationToken);
 
     public async ValueTask UnpinAsync(IReadOnlyList<ContentHash> blobs, string holder, CancellationToken cancellationToken) =>
-        await _committer.RunAsync(new Work<(IReadOnlyList<ContentHash>, string), bool>((blobs, Checked(holder)), Unpin), cancellationToken)
-            .ConfigureAwait(false);
+        await _committer.RunAsync(new Work<(IReadOnlyList<ContentHash>, string), bool>((blobs, Checked(holder)), Unpin), cancellationToken);
 
     public async ValueTask ReleaseOrphansAsync(DateTimeOffset untouchedSince, CancellationToken cancellationToken) =>
         await _committer.RunAsync(new Work<long, bool>(untouchedSince.ToUnixTimeMilliseconds(), static (before, group) =>
         {
             group.ForgetOrphansBeforeMs = Math.Max(before, group.ForgetOrphansBeforeMs ?? before);
             return true;
-        }), cancellationToken).ConfigureAwait(false);
+        }), cancellationToken);
 
     /// <summary>
     /// Committer: true when an entry of the group may name the blob. Then <paramref name="claimed"/> is the writer's copy of it that this needs, if

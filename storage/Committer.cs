@@ -20,6 +20,8 @@ internal sealed partial class Committer : IAsyncDisposable
     private readonly SemaphoreSlim _slots = new(MaxQueued);
     private readonly Queue<Work> _queue = [];
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Action<Action>? _post;
+    private bool _posted;
     private bool _stopping;
     private volatile IOException? _fault;
 
@@ -27,13 +29,18 @@ internal sealed partial class Committer : IAsyncDisposable
     /// <param name="clock">For the age of orphans.</param>
     /// <param name="committed">Called on the committer thread after a commit, before the callers are answered.</param>
     /// <param name="logger">Told when the disk fails.</param>
-    public Committer(Journal journal, TimeProvider clock, Action<Group> committed, ILogger logger)
+    /// <param name="post">Runs an action later. Null: commits run on a thread of their own; a simulation has only the one.</param>
+    public Committer(Journal journal, TimeProvider clock, Action<Group> committed, ILogger logger, Action<Action>? post = null)
     {
         _journal = journal;
         _clock = clock;
         _committed = committed;
         _logger = logger;
-        new Thread(Run) { IsBackground = true, Name = "event log" }.Start();
+        _post = post;
+        if (post is null)
+        {
+            new Thread(Run) { IsBackground = true, Name = "event log" }.Start();
+        }
     }
 
     /// <summary>Why the log accepts no more; null while all is well.</summary>
@@ -42,7 +49,7 @@ internal sealed partial class Committer : IAsyncDisposable
     /// <summary>Queues work and returns its result once it is durable. Cancellation withdraws work that no commit has taken yet.</summary>
     public async Task<T> RunAsync<T>(Work<T> work, CancellationToken cancellationToken)
     {
-        await _slots.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await _slots.WaitAsync(cancellationToken);
         try
         {
             lock (_queue)
@@ -50,11 +57,11 @@ internal sealed partial class Committer : IAsyncDisposable
                 ObjectDisposedException.ThrowIf(_stopping, this);
                 ThrowIfFaulted();
                 _queue.Enqueue(work);
-                Monitor.Pulse(_queue);
+                Wake_NeedsLock();
             }
 
-            await using var registration = cancellationToken.UnsafeRegister(static (w, token) => ((Work)w!).Withdraw(token), work).ConfigureAwait(false);
-            return await work.Task.ConfigureAwait(false);
+            await using var registration = cancellationToken.UnsafeRegister(static (w, token) => ((Work)w!).Withdraw(token), work);
+            return await work.Task;
         }
         finally
         {
@@ -77,12 +84,26 @@ internal sealed partial class Committer : IAsyncDisposable
         lock (_queue)
         {
             _stopping = true;
-            Monitor.Pulse(_queue);
+            Wake_NeedsLock();
         }
 
-        await _ended.Task.ConfigureAwait(false);
+        await _ended.Task;
     }
 
+    private void Wake_NeedsLock()
+    {
+        if (_post is null)
+        {
+            Monitor.Pulse(_queue);
+        }
+        else if (!_posted)
+        {
+            _posted = true;
+            _post(Run);
+        }
+    }
+
+    /// <summary>Commits until there is no more: on the thread until the end, posted until the queue is empty.</summary>
     private void Run()
     {
         var taken = new List<Work>();
@@ -92,17 +113,21 @@ internal sealed partial class Committer : IAsyncDisposable
             taken.Clear();
         }
 
-        _ended.SetResult();
+        if (_stopping)
+        {
+            _ended.TrySetResult();
+        }
     }
 
-    /// <summary>Waits for work and takes as much as one group may hold; false when there will be none.</summary>
+    /// <summary>Waits for work and takes as much as one group may hold; false when there will be none, or none now if posted.</summary>
     private bool Take(List<Work> taken)
     {
         lock (_queue)
         {
             while (_queue.Count == 0)
             {
-                if (_stopping)
+                _posted = false;
+                if (_stopping || _post is not null)
                 {
                     return false;
                 }

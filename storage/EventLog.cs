@@ -13,7 +13,8 @@ internal sealed partial class EventLog : IEventLog
     private readonly Committer _committer;
     private readonly BlobStore _blobs;
     private readonly Ledger _ledger;
-    private TaskCompletionSource _more = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly HashSet<TaskCompletionSource> _waiting = [];
+    private bool _disposed;
 
     public EventLog(Journal journal, Committer committer, BlobStore blobs, Ledger ledger)
     {
@@ -41,7 +42,7 @@ internal sealed partial class EventLog : IEventLog
             return [];
         }
 
-        return await WithRoom(entries.Select(e => (e.Lane, e.Data.Length)), new AppendWork(this, entries), cancellationToken).ConfigureAwait(false);
+        return await WithRoom(entries.Select(e => (e.Lane, e.Data.Length)), new AppendWork(this, entries), cancellationToken);
     }
 
     public ValueTask<IReadOnlyList<LoggedEntry>> ReadAsync(long afterPosition, int maxEntries, CancellationToken cancellationToken)
@@ -63,16 +64,30 @@ internal sealed partial class EventLog : IEventLog
 
     public async Task WaitForMoreAsync(long position, CancellationToken cancellationToken)
     {
-        while (true)
+        // A waiter of its own, so that it goes on where its caller awaits: never on the committer's thread.
+        var more = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        lock (_waiting)
         {
-            // Taken before the position is looked at, so that an entry in between is not slept through.
-            var more = Volatile.Read(ref _more);
             if (_journal.State.Position > position)
             {
                 return;
             }
 
-            await more.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            _waiting.Add(more);
+        }
+
+        try
+        {
+            await using var registration = cancellationToken.UnsafeRegister(static (m, token) => ((TaskCompletionSource)m!).TrySetCanceled(token), more);
+            await more.Task;
+        }
+        finally
+        {
+            lock (_waiting)
+            {
+                _waiting.Remove(more);
+            }
         }
     }
 
@@ -84,14 +99,14 @@ internal sealed partial class EventLog : IEventLog
         ArgumentOutOfRangeException.ThrowIfGreaterThan(throughSequence, known.Sequence);
         if (throughSequence > known.Delivered)
         {
-            await _committer.RunAsync(new Work<(Lane, long), bool>((lane, throughSequence), MarkDelivered), cancellationToken).ConfigureAwait(false);
+            await _committer.RunAsync(new Work<(Lane, long), bool>((lane, throughSequence), MarkDelivered), cancellationToken);
         }
     }
 
     public async ValueTask<long> ReceiveAsync(IReadOnlyList<LoggedEntry> entries, CancellationToken cancellationToken)
     {
         CheckReceived(entries);
-        return await WithRoom(entries.Select(e => (e.Entry.Lane, e.Entry.Data.Length)), new ReceiveWork(this, entries), cancellationToken).ConfigureAwait(false);
+        return await WithRoom(entries.Select(e => (e.Entry.Lane, e.Entry.Data.Length)), new ReceiveWork(this, entries), cancellationToken);
     }
 
     public ValueTask<long> HighWaterMarkAsync(string site, Guid epoch, Lane lane, CancellationToken cancellationToken) =>
@@ -114,18 +129,34 @@ internal sealed partial class EventLog : IEventLog
         // In steps, so that appends get between the steps of a long clean-up.
         while (LaneOf(lane).Released < throughSequence)
         {
-            await _committer.RunAsync(new Work<(Lane, long), bool>((lane, throughSequence), Release), cancellationToken).ConfigureAwait(false);
+            await _committer.RunAsync(new Work<(Lane, long), bool>((lane, throughSequence), Release), cancellationToken);
         }
     }
 
     /// <summary>Wakes those who wait for more. After a commit that added entries.</summary>
-    public void Announce() =>
-        Interlocked.Exchange(ref _more, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
+    public void Announce()
+    {
+        lock (_waiting)
+        {
+            foreach (var more in _waiting)
+            {
+                more.TrySetResult();
+            }
+        }
+    }
 
     /// <summary>Ends those who wait for more.</summary>
     public ValueTask DisposeAsync()
     {
-        Volatile.Read(ref _more).TrySetException(new ObjectDisposedException(nameof(EventLog)));
+        lock (_waiting)
+        {
+            _disposed = true;
+            foreach (var more in _waiting)
+            {
+                more.TrySetException(new ObjectDisposedException(nameof(EventLog)));
+            }
+        }
+
         return default;
     }
 
@@ -173,7 +204,7 @@ internal sealed partial class EventLog : IEventLog
                 reserved += bytes + EntryOverhead;
             }
 
-            return await _committer.RunAsync(work, cancellationToken).ConfigureAwait(false);
+            return await _committer.RunAsync(work, cancellationToken);
         }
         finally
         {

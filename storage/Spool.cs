@@ -16,12 +16,14 @@ internal sealed class Spool : IAsyncDisposable
     private readonly EventLog _log;
 
     /// <summary>Puts open parts together; <see cref="Open"/> is how production gets them.</summary>
-    internal Spool(IAsyncDisposable folderLock, SegmentFiles segments, Journal journal, StorageOptions options, Func<long> freeBytes, TimeProvider clock, ILogger logger)
+    internal Spool(
+        IAsyncDisposable folderLock, SegmentFiles segments, Journal journal, StorageOptions options, Func<long> freeBytes, TimeProvider clock, ILogger logger,
+        Action<Action>? post = null)
     {
         (_lock, _segments, _journal) = (folderLock, segments, journal);
         var ledger = new Ledger(options, clock, () => segments.LiveBytes + journal.EntryBytes, () => freeBytes() + segments.ReadyBytes);
         var blobs = new BlobStore(journal, segments, ledger);
-        _committer = new Committer(journal, clock, Committed, logger);
+        _committer = new Committer(journal, clock, Committed, logger, post);
         blobs.Use(_committer);
         _log = new EventLog(journal, _committer, blobs, ledger);
         Blobs = blobs;
@@ -77,8 +79,8 @@ internal sealed class Spool : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await _committer.DisposeAsync().ConfigureAwait(false);
-        await _log.DisposeAsync().ConfigureAwait(false);
+        await _committer.DisposeAsync();
+        await _log.DisposeAsync();
         try
         {
             _journal.Dispose();
@@ -86,7 +88,7 @@ internal sealed class Spool : IAsyncDisposable
         finally
         {
             _segments.Dispose();
-            await _lock.DisposeAsync().ConfigureAwait(false);
+            await _lock.DisposeAsync();
         }
     }
 

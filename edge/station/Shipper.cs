@@ -27,6 +27,9 @@ internal sealed partial class Shipper(
     // More than any unit, or the lane with the largest could never save enough for it.
     private const long MaxDeficit = 2 * LinkRoutes.MaxBodyBytes;
 
+    // The loop stays where it was started, so that a simulation can run all of it on one thread. For the same reason nothing here calls CancelAsync.
+    private const ConfigureAwaitOptions Quietly = ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext;
+
     private readonly ILogger _logger = logger;
     private readonly BackOff _backOff = new(random);
     private readonly SendWindow _window = new(options.MaxInFlightMiB * 1024L * 1024, TimeSpan.FromMilliseconds(options.TargetMs));
@@ -116,8 +119,8 @@ internal sealed partial class Shipper(
         }
         finally
         {
-            await session.CancelAsync();
-            await ((Task)Task.WhenAll(_running)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            session.Cancel();
+            await ((Task)Task.WhenAll(_running)).ConfigureAwait(Quietly);
             await ForgetAsync();
         }
     }
@@ -207,8 +210,8 @@ internal sealed partial class Shipper(
         using var wait = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var back = link.ReturnAsync(wait.Token);
         await Task.WhenAny(back, Task.Delay(delay, clock, wait.Token));
-        await wait.CancelAsync();
-        await back.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        wait.Cancel();
+        await back.ConfigureAwait(Quietly);
     }
 
     private void Become(string state, string? error)
