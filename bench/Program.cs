@@ -3,6 +3,7 @@ using Yizhan.Bench;
 
 var root = new RootCommand("Our figures beside those of a peer, from the same run on the same machine.")
 {
+    PacsBench.Create(),
     StoreBench.Create(),
 };
 return await root.Parse(args).InvokeAsync();

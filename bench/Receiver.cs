@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Net.Sockets;
 using System.Text.Json;
 using Yizhan.Drills;
 
@@ -69,56 +68,12 @@ internal sealed record Receiver(string Name, string AeTitle, Func<string, Cancel
             ["UnknownSopClassAccepted"] = true,
             ["Plugins"] = Array.Empty<string>(),
         }), cancellationToken);
-        return await StartPeerAsync("Orthanc", [settings], ports.Dicom, cancellationToken);
+        return await PeerProcess.StartAsync("Orthanc", [settings], ports.Dicom, cancellationToken);
     }
 
     private static Task<(Process, int, IAsyncDisposable)> StartStoreScpAsync(string folder, CancellationToken cancellationToken)
     {
         var port = LocalPorts.Free().Dicom;
-        return StartPeerAsync("storescp", ["--fork", "-pdu", "131072", "-od", folder, $"{port}"], port, cancellationToken);
-    }
-
-    private static async Task<(Process, int, IAsyncDisposable)> StartPeerAsync(
-        string program, string[] arguments, int port, CancellationToken cancellationToken)
-    {
-        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
-        // Debian's dcmtk leaves Nagle's algorithm on unless it is told otherwise, and waits 43 ms twice an instance.
-        start.Environment["TCP_NODELAY"] = "1";
-        var process = Process.Start(start) ?? throw new InvalidOperationException($"{program} could not be started.");
-        process.OutputDataReceived += (_, _) => { };
-        process.ErrorDataReceived += (_, _) => { };
-        process.BeginOutputReadLine();
-        process.BeginErrorReadLine();
-        var peer = new PeerProcess(process);
-        for (var attempt = 0; attempt < 300; attempt++)
-        {
-            try
-            {
-                using var probe = new TcpClient();
-                await probe.ConnectAsync("127.0.0.1", port, cancellationToken);
-                return (process, port, peer);
-            }
-            catch (SocketException) when (!process.HasExited)
-            {
-                await Task.Delay(TimeSpan.FromMilliseconds(100), TimeProvider.System, cancellationToken);
-            }
-        }
-
-        await peer.DisposeAsync();
-        throw new InvalidOperationException($"{program} did not open port {port} in 30 s.");
-    }
-
-    private sealed class PeerProcess(Process process) : IAsyncDisposable
-    {
-        public async ValueTask DisposeAsync()
-        {
-            if (!process.HasExited)
-            {
-                process.Kill(entireProcessTree: true);
-                await process.WaitForExitAsync();
-            }
-
-            process.Dispose();
-        }
+        return PeerProcess.StartAsync("storescp", ["--fork", "-pdu", "131072", "-od", folder, $"{port}"], port, cancellationToken);
     }
 }
