@@ -5,5 +5,6 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
 {
     PacsBench.Create(),
     StoreBench.Create(),
+    SpoolBench.Create(),
 };
 return await root.Parse(args).InvokeAsync();
