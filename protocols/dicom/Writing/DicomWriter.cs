@@ -184,7 +184,7 @@ public static class DicomWriter
             if (element.Fragments is { } fragments)
             {
                 return syntax.IsEncapsulated
-                    ? 12 + 8 + fragments.Sum(fragment => 8L + Even(fragment.Length))
+                    ? HeaderSize(element) + 8 + fragments.Sum(fragment => 8L + Even(fragment.Length))
                     : throw new ArgumentException($"{element.Tag} is encapsulated, which {syntax.Name} does not allow.");
             }
 
