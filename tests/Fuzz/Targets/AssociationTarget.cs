@@ -205,7 +205,7 @@ internal sealed class AssociationTarget : Target
     /// <summary>What is inside changes and the PDU's length stays right.</summary>
     private byte[] ChangeBody(byte[] pdu, Chance chance)
     {
-        if (pdu[0] == 4 && chance.OneIn(2))
+        if (pdu is [4, ..] && pdu.Length >= 12 && chance.OneIn(2))
         {
             var value = pdu.ToArray();
             switch (chance.Below(3))
