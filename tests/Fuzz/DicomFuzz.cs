@@ -35,7 +35,7 @@ internal static class DicomFuzz
         var progress = json ? Console.Error : Console.Out;
         var corpus = Seeds.Corpus(Path.Combine(Tree.Root, "..", "shared", "corpus", "dicom", "given"));
         var mutator = new DataSetMutator(Seeds.Generated, corpus);
-        Target[] all = [new DataSetTarget(mutator), new AssociationTarget(), new CodecTarget(), new IntakeTarget(mutator), new JsonTarget(Seeds.Generated)];
+        Target[] all = [new DataSetTarget(mutator), new AssociationTarget(), new CodecTarget(), new IntakeTarget(mutator, new MemoryStore()), new JsonTarget(Seeds.Generated)];
         Target[] targets = [.. all.Where(t => only is null || t.Name == only)];
         if (targets.Length == 0)
         {

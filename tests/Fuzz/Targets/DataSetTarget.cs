@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Yizhan.Dicom;
 
 namespace Yizhan.Fuzz.Targets;

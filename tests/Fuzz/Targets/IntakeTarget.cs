@@ -15,13 +15,13 @@ internal sealed class IntakeTarget : Target
     private static readonly string[] Syntaxes =
         ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.70", "1.2.3.4"];
 
-    private readonly MemoryStore _store = new();
+    private readonly MemoryStore _store;
     private readonly DataSetMutator _mutator;
     private readonly InstanceIntake _intake;
 
-    public IntakeTarget(DataSetMutator mutator)
+    public IntakeTarget(DataSetMutator mutator, MemoryStore store)
     {
-        _mutator = mutator;
+        (_mutator, _store) = (mutator, store);
         _intake = new InstanceIntake(
             _store, _store, new StoppedClock(), Options.Create(new PacsGwOptions()), NullLogger<InstanceIntake>.Instance);
     }
