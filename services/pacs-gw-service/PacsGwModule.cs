@@ -1,5 +1,6 @@
 using Yizhan.Contracts;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.Codecs;
 using Yizhan.PacsGw.DicomWeb;
 using Yizhan.PacsGw.Receive;
 using Yizhan.Platform;
@@ -20,6 +21,8 @@ public sealed class PacsGwModule : IServiceModule
         builder.AddSettings<PacsGwOptions, PacsGwOptionsValidator>(Name);
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ContractsJson.Default));
 
+        NativeCodecs.Require();
+        builder.Services.AddSingleton<Transcoder>();
         builder.Services.AddSingleton<InstanceIntake>();
         builder.Services.AddSingleton<ArchiveDatabase>();
         builder.Services.AddSingleton<ArchiveChanges>();

@@ -26,6 +26,10 @@ internal sealed record InstanceHeader(DicomDataset Dataset, IReadOnlyList<LargeV
 
     private const int PieceBytes = 128 * 1024;
 
+    /// <summary>The pixel data (also Float and Double Float); null when there is none.</summary>
+    public LargeValue? PixelData =>
+        LargeValues is [.., { Tag.Value: 0x7FE00008 or 0x7FE00009 or 0x7FE00010 } last] ? last : null;
+
     /// <summary>
     /// Reads the beginning of a blob. Top-level elements are independent of each other, so the data set without the large ones
     /// is a data set too, and what is in memory is bounded.

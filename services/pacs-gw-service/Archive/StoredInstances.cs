@@ -86,6 +86,22 @@ internal sealed class StoredInstances(ArchiveDatabase database)
         return found;
     }
 
+    /// <summary>True when the archive has an instance at this place.</summary>
+    public bool Contains(string study, string? series, string? instance)
+    {
+        using var db = database.OpenReader();
+        using var select = db.Command($"SELECT 1 {From} {Where} LIMIT 1", study, series, instance);
+        return select.ExecuteScalar() is not null;
+    }
+
+    /// <summary>A text that is another whenever something of the study changed; null when there is no such study.</summary>
+    public string? Version(string study)
+    {
+        using var db = database.OpenReader();
+        using var select = db.Command("SELECT epoch || '-' || change FROM study, cursor WHERE uid = $1", study);
+        return (string?)select.ExecuteScalar();
+    }
+
     /// <summary>Metadata of the instances of a place, one JSON object each, in the order of <see cref="After"/>.</summary>
     public IEnumerable<byte[]> Metadata(string study, string? series, string? instance)
     {

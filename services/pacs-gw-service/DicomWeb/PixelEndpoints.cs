@@ -2,14 +2,15 @@ using System.Globalization;
 using Microsoft.Extensions.Options;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.Codecs;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.DicomWeb;
 
-/// <summary>WADO-RS of frames and bulk data (PS3.18 §10.4.1.1.5 and .6), as stored.</summary>
+/// <summary>WADO-RS of frames and bulk data (PS3.18 §10.4.1.1.5 and .6).</summary>
 internal static class PixelEndpoints
 {
-    private const string OctetStream = "application/octet-stream";
+    private const string OctetStream = FrameChoice.OctetStream;
 
     /// <summary>Some frames, by number from 1, each a part; a single one also without multipart.</summary>
     public static async Task<IResult> FramesAsync(
@@ -40,37 +41,69 @@ internal static class PixelEndpoints
             return TypedResults.Problem($"The header of this instance cannot be decoded: {e.Message}.", statusCode: 404);
         }
 
-        var accepted = AcceptedMedia.Of(context.Request);
-        var usable = accepted.FirstOrDefault(a =>
-            (a.Takes(reader.MediaType) || a.Takes(OctetStream)) && a.TakesTransferSyntax(reader.TransferSyntaxUid)
-            && (a.Multipart || a.Type == "*/*" || wanted.Count == 1));
-        if (accepted.Count > 0 && usable is null)
+        var storedUid = reader.TransferSyntaxUid;
+        if (FrameChoice.Of(AcceptedMedia.Of(context.Request), storedUid, wanted.Count) is not { } choice)
         {
             return TypedResults.Problem(
-                $"Available is {reader.MediaType} as stored, transfer-syntax {reader.TransferSyntaxUid}, in multipart/related.", statusCode: 406);
+                $"Available is {FrameChoice.MediaTypeOf(storedUid)} as stored, transfer-syntax {storedUid} or *, in multipart/related"
+                + (Transcoder.Can(storedUid, DicomTransferSyntax.ExplicitVrLittleEndian.Uid) ? $", or {OctetStream} in explicit VR little endian." : "."),
+                statusCode: 406);
+        }
+
+        byte[]? first = null;
+        if (choice.TransferSyntaxUid != storedUid)
+        {
+            try
+            {
+                first = await TranscodeAsync(reader, wanted[0], choice.TransferSyntaxUid, cancellationToken);
+            }
+            catch (CodecException e)
+            {
+                return TypedResults.Problem($"{e.Message} Ask for transfer-syntax=* to get the frame as it is stored.", statusCode: 406);
+            }
         }
 
         await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
-
-        // Octet-stream is the type of last resort for compressed frames; their own is said unless only the other was asked for.
-        var type = usable is null || usable.Takes(reader.MediaType) ? reader.MediaType : OctetStream;
-        var partType = $"{type}; transfer-syntax={reader.TransferSyntaxUid}";
-        if (usable is { Multipart: false } && usable.Type != "*/*")
+        var partType = $"{choice.MediaType}; transfer-syntax={choice.TransferSyntaxUid}";
+        var parts = choice.Multipart ? new MultipartResponse(context.Response, choice.MediaType, $"{Guid.CreateVersion7(clock.GetUtcNow()):N}") : null;
+        if (parts is null)
         {
             context.Response.ContentType = partType;
-            await reader.CopyAsync(wanted[0], context.Response.BodyWriter, cancellationToken);
-            return Results.Empty;
         }
 
-        var parts = new MultipartResponse(context.Response, type, $"{Guid.CreateVersion7(clock.GetUtcNow()):N}");
         foreach (var frame in wanted)
         {
-            parts.BeginPart(partType, $"{DicomWebEndpoints.Root(context.Request)}/{instance.Path}/frames/{frame}");
-            await reader.CopyAsync(frame, context.Response.BodyWriter, cancellationToken);
+            parts?.BeginPart(partType, $"{DicomWebEndpoints.Root(context.Request)}/{instance.Path}/frames/{frame}");
+            if (choice.TransferSyntaxUid == storedUid)
+            {
+                await reader.CopyAsync(frame, context.Response.BodyWriter, cancellationToken);
+                continue;
+            }
+
+            await context.Response.BodyWriter.WriteAsync(
+                first ?? await TranscodeAsync(reader, frame, choice.TransferSyntaxUid, cancellationToken), cancellationToken);
+            first = null;
         }
 
-        await parts.EndAsync(cancellationToken);
+        if (parts is not null)
+        {
+            await parts.EndAsync(cancellationToken);
+        }
+
         return Results.Empty;
+    }
+
+    private static async ValueTask<byte[]> TranscodeAsync(FrameReader reader, int frame, string uid, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var native = PixelCodec.Decode(await reader.ReadAsync(frame, cancellationToken), reader.TransferSyntaxUid, PixelFormat.Of(reader.Dataset));
+            return PixelCodec.IsNative(uid) ? native.Pixels : PixelCodec.Encode(native, uid);
+        }
+        catch (FrameException e)
+        {
+            throw new CodecException(e.Message);
+        }
     }
 
     /// <summary>A value that metadata gave as a BulkDataURI.</summary>
@@ -85,7 +118,7 @@ internal static class PixelEndpoints
         }
 
         var accepted = AcceptedMedia.Of(context.Request);
-        if (accepted.Count > 0 && !accepted.Any(a => a.Takes(OctetStream)))
+        if (!accepted.Any(a => a.Takes(OctetStream)))
         {
             return TypedResults.Problem($"Bulk data is {OctetStream}; the request accepts something else.", statusCode: 406);
         }
@@ -115,7 +148,7 @@ internal static class PixelEndpoints
         }
 
         await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
-        var single = accepted.Any(a => !a.Multipart && a.Type != "*/*");
+        var single = accepted.Any(a => a is { Multipart: false, IsAnything: false });
         var parts = single ? null : new MultipartResponse(context.Response, OctetStream, $"{Guid.CreateVersion7(clock.GetUtcNow()):N}");
         parts?.BeginPart(OctetStream, $"{DicomWebEndpoints.Root(context.Request)}/{instance.Path}/bulkdata/{path}");
         context.Response.ContentType ??= OctetStream;

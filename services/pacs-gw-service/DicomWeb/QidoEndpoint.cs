@@ -22,8 +22,7 @@ internal static class QidoEndpoint
         ArchiveLevel level, HttpContext context, ArchiveDatabase database, ReadAudit audit, PacsGwOptions options,
         CancellationToken cancellationToken)
     {
-        var accepted = AcceptedMedia.Of(context.Request);
-        if (accepted.Count > 0 && !accepted.Any(a => a.Takes(DicomWebEndpoints.Json) || a.Takes("application/json")))
+        if (!AcceptedMedia.TakesJson(AcceptedMedia.Of(context.Request)))
         {
             return TypedResults.Problem($"Search results are {DicomWebEndpoints.Json}; the request accepts something else.", statusCode: 406);
         }

@@ -34,8 +34,7 @@ internal static class StowEndpoint
             return TypedResults.Problem("Accepted is multipart/related; type=\"application/dicom\"; boundary=….", statusCode: 415);
         }
 
-        var accepted = AcceptedMedia.Of(context.Request);
-        if (accepted.Count > 0 && !accepted.Any(a => a.Takes(DicomWebEndpoints.Json) || a.Takes("application/json")))
+        if (!AcceptedMedia.TakesJson(AcceptedMedia.Of(context.Request)))
         {
             return TypedResults.Problem($"The answer is {DicomWebEndpoints.Json}; the request accepts something else.", statusCode: 406);
         }

@@ -1,18 +1,20 @@
 using System.Buffers;
+using Microsoft.Net.Http.Headers;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.Codecs;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.DicomWeb;
 
-/// <summary>WADO-RS of instances and metadata (PS3.18 §10.4). Instances go out in the encoding that they came in.</summary>
+/// <summary>WADO-RS of instances and metadata (PS3.18 §10.4).</summary>
 internal static class WadoEndpoints
 {
     private const string Dicom = "application/dicom";
 
     /// <summary>A study, series or instance, as <c>multipart/related</c>; one instance also as <c>application/dicom</c>.</summary>
     public static async Task<IResult> RetrieveAsync(
-        HttpContext context, StoredInstances stored, IBlobStore blobs, ReadAudit audit, TimeProvider clock, CancellationToken cancellationToken)
+        HttpContext context, StoredInstances stored, Transcoder transcoder, ReadAudit audit, TimeProvider clock, CancellationToken cancellationToken)
     {
         var place = Place.Of(context);
         var syntaxes = stored.TransferSyntaxes(place.Study, place.Series, place.Instance);
@@ -21,53 +23,54 @@ internal static class WadoEndpoints
             return NotFound();
         }
 
-        var accepted = AcceptedMedia.Of(context.Request);
-        var single = false;
-        if (accepted.Count > 0)
+        var usable = AcceptedMedia.Of(context.Request)
+            .Where(a => a.Takes(Dicom) && (a.Multipart || a.IsAnything || place.Instance is not null)).ToList();
+        var single = usable is [{ Multipart: false, IsAnything: false }, ..];
+        usable.RemoveAll(a => single != a is { Multipart: false, IsAnything: false });
+        var targets = syntaxes.ToDictionary(uid => uid, uid => AcceptedMedia.TransferSyntaxOf(usable, uid));
+        if (targets.FirstOrDefault(t => t.Value is null) is { Key: { } impossible })
         {
-            var usable = accepted.FirstOrDefault(a =>
-                a.Takes(Dicom) && (a.Multipart || a.Type == "*/*" || place.Instance is not null) && syntaxes.All(a.TakesTransferSyntax));
-            if (usable is null)
-            {
-                return TypedResults.Problem(
-                    $"Available is multipart/related; type=\"{Dicom}\"{(place.Instance is null ? "" : " or " + Dicom)} as stored, "
-                    + $"transfer-syntax {string.Join(", ", syntaxes)} or *.",
-                    statusCode: 406);
-            }
-
-            single = !usable.Multipart && usable.Type != "*/*";
+            return TypedResults.Problem(
+                $"Available is multipart/related; type=\"{Dicom}\"{(place.Instance is null ? "" : " or " + Dicom)} with transfer-syntax {impossible} as "
+                + $"stored, *, {string.Join(", ", Produced(impossible))}.",
+                statusCode: 406);
         }
 
         await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
         if (single)
         {
-            await SendOneAsync(context.Response, stored.After(0, place.Study, place.Series, place.Instance)[0], blobs, cancellationToken);
-        }
-        else
-        {
-            await SendAllAsync(context, place, stored, blobs, clock, cancellationToken);
+            return await SendOneAsync(
+                context.Response, stored.After(0, place.Study, place.Series, place.Instance)[0], targets.Values.Single()!, transcoder, cancellationToken);
         }
 
+        await SendAllAsync(context, place, targets!, stored, transcoder, clock, cancellationToken);
         return Results.Empty;
     }
 
-    /// <summary>The metadata of a study, series or instance, from the index.</summary>
+    /// <summary>The metadata of a study, series or instance, from the index. Its ETag changes with the study.</summary>
     public static async Task<IResult> MetadataAsync(
         HttpContext context, StoredInstances stored, ReadAudit audit, CancellationToken cancellationToken)
     {
         var place = Place.Of(context);
-        var accepted = AcceptedMedia.Of(context.Request);
-        if (accepted.Count > 0 && !accepted.Any(a => a.Takes(DicomWebEndpoints.Json) || a.Takes("application/json")))
+        if (!AcceptedMedia.TakesJson(AcceptedMedia.Of(context.Request)))
         {
             return TypedResults.Problem($"Metadata is {DicomWebEndpoints.Json}; the request accepts something else.", statusCode: 406);
         }
 
-        if (stored.After(0, place.Study, place.Series, place.Instance).Count == 0)
+        // Read before the metadata: if the study grows between the two, the tag is older than what it is sent with and fits nothing later.
+        if (stored.Version(place.Study) is not { } version || !stored.Contains(place.Study, place.Series, place.Instance))
         {
             return NotFound();
         }
 
         await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
+        var tag = new EntityTagHeaderValue($"\"{version}\"", isWeak: true);
+        context.Response.GetTypedHeaders().ETag = tag;
+        if (context.Request.GetTypedHeaders().IfNoneMatch.Any(known => known.Tag == "*" || known.Compare(tag, useStrongComparison: false)))
+        {
+            return TypedResults.StatusCode(StatusCodes.Status304NotModified);
+        }
+
         await JsonAnswer.SendAsync(
             context.Response, stored.Metadata(place.Study, place.Series, place.Instance), DicomWebEndpoints.Root(context.Request), cancellationToken);
         return Results.Empty;
@@ -80,26 +83,41 @@ internal static class WadoEndpoints
     /// The header of a Part 10 file around a stored data set (PS3.10 §7.1). It depends on nothing but the stored event, so the
     /// same instance is the same file each time.
     /// </summary>
-    public static ReadOnlyMemory<byte> FileHeader(StoredInstance instance)
+    public static ReadOnlyMemory<byte> FileHeader(StoredInstance instance, string transferSyntaxUid)
     {
         var header = new ArrayBufferWriter<byte>(512);
         DicomFile.WriteHeader(header, DicomFile.CreateHeader(
-            instance.SopClassUid, instance.SopInstanceUid, DicomTransferSyntax.Get(instance.TransferSyntaxUid), instance.CallingAeTitle));
+            instance.SopClassUid, instance.SopInstanceUid, DicomTransferSyntax.Get(transferSyntaxUid), instance.CallingAeTitle));
         return header.WrittenMemory;
     }
 
-    private static async Task SendOneAsync(HttpResponse response, StoredInstance instance, IBlobStore blobs, CancellationToken cancellationToken)
+    private static async Task<IResult> SendOneAsync(
+        HttpResponse response, StoredInstance instance, string target, Transcoder transcoder, CancellationToken cancellationToken)
     {
-        await using var blob = await OpenAsync(blobs, instance, cancellationToken);
-        var header = FileHeader(instance);
-        response.ContentType = $"{Dicom}; transfer-syntax={instance.TransferSyntaxUid}";
-        response.ContentLength = header.Length + instance.Length;
-        await response.BodyWriter.WriteAsync(header, cancellationToken);
-        await MultipartResponse.CopyAsync(blob, 0, instance.Length, response.BodyWriter, cancellationToken);
+        TranscodedInstance data;
+        try
+        {
+            data = await transcoder.OpenAsync(instance, target, cancellationToken);
+        }
+        catch (CodecException e)
+        {
+            return TypedResults.Problem($"{e.Message} Ask for transfer-syntax=* to get the instance as it is stored.", statusCode: 406);
+        }
+
+        await using (data)
+        {
+            var header = FileHeader(instance, data.TransferSyntaxUid);
+            response.ContentType = $"{Dicom}; transfer-syntax={data.TransferSyntaxUid}";
+            response.ContentLength = data.Length + header.Length;
+            response.BodyWriter.Write(header.Span);
+            await data.WriteAsync(response.BodyWriter, cancellationToken);
+            return Results.Empty;
+        }
     }
 
     private static async Task SendAllAsync(
-        HttpContext context, Place place, StoredInstances stored, IBlobStore blobs, TimeProvider clock, CancellationToken cancellationToken)
+        HttpContext context, Place place, Dictionary<string, string> targets, StoredInstances stored, Transcoder transcoder, TimeProvider clock,
+        CancellationToken cancellationToken)
     {
         var parts = new MultipartResponse(context.Response, Dicom, $"{Guid.CreateVersion7(clock.GetUtcNow()):N}");
         var root = DicomWebEndpoints.Root(context.Request);
@@ -108,10 +126,12 @@ internal static class WadoEndpoints
         {
             foreach (var instance in step)
             {
-                await using var blob = await OpenAsync(blobs, instance, cancellationToken);
-                parts.BeginPart($"{Dicom}; transfer-syntax={instance.TransferSyntaxUid}", $"{root}/{instance.Path}");
-                await parts.WriteAsync(FileHeader(instance), cancellationToken);
-                await MultipartResponse.CopyAsync(blob, 0, instance.Length, context.Response.BodyWriter, cancellationToken);
+                // An instance that came after the syntaxes were looked at goes as stored.
+                await using var data = await OpenAsync(
+                    transcoder, instance, targets.GetValueOrDefault(instance.TransferSyntaxUid, instance.TransferSyntaxUid), cancellationToken);
+                parts.BeginPart($"{Dicom}; transfer-syntax={data.TransferSyntaxUid}", $"{root}/{instance.Path}");
+                context.Response.BodyWriter.Write(FileHeader(instance, data.TransferSyntaxUid).Span);
+                await data.WriteAsync(context.Response.BodyWriter, cancellationToken);
             }
 
             last = step[^1].Pk;
@@ -119,6 +139,23 @@ internal static class WadoEndpoints
 
         await parts.EndAsync(cancellationToken);
     }
+
+    /// <summary>One damaged image does not take its study with it: it goes as stored, and its part says so.</summary>
+    private static async ValueTask<TranscodedInstance> OpenAsync(
+        Transcoder transcoder, StoredInstance instance, string target, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await transcoder.OpenAsync(instance, target, cancellationToken);
+        }
+        catch (CodecException)
+        {
+            return await transcoder.OpenAsync(instance, instance.TransferSyntaxUid, cancellationToken);
+        }
+    }
+
+    private static IEnumerable<string> Produced(string stored) =>
+        DicomTransferSyntax.All.Select(s => s.Uid).Where(uid => uid != stored && Transcoder.Can(stored, uid)).Order(StringComparer.Ordinal);
 
     /// <summary>Opens the data set of an instance.</summary>
     /// <exception cref="FileNotFoundException">The index knows it and the blob store does not.</exception>

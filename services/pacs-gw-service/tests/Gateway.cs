@@ -236,7 +236,8 @@ internal sealed record TestInstance(string Study, string Series, string Sop)
 /// <summary>The peers and files that come from outside.</summary>
 internal static class Outside
 {
-    private static readonly string Corpus = Path.Combine(Path.GetDirectoryName(Root())!, "shared", "corpus", "dicom", "given");
+    /// <summary>The corpus beside the checkout, whether it is there or not.</summary>
+    public static string CorpusFolder { get; } = Path.Combine(Path.GetDirectoryName(Root())!, "shared", "corpus", "dicom", "given");
 
     /// <summary>Runs one of dcmtk's programs to its end.</summary>
     public static async Task<(int ExitCode, string Output)> DcmtkAsync(string program, params string[] arguments)
@@ -295,12 +296,12 @@ internal static class Outside
     /// <summary>The files of one category of the test data beside the checkout.</summary>
     public static IReadOnlyList<string> Files(string category)
     {
-        if (!Directory.Exists(Corpus))
+        if (!Directory.Exists(CorpusFolder))
         {
             Assert.Skip("The DICOM test files (../shared/corpus/dicom/given) are not here.");
         }
 
-        return [.. Directory.GetFiles(Path.Combine(Corpus, category)).Order(StringComparer.Ordinal)];
+        return [.. Directory.GetFiles(Path.Combine(CorpusFolder, category)).Order(StringComparer.Ordinal)];
     }
 
     private static string Root()

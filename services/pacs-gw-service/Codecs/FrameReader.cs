@@ -1,9 +1,10 @@
 using System.IO.Pipelines;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.DicomWeb;
 using Yizhan.Storage;
 
-namespace Yizhan.PacsGw.DicomWeb;
+namespace Yizhan.PacsGw.Codecs;
 
 /// <summary>A frame cannot be given; the message is for the client.</summary>
 internal sealed class FrameException(int statusCode, string message) : Exception(message)
@@ -18,37 +19,30 @@ internal sealed class FrameException(int statusCode, string message) : Exception
 /// </summary>
 internal sealed class FrameReader
 {
+    /// <summary>Elements behind the pixel data are signatures and padding; more than this is something else.</summary>
+    private const int MaxTailBytes = 16 * 1024 * 1024;
+
     private readonly BlobReader _blob;
     private readonly DicomTransferSyntax _syntax;
-    private readonly LargeValue _pixelData;
     private readonly long _frameBits;
     private readonly FragmentIndex? _fragments;
     private readonly Dictionary<int, IReadOnlyList<(long Offset, long Length)>> _located = [];
 
-    private FrameReader(BlobReader blob, DicomTransferSyntax syntax, LargeValue pixelData, int frames, long frameBits, FragmentIndex? fragments) =>
-        (_blob, _syntax, _pixelData, FrameCount, _frameBits, _fragments) = (blob, syntax, pixelData, frames, frameBits, fragments);
+    private FrameReader(
+        BlobReader blob, DicomTransferSyntax syntax, DicomDataset dataset, LargeValue pixelData, int frames, long frameBits, FragmentIndex? fragments) =>
+        (_blob, _syntax, Dataset, PixelData, FrameCount, _frameBits, _fragments) = (blob, syntax, dataset, pixelData, frames, frameBits, fragments);
+
+    /// <summary>The header of the instance.</summary>
+    public DicomDataset Dataset { get; }
+
+    /// <summary>Where the pixel data is.</summary>
+    public LargeValue PixelData { get; }
 
     /// <summary>Frames of the instance.</summary>
     public int FrameCount { get; }
 
     /// <summary>Transfer syntax of what <see cref="CopyAsync"/> writes: native frames are always little endian.</summary>
-    public string TransferSyntaxUid => _pixelData.IsEncapsulated ? _syntax.Uid : DicomTransferSyntax.ExplicitVrLittleEndian.Uid;
-
-    /// <summary>Media type of one frame (PS3.18 Table 8.7.3-5).</summary>
-    public string MediaType => !_pixelData.IsEncapsulated ? "application/octet-stream" : _syntax.Uid switch
-    {
-        "1.2.840.10008.1.2.4.50" or "1.2.840.10008.1.2.4.51" or "1.2.840.10008.1.2.4.57" or "1.2.840.10008.1.2.4.70" => "image/jpeg",
-        "1.2.840.10008.1.2.4.80" or "1.2.840.10008.1.2.4.81" => "image/jls",
-        "1.2.840.10008.1.2.4.90" or "1.2.840.10008.1.2.4.91" => "image/jp2",
-        "1.2.840.10008.1.2.4.92" or "1.2.840.10008.1.2.4.93" => "image/jpx",
-        "1.2.840.10008.1.2.4.110" or "1.2.840.10008.1.2.4.111" or "1.2.840.10008.1.2.4.112" => "image/jxl",
-        "1.2.840.10008.1.2.4.201" or "1.2.840.10008.1.2.4.202" or "1.2.840.10008.1.2.4.203" => "image/jphc",
-        "1.2.840.10008.1.2.5" => "image/dicom-rle",
-        "1.2.840.10008.1.2.4.100" or "1.2.840.10008.1.2.4.101" => "video/mpeg",
-        "1.2.840.10008.1.2.4.102" or "1.2.840.10008.1.2.4.103" or "1.2.840.10008.1.2.4.104" or "1.2.840.10008.1.2.4.105"
-            or "1.2.840.10008.1.2.4.106" => "video/mp4",
-        _ => "application/octet-stream",
-    };
+    public string TransferSyntaxUid => PixelData.IsEncapsulated ? _syntax.Uid : DicomTransferSyntax.ExplicitVrLittleEndian.Uid;
 
     /// <summary>Reads what is needed to find frames.</summary>
     /// <exception cref="FrameException">The instance has no frames, or they cannot be told apart.</exception>
@@ -58,17 +52,21 @@ internal sealed class FrameReader
     {
         var syntax = DicomTransferSyntax.Get(transferSyntaxUid);
         var header = await InstanceHeader.ReadAsync(blob, syntax, maxHeaderBytes, cancellationToken);
-        if (header.LargeValues is not [.., var pixelData] || pixelData.Tag.Value is not (0x7FE00008 or 0x7FE00009 or 0x7FE00010))
-        {
-            throw new FrameException(404, "This instance has no pixel data.");
-        }
+        return header.PixelData is { } pixelData
+            ? await OpenAsync(blob, syntax, header.Dataset, pixelData, cancellationToken)
+            : throw new FrameException(404, "This instance has no pixel data.");
+    }
 
-        var dataset = header.Dataset;
+    /// <summary>As the other, for a header that was read.</summary>
+    /// <exception cref="FrameException">The frames cannot be told apart.</exception>
+    public static async ValueTask<FrameReader> OpenAsync(
+        BlobReader blob, DicomTransferSyntax syntax, DicomDataset dataset, LargeValue pixelData, CancellationToken cancellationToken)
+    {
         var frames = Math.Max(1, dataset.GetInt32(DicomTags.NumberOfFrames) ?? 1);
         if (pixelData.IsEncapsulated)
         {
             var fragments = await FragmentIndex.ReadAsync(blob, pixelData.Offset, dataset, frames, cancellationToken);
-            return new FrameReader(blob, syntax, pixelData, frames, 0, fragments);
+            return new FrameReader(blob, syntax, dataset, pixelData, frames, 0, fragments);
         }
 
         var bits = (dataset.GetInt64(DicomTags.Rows) ?? 0) * (dataset.GetInt64(DicomTags.Columns) ?? 0)
@@ -85,7 +83,7 @@ internal sealed class FrameReader
             throw new FrameException(404, "The pixel data is shorter than its rows, columns and frames say.");
         }
 
-        return new FrameReader(blob, syntax, pixelData, frames, bits, null);
+        return new FrameReader(blob, syntax, dataset, pixelData, frames, bits, null);
     }
 
     /// <summary>Finds frames before anything of them is sent.</summary>
@@ -99,6 +97,48 @@ internal sealed class FrameReader
                 _located.Add(frame, await _fragments.FragmentsOfAsync(frame, cancellationToken));
             }
         }
+    }
+
+    /// <summary>One frame in memory: fragments joined, native bytes little endian.</summary>
+    /// <param name="frame">1 to <see cref="FrameCount"/>.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <exception cref="FrameException">The offset table points to no fragment, or the frame is larger than <see cref="PixelFormat.MaxFrameBytes"/>.</exception>
+    public async ValueTask<byte[]> ReadAsync(int frame, CancellationToken cancellationToken)
+    {
+        await LocateAsync([frame], cancellationToken);
+        var length = _fragments is null ? (_frameBits + 7) / 8 : _located[frame].Sum(f => f.Length);
+        if (length > PixelFormat.MaxFrameBytes)
+        {
+            throw new FrameException(404, $"Frame {frame} has {length} bytes; decoded are up to {PixelFormat.MaxFrameBytes}.");
+        }
+
+        var bytes = new byte[length];
+        if (_fragments is null && (_syntax.IsDeflated || _frameBits % 8 != 0))
+        {
+            var target = PipeWriter.Create(new MemoryStream(bytes));
+            await CopyAsync(frame, target, cancellationToken);
+            await target.CompleteAsync();
+            return bytes;
+        }
+
+        var at = 0;
+        IReadOnlyList<(long Offset, long Length)> ranges =
+            _fragments is null ? [(PixelData.Offset + ((frame - 1) * length), length)] : _located[frame];
+        foreach (var (offset, count) in ranges)
+        {
+            for (var end = at + (int)count; at < end;)
+            {
+                var read = await _blob.ReadAsync(offset + count - (end - at), bytes.AsMemory(at, end - at), cancellationToken);
+                at += read > 0 ? read : throw new FrameException(404, $"Frame {frame} reaches beyond the end of the data set.");
+            }
+        }
+
+        if (_fragments is null)
+        {
+            Swap(bytes, PixelEndpoints.WordBytes(PixelData.Vr, _syntax));
+        }
+
+        return bytes;
     }
 
     /// <summary>Writes one frame that was located.</summary>
@@ -121,7 +161,7 @@ internal sealed class FrameReader
         if (_frameBits % 8 == 0)
         {
             await CopyRangeAsync(
-                _blob, _syntax, _pixelData.Offset + (firstBit / 8), _frameBits / 8, PixelEndpoints.WordBytes(_pixelData.Vr, _syntax), body, cancellationToken);
+                _blob, _syntax, PixelData.Offset + (firstBit / 8), _frameBits / 8, PixelEndpoints.WordBytes(PixelData.Vr, _syntax), body, cancellationToken);
             return;
         }
 
@@ -156,6 +196,38 @@ internal sealed class FrameReader
         }
     }
 
+    /// <summary>What a data set has from an offset to its end.</summary>
+    /// <exception cref="FrameException">That is more than <see cref="MaxTailBytes"/>.</exception>
+    public static async ValueTask<byte[]> ReadTailAsync(BlobReader blob, DicomTransferSyntax syntax, long offset, CancellationToken cancellationToken)
+    {
+        using var tail = new MemoryStream();
+        var buffer = new byte[64 * 1024];
+        if (!syntax.IsDeflated)
+        {
+            for (int read; (read = await blob.ReadAsync(offset, buffer, cancellationToken)) > 0 && tail.Length <= MaxTailBytes; offset += read)
+            {
+                tail.Write(buffer, 0, read);
+            }
+        }
+        else
+        {
+            await using var source = InstanceHeader.Open(blob, syntax);
+            for (var skip = offset; skip > 0;)
+            {
+                skip -= await ReadSomeAsync(source, buffer.AsMemory(0, (int)Math.Min(buffer.Length, skip)), cancellationToken);
+            }
+
+            for (int read; (read = await source.ReadAsync(buffer, cancellationToken)) > 0 && tail.Length <= MaxTailBytes;)
+            {
+                tail.Write(buffer, 0, read);
+            }
+        }
+
+        return tail.Length <= MaxTailBytes
+            ? tail.ToArray()
+            : throw new FrameException(404, $"More than {MaxTailBytes} bytes come after the pixel data.");
+    }
+
     /// <summary>Turns the byte order of words.</summary>
     public static void Swap(Span<byte> bytes, int wordBytes)
     {
@@ -181,7 +253,7 @@ internal sealed class FrameReader
         var source = new byte[bytes + 1];
         await using (var stream = InstanceHeader.Open(_blob, _syntax))
         {
-            for (var skip = _pixelData.Offset + firstByte; skip > 0;)
+            for (var skip = PixelData.Offset + firstByte; skip > 0;)
             {
                 skip -= await ReadSomeAsync(stream, source.AsMemory(0, (int)Math.Min(bytes, skip)), cancellationToken);
             }

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using Yizhan.Dicom;
 using Yizhan.Storage;
 
-namespace Yizhan.PacsGw.DicomWeb;
+namespace Yizhan.PacsGw.Codecs;
 
 /// <summary>
 /// Where the frames of encapsulated pixel data are (PS3.5 §A.4). In this order: the extended offset table, the basic one, one
@@ -75,6 +75,20 @@ internal sealed class FragmentIndex
         var end = frame < _offsets!.Length ? _firstFragment + _offsets[frame] : long.MaxValue;
         var fragments = await FragmentsAsync(_blob, _firstFragment + _offsets[frame - 1], end, cancellationToken);
         return [.. fragments.Select(f => (f.Offset, f.Length))];
+    }
+
+    /// <summary>Where the data set goes on behind the pixel data.</summary>
+    /// <param name="blob">The data set.</param>
+    /// <param name="offset">Of the first item.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public static async ValueTask<long> EndAsync(BlobReader blob, long offset, CancellationToken cancellationToken)
+    {
+        while (await ReadItemAsync(blob, offset, cancellationToken) is { } length)
+        {
+            offset += ItemHeaderBytes + length;
+        }
+
+        return offset + ItemHeaderBytes;
     }
 
     private static List<List<(long, long)>> Group(List<(long Offset, long Length, bool StartsStream)> fragments, int frames)
