@@ -42,6 +42,13 @@ need_packages() {
   [ -z "$made" ] || rm -f $policy
 }
 
+# need_codecs: the libraries that pacs-gw decodes images with; a node does not start without them.
+need_codecs() {
+  local libraries
+  libraries=/usr/lib/$(uname -m)-linux-gnu
+  need_packages "JPEG 2000 and JPEG-LS images" "$libraries/libopenjp2.so.7=libopenjp2-7" "$libraries/libcharls.so.2=libcharls2"
+}
+
 # build_if_needed PROJECT: Release build, unless no source is newer than the last one. Its output is shown only when it fails.
 build_if_needed() {
   local project=$1 stamp log started

@@ -7,8 +7,8 @@ using SkiaSharp;
 namespace Yizhan.PacsGw.Codecs;
 
 /// <summary>
-/// JPEG (ISO/IEC 10918-1): processes of 8 bits by Skia's libjpeg-turbo, which is bit-exact with the reference decoder; 12 bits and
-/// the lossless processes by JpegLibrary.
+/// JPEG (ISO/IEC 10918-1): processes of 8 bits by Skia's libjpeg-turbo, which is bit-exact with the reference decoder; 12 bits by
+/// JpegLibrary; lossless ones by <see cref="LosslessJpeg"/>.
 /// </summary>
 internal static class JpegCodec
 {
@@ -16,9 +16,12 @@ internal static class JpegCodec
     {
         var header = JpegHeader.Read(frame.Span);
         PixelCodec.Match(format, header.Columns, header.Rows, header.Components, header.Precision);
-        return header is { IsLossless: false, Precision: 8 }
-            ? PixelCodec.Widen(DecodeBySkia(frame.Span, header, format), 1, format)
-            : DecodeByBlocks(frame, header, format);
+        return header switch
+        {
+            { IsLossless: true } => LosslessJpeg.Decode(frame.Span, format),
+            { Precision: 8 } => PixelCodec.Widen(DecodeBySkia(frame.Span, header, format), 1, format),
+            _ => DecodeByBlocks(frame, header, format),
+        };
     }
 
     private static byte[] DecodeBySkia(ReadOnlySpan<byte> frame, JpegHeader header, PixelFormat format)
@@ -59,28 +62,23 @@ internal static class JpegCodec
 
     private static byte[] DecodeByBlocks(ReadOnlyMemory<byte> frame, JpegHeader header, PixelFormat format)
     {
-        if (header is { IsLossless: false, Components: 3 })
+        if (header.Components != 1)
         {
-            throw new CodecException("JPEG with 12 bits is decoded with one sample per pixel; this frame has three.");
+            throw new CodecException($"JPEG with {header.Precision} bits is decoded with one sample per pixel; this frame has {header.Components}.");
         }
 
-        var samples = new ushort[format.Rows * format.Columns * format.Samples];
+        var samples = new ushort[format.Rows * format.Columns];
         try
         {
             var decoder = new JpegDecoder();
             decoder.SetInput(frame);
             decoder.Identify();
-            decoder.SetOutputWriter(new Blocks(samples, format));
+            decoder.SetOutputWriter(new Blocks(samples, format, (1 << header.Precision) - 1));
             decoder.Decode();
         }
         catch (Exception e) when (e is InvalidDataException or InvalidOperationException or NotSupportedException or IndexOutOfRangeException or ArgumentException)
         {
             throw new CodecException($"The JPEG codestream of {frame.Length} bytes is damaged or cut: {e.Message}");
-        }
-
-        if (header.Precision <= 8 && format.BitsAllocated == 8)
-        {
-            return [.. samples.Select(s => (byte)s)];
         }
 
         return PixelCodec.Widen(MemoryMarshal.AsBytes<ushort>(samples).ToArray(), 2, format);
@@ -89,7 +87,7 @@ internal static class JpegCodec
     private static CodecException Damaged(int length) => new($"The JPEG codestream of {length} bytes is damaged or cut.");
 
     /// <summary>Takes blocks of 8 by 8 samples; those at the right and lower edge reach beyond the image.</summary>
-    private sealed class Blocks(ushort[] samples, PixelFormat format) : JpegBlockOutputWriter
+    private sealed class Blocks(ushort[] samples, PixelFormat format, int most) : JpegBlockOutputWriter
     {
         private const int Side = 8;
 
@@ -100,8 +98,9 @@ internal static class JpegCodec
             {
                 for (var column = 0; column < right; column++)
                 {
-                    samples[((((y + row) * format.Columns) + x + column) * format.Samples) + componentIndex] =
-                        (ushort)Unsafe.Add(ref blockRef, (row * Side) + column);
+                    // The inverse transform overshoots at edges.
+                    samples[((y + row) * format.Columns) + x + column] =
+                        (ushort)Math.Clamp((int)Unsafe.Add(ref blockRef, (row * Side) + column), 0, most);
                 }
             }
         }

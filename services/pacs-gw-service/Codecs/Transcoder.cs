@@ -12,8 +12,10 @@ namespace Yizhan.PacsGw.Codecs;
 /// Gives stored data sets in another transfer syntax, for WADO-RS and for what C-MOVE, C-GET and C-STORE send. A data set is written
 /// while it is read; in memory are its header and one frame. Nothing is lost that the stored pixels have: what is encoded is lossless.
 /// </summary>
-internal sealed class Transcoder(IBlobStore blobs, IOptions<PacsGwOptions> options)
+internal sealed partial class Transcoder(IBlobStore blobs, IOptions<PacsGwOptions> options, ILogger<Transcoder> logger)
 {
+    private readonly ILogger _logger = logger;
+
     /// <summary>True when an instance in one transfer syntax can be given in another; always when they are the same.</summary>
     public static bool Can(string from, string to) => from == to || (PixelCodec.Decodes(from) && PixelCodec.Encodes(to));
 
@@ -73,6 +75,12 @@ internal sealed class Transcoder(IBlobStore blobs, IOptions<PacsGwOptions> optio
             await pipe.Writer.CompleteAsync(failure);
         }
     }
+
+    /// <summary>Reports an instance that broke off after a part of it was sent: the receiver gets an incomplete transfer, never other pixels.</summary>
+    public void BrokeOff(StoredInstance instance, CodecException failure) => BrokeOff(instance.SopInstanceUid, failure.Message);
+
+    [LoggerMessage(3060, LogLevel.Warning, "Instance {SopInstanceUid} broke off on its way out: {Reason}")]
+    private partial void BrokeOff(string sopInstanceUid, string reason);
 }
 
 /// <summary>A stored data set on its way into another transfer syntax.</summary>

@@ -110,7 +110,7 @@ internal static class WadoEndpoints
             response.ContentType = $"{Dicom}; transfer-syntax={data.TransferSyntaxUid}";
             response.ContentLength = data.Length + header.Length;
             response.BodyWriter.Write(header.Span);
-            await data.WriteAsync(response.BodyWriter, cancellationToken);
+            await WriteAsync(response.HttpContext, data, instance, transcoder, cancellationToken);
             return Results.Empty;
         }
     }
@@ -131,13 +131,29 @@ internal static class WadoEndpoints
                     transcoder, instance, targets.GetValueOrDefault(instance.TransferSyntaxUid, instance.TransferSyntaxUid), cancellationToken);
                 parts.BeginPart($"{Dicom}; transfer-syntax={data.TransferSyntaxUid}", $"{root}/{instance.Path}");
                 context.Response.BodyWriter.Write(FileHeader(instance, data.TransferSyntaxUid).Span);
-                await data.WriteAsync(context.Response.BodyWriter, cancellationToken);
+                await WriteAsync(context, data, instance, transcoder, cancellationToken);
             }
 
             last = step[^1].Pk;
         }
 
         await parts.EndAsync(cancellationToken);
+    }
+
+    /// <summary>A frame that turns out damaged when others were sent ends the response as broken: HTTP has no other word for it.</summary>
+    private static async ValueTask WriteAsync(
+        HttpContext context, TranscodedInstance data, StoredInstance instance, Transcoder transcoder, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await data.WriteAsync(context.Response.BodyWriter, cancellationToken);
+        }
+        catch (CodecException e)
+        {
+            transcoder.BrokeOff(instance, e);
+            context.Abort();
+            throw new OperationCanceledException(e.Message);
+        }
     }
 
     /// <summary>One damaged image does not take its study with it: it goes as stored, and its part says so.</summary>

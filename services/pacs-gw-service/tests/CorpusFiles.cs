@@ -18,6 +18,9 @@ internal static class CorpusFiles
             : [Absent];
     }
 
+    /// <summary>False for the row that stands for an absent corpus.</summary>
+    public static bool IsHere(string name) => name != Absent;
+
     public static string PathOf(string name)
     {
         Assert.SkipWhen(name == Absent, "The DICOM test files (../shared/corpus/dicom/given) are not here.");

@@ -55,7 +55,7 @@ public sealed class WadoTests
     }
 
     [Theory]
-    [InlineData(Place, "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.90", HttpStatusCode.NotAcceptable)]
+    [InlineData(Place, "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50", HttpStatusCode.NotAcceptable)]
     [InlineData(Place, "application/dicom; transfer-syntax=1.2.840.10008.1.2.1", HttpStatusCode.OK)]
     [InlineData(Place, "application/dicom; transfer-syntax=*", HttpStatusCode.OK)]
     [InlineData(Place, "image/jpeg", HttpStatusCode.NotAcceptable)]
