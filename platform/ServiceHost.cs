@@ -3,24 +3,29 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
+using Yizhan.Platform.Releases;
+using Yizhan.Platform.SiteFiles;
 
 namespace Yizhan.Platform;
 
 /// <summary>Builds a web application out of service modules. Every node of the product starts here.</summary>
 /// <remarks>
 /// Settings come from, later ones winning: <c>--config FILE</c> (YAML), environment <c>YIZHAN_section__key</c>, arguments
-/// <c>--section:key=value</c>. A key that no module knows stops the start.
+/// <c>--section:key=value</c>, and last what the site's released configuration says (<see cref="ConfigurationSlots"/>). A key that no
+/// module knows stops the start.
 /// </remarks>
 public sealed class ServiceHost
 {
     private readonly WebApplicationBuilder _builder;
     private readonly Settings _settings = new();
     private readonly List<Action<WebApplication>> _maps = [];
+    private ConfigurationSlots? _slots;
 
     /// <summary>Starts a host with the platform defaults: settings, problem details, health, one clock.</summary>
     /// <exception cref="SettingException">The configuration file cannot be read.</exception>
@@ -33,6 +38,7 @@ public sealed class ServiceHost
         _builder.Services.AddProblemDetails();
         _builder.Services.AddHealthChecks();
         _builder.Services.TryAddSingleton(TimeProvider.System);
+        _builder.Services.AddSingleton<NodeRestart>();
         _builder.AddSettings<NodeOptions, NodeOptionsValidator>("node");
         _builder.AddSettings<WebOptions, WebOptionsValidator>("web");
         _builder.AddSettings<LogOptions, LogOptionsValidator>("log");
@@ -63,6 +69,7 @@ public sealed class ServiceHost
     /// <exception cref="SettingException">A setting is unknown or out of range.</exception>
     public WebApplication Build()
     {
+        AddReleasedConfiguration();
         _settings.RefuseUnknown(_builder.Configuration);
         _builder.WebHost.UseUrls(_builder.Configuration["web:url"] ?? new WebOptions().Url);
         var app = _builder.Build();
@@ -93,34 +100,42 @@ public sealed class ServiceHost
 
     /// <summary>
     /// Runs nodes in this process until it is told to stop or one of them stops. Exit code 0; 78 (EX_CONFIG) after a wrong
-    /// setting, 74 (EX_IOERR) after a port or folder that cannot be had, was named on standard error.
+    /// setting, 74 (EX_IOERR) after a port or folder that cannot be had, was named on standard error. A node that asks for it is
+    /// started again; one that does not come up with a released configuration gets the last good one after three starts.
     /// </summary>
     public static async Task<int> RunAsync(params Func<ServiceHost>[] nodes)
     {
-        var apps = new List<WebApplication>();
-        var started = new List<WebApplication>();
+        var running = nodes.Select(node => new RunningNode(node)).ToArray();
         try
         {
-            foreach (var node in nodes)
+            foreach (var node in running)
             {
-                apps.Add(node().Build());
+                await node.BuildAsync();
             }
 
-            foreach (var app in apps)
+            foreach (var node in running)
             {
-                await app.StartAsync();
-                started.Add(app);
+                await node.StartAsync();
             }
 
-            await Task.WhenAny(apps.Select(app => app.WaitForShutdownAsync()));
-            return 0;
+            while (true)
+            {
+                var ended = await await Task.WhenAny(running.Select(node => node.EndedAsync()));
+                if (!ended.WantsRestart)
+                {
+                    return 0;
+                }
+
+                await ended.BuildAsync();
+                await ended.StartAsync();
+            }
         }
         catch (SettingException e)
         {
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
             return 78;
         }
-        catch (IOException e) when (started.Count < nodes.Length)
+        catch (IOException e) when (!running.All(node => node.Started))
         {
             // A port or a data folder that somebody else holds: the message says which, a stack trace would only hide it.
             await Console.Error.WriteLineAsync($"yizhan: the node did not start: {e.Message}");
@@ -128,16 +143,32 @@ public sealed class ServiceHost
         }
         finally
         {
-            // A node that never started cannot be stopped, and trying would throw over the reason why it did not.
-            foreach (var app in Enumerable.Reverse(started))
+            foreach (var node in running.Reverse())
             {
-                await app.StopAsync();
+                await node.StopAsync();
             }
 
-            foreach (var app in Enumerable.Reverse(apps))
+            foreach (var node in running.Reverse())
             {
-                await app.DisposeAsync();
+                await node.DisposeAsync();
             }
+        }
+    }
+
+    /// <summary>Adds the settings that the site's configuration means, for the services that this node runs.</summary>
+    private void AddReleasedConfiguration()
+    {
+        var node = _builder.Configuration.GetSection("node").Get<NodeOptions>() ?? new NodeOptions();
+        if (!Directory.Exists(Path.Combine(node.DataFolder, "configuration")))
+        {
+            return;
+        }
+
+        _slots = ConfigurationSlots.Open(node);
+        if (_slots.Start(TimeProvider.System.GetUtcNow()) is { } site)
+        {
+            var known = SiteSettings.Of(site).Where(setting => _settings.Knows(setting.Key.Split(':')[0]));
+            ((IConfigurationBuilder)_builder.Configuration).Add(new MemoryConfigurationSource { InitialData = known });
         }
     }
 
@@ -185,5 +216,76 @@ public sealed class ServiceHost
                 o.TimestampFormat = CultureInfo.InvariantCulture.DateTimeFormat.SortableDateTimePattern + "'Z' ";
             });
         }
+    }
+
+    /// <summary>A node through its starts. What it throws on a released configuration that is on trial counts as one of that one's starts.</summary>
+    private sealed class RunningNode(Func<ServiceHost> node) : IAsyncDisposable
+    {
+        private ServiceHost? _host;
+        private WebApplication? _app;
+
+        public bool Started { get; private set; }
+
+        public bool WantsRestart => _app!.Services.GetRequiredService<NodeRestart>().Requested;
+
+        public async Task BuildAsync()
+        {
+            await DisposeAsync();
+            while (true)
+            {
+                _host = node();
+                try
+                {
+                    _app = _host.Build();
+                    return;
+                }
+                catch (Exception e) when (IsOnTrial)
+                {
+                    await SayAsync(e);
+                }
+            }
+        }
+
+        public async Task StartAsync()
+        {
+            while (true)
+            {
+                try
+                {
+                    await _app!.StartAsync();
+                    Started = true;
+                    return;
+                }
+                catch (Exception e) when (IsOnTrial)
+                {
+                    await SayAsync(e);
+                    await BuildAsync();
+                }
+            }
+        }
+
+        public async Task<RunningNode> EndedAsync()
+        {
+            await _app!.WaitForShutdownAsync();
+            return this;
+        }
+
+        /// <summary>A node that never started cannot be stopped, and trying would throw over the reason why it did not.</summary>
+        public Task StopAsync() => Started ? _app!.StopAsync() : Task.CompletedTask;
+
+        public async ValueTask DisposeAsync()
+        {
+            Started = false;
+            if (_app is { } app)
+            {
+                _app = null;
+                await app.DisposeAsync();
+            }
+        }
+
+        private bool IsOnTrial => _host is { _slots.IsOnTrial: true };
+
+        private Task SayAsync(Exception e) =>
+            Console.Error.WriteLineAsync($"yizhan: the node did not start with {_host!._slots!.State.Active!.Version}: {e.Message}");
     }
 }

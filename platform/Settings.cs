@@ -14,6 +14,8 @@ public sealed class Settings
 
     internal void Add(string section, Type options) => _sections[section] = options;
 
+    internal bool Knows(string section) => _sections.ContainsKey(section);
+
     /// <summary>Throws for the first configured key that no options class has.</summary>
     /// <exception cref="SettingException">Names the key and the nearest known one.</exception>
     public void RefuseUnknown(IConfiguration configuration)
@@ -55,34 +57,12 @@ public sealed class Settings
     private static SettingException Unknown(string path, string prefix, IEnumerable<string> known)
     {
         var name = path.Split(':')[^1];
-        var nearest = known.OrderBy(k => Distance(k, name)).ThenBy(k => k, StringComparer.Ordinal).ToArray();
-        var hint = nearest.Length > 0 && Distance(nearest[0], name) <= Math.Max(2, name.Length / 3)
-            ? $"Did you mean '{prefix}{nearest[0]}'?"
-            : nearest.Length == 0 ? "The setting above it is a single value."
-            : $"Known here: {string.Join(", ", nearest.Order(StringComparer.Ordinal))}.";
+        var names = known.ToArray();
+        var hint = names.Length == 0 ? "The setting above it is a single value." : Spelling.Hint(name, names, prefix);
         return new SettingException($"There is no setting '{path}'. {hint}");
     }
 
     private static string Camel(string name) => char.ToLowerInvariant(name[0]) + name[1..];
-
-    /// <summary>Levenshtein distance without regard to case.</summary>
-    private static int Distance(string a, string b)
-    {
-        var row = Enumerable.Range(0, b.Length + 1).ToArray();
-        for (var i = 1; i <= a.Length; i++)
-        {
-            var diagonal = row[0];
-            row[0] = i;
-            for (var j = 1; j <= b.Length; j++)
-            {
-                var replace = diagonal + (char.ToLowerInvariant(a[i - 1]) == char.ToLowerInvariant(b[j - 1]) ? 0 : 1);
-                diagonal = row[j];
-                row[j] = Math.Min(replace, 1 + Math.Min(row[j], row[j - 1]));
-            }
-        }
-
-        return row[^1];
-    }
 }
 
 /// <summary>A setting is unknown or wrong; the message names it and says what would be accepted. The process does not start.</summary>

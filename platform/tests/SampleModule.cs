@@ -33,6 +33,8 @@ public sealed class SampleOptions
 public sealed class SamplePeer
 {
     public string Title { get; set; } = "";
+
+    public string AeTitle { get; set; } = "";
 }
 
 public sealed class SampleLimit

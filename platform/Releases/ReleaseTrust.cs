@@ -1,0 +1,203 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+
+namespace Yizhan.Platform.Releases;
+
+/// <summary>Whose signatures count, at the centre and at each site (<c>trust.json</c>).</summary>
+/// <param name="Serial">Grows with each change; an older file never replaces a newer one.</param>
+/// <param name="Approvals">How many others than the proposer must have signed. Default 2.</param>
+/// <param name="Keys">Keys of people.</param>
+public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<TrustedKey> Keys)
+{
+    /// <summary>Largest trust file, in bytes.</summary>
+    public const int MaxBytes = 64 * 1024;
+
+    /// <summary>Reads a trust file.</summary>
+    /// <exception cref="ReleaseRefusedException">It is not one.</exception>
+    public static ReleaseTrust Parse(ReadOnlySpan<byte> json)
+    {
+        try
+        {
+            var trust = JsonSerializer.Deserialize(json, ReleaseJson.Default.ReleaseTrust) ?? throw new JsonException("It is null.");
+            var names = trust.Keys.Select(k => k.Name).ToArray();
+            return trust.Approvals is < 0 or > 16 ? throw new JsonException($"approvals is {trust.Approvals}; accepted: 0 to 16.")
+                : names.Distinct(StringComparer.Ordinal).Count() != names.Length ? throw new JsonException("A name is there twice.")
+                : names.FirstOrDefault(n => !ReleaseBundle.KeyName().IsMatch(n)) is { } wrong ? throw new JsonException($"The name '{wrong}' is not of a-z, 0-9 and '-'.")
+                : trust;
+        }
+        catch (JsonException e)
+        {
+            throw new ReleaseRefusedException(ReleaseRefusal.Malformed, $"The trust file is not one: {e.Message}");
+        }
+    }
+
+    /// <summary>Reads a trust file from disk; null when there is none.</summary>
+    /// <exception cref="ReleaseRefusedException">It is not one.</exception>
+    public static ReleaseTrust? Load(string path) =>
+        !File.Exists(path) ? null
+        : new FileInfo(path).Length > MaxBytes ? throw new ReleaseRefusedException(ReleaseRefusal.TooLarge, $"'{path}' has more than {MaxBytes} bytes.")
+        : Parse(File.ReadAllBytes(path));
+
+    /// <summary>The file's bytes.</summary>
+    public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, ReleaseJson.Default.ReleaseTrust);
+
+    /// <summary>Who has approved a release. Every signature on it must be right, and one of them its proposer's.</summary>
+    /// <returns>Names of those other than the proposer, in order.</returns>
+    /// <exception cref="ReleaseRefusedException">A signature is missing, wrong, or of a key that does not count.</exception>
+    public IReadOnlyList<string> ApproversOf(ReleaseBundle release)
+    {
+        foreach (var (name, signature) in release.Signatures)
+        {
+            Check(release, name, signature);
+        }
+
+        return release.Signatures.ContainsKey(release.Manifest.ProposedBy)
+            ? [.. release.Signatures.Keys.Where(name => name != release.Manifest.ProposedBy)]
+            : throw new ReleaseRefusedException(ReleaseRefusal.Unsigned, $"{release.Version} is not signed by '{release.Manifest.ProposedBy}', who proposed it.");
+    }
+
+    /// <summary>Checks one signature.</summary>
+    /// <exception cref="ReleaseRefusedException">It is wrong, or of a key that does not count.</exception>
+    public void Check(ReleaseBundle release, string name, ReadOnlySpan<byte> signature)
+    {
+        if (Keys.FirstOrDefault(k => k.Name == name) is not { } key)
+        {
+            throw new ReleaseRefusedException(
+                ReleaseRefusal.UnknownKey, $"{release.Version} is signed by '{name}', whom nobody trusts here; accepted: {string.Join(", ", Keys.Where(k => !k.Revoked).Select(k => k.Name))}.");
+        }
+
+        if (key.Revoked)
+        {
+            throw new ReleaseRefusedException(ReleaseRefusal.RevokedKey, $"{release.Version} is signed by '{name}', whose key was revoked.");
+        }
+
+        if (!key.Verifies(release.Signed.Span, signature))
+        {
+            throw new ReleaseRefusedException(ReleaseRefusal.WrongSignature, $"The signature of '{name}' is not of this {release.Version}.");
+        }
+    }
+
+    /// <summary>Everything that makes a release acceptable: signatures, approvals, order, time, and the keys that it brings.</summary>
+    /// <param name="release">The release, or a slice.</param>
+    /// <param name="now">Now.</param>
+    /// <param name="newest">Version and digest of the newest that was ever taken here; null when none was.</param>
+    /// <exception cref="ReleaseRefusedException">It is not acceptable.</exception>
+    public void Accept(ReleaseBundle release, DateTimeOffset now, (ReleaseVersion Version, string Digest)? newest)
+    {
+        Require(release);
+        if (newest is var (version, digest) && (release.Version.CompareTo(version) < 0 || (release.Version == version && release.Digest != digest)))
+        {
+            throw new ReleaseRefusedException(ReleaseRefusal.Older, $"{release.Version} is not newer than {version}, which was here already.");
+        }
+
+        if (now.ToUnixTimeMilliseconds() > release.Manifest.ExpiresMs)
+        {
+            throw new ReleaseRefusedException(
+                ReleaseRefusal.Expired, $"{release.Version} could be installed until {DateTimeOffset.FromUnixTimeMilliseconds(Math.Clamp(release.Manifest.ExpiresMs, 0, 253_402_300_799_999)):u}.");
+        }
+
+        if (release.NewTrust is not { } brought)
+        {
+            return;
+        }
+
+        if (brought.Serial < Serial)
+        {
+            throw new ReleaseRefusedException(ReleaseRefusal.OlderTrust, $"{release.Version} brings keys with serial {brought.Serial}; accepted: {Serial} or more.");
+        }
+
+        // As a root of TUF: who signs a change of keys must count before and after it.
+        brought.Require(release);
+    }
+
+    private void Require(ReleaseBundle release)
+    {
+        var approvers = ApproversOf(release);
+        if (approvers.Count < Approvals)
+        {
+            throw new ReleaseRefusedException(
+                ReleaseRefusal.NotEnoughApprovals, $"{release.Version} is approved by {approvers.Count} ({string.Join(", ", approvers)}); accepted: {Approvals} others than {release.Manifest.ProposedBy}.");
+        }
+    }
+}
+
+/// <summary>A person's key.</summary>
+/// <param name="Name">1 to 41 of a-z, 0-9 and '-'.</param>
+/// <param name="PublicKey">ECDSA P-256 public key, SubjectPublicKeyInfo in base64.</param>
+/// <param name="Revoked">True: signatures of it make a release unacceptable.</param>
+public sealed record TrustedKey(string Name, string PublicKey, bool Revoked = false)
+{
+    /// <summary>True when the signature is of this key.</summary>
+    public bool Verifies(ReadOnlySpan<byte> signed, ReadOnlySpan<byte> signature)
+    {
+        try
+        {
+            using var key = ECDsa.Create();
+            key.ImportSubjectPublicKeyInfo(Convert.FromBase64String(PublicKey), out _);
+            return key.KeySize == 256 && key.VerifyData(signed, signature, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
+        }
+        catch (Exception e) when (e is CryptographicException or FormatException)
+        {
+            return false;
+        }
+    }
+}
+
+/// <summary>The private half: signs releases. Its file is PKCS#8 PEM, so that <c>openssl</c> can use it too.</summary>
+public sealed class ReleaseKey : IDisposable
+{
+    private readonly ECDsa _key;
+
+    private ReleaseKey(string name, ECDsa key) => (Name, _key) = (name, key);
+
+    /// <summary>Name of its owner.</summary>
+    public string Name { get; }
+
+    /// <summary>What goes into the trust file.</summary>
+    public TrustedKey Public => new(Name, Convert.ToBase64String(_key.ExportSubjectPublicKeyInfo()));
+
+    /// <summary>A new key.</summary>
+    /// <exception cref="ArgumentException">The name is not of a-z, 0-9 and '-'.</exception>
+    public static ReleaseKey Create(string name) => ReleaseBundle.KeyName().IsMatch(name)
+        ? new(name, ECDsa.Create(ECCurve.NamedCurves.nistP256))
+        : throw new ArgumentException($"'{name}' is not a name for a key; accepted: 1 to 41 of a-z, 0-9 and '-'.", nameof(name));
+
+    /// <summary>Reads a key file; the name of the key is that of the file without extension.</summary>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    /// <exception cref="ArgumentException">It is not a key.</exception>
+    public static ReleaseKey Load(string path)
+    {
+        var key = ECDsa.Create();
+        try
+        {
+            key.ImportFromPem(File.ReadAllText(path));
+            return new(Path.GetFileNameWithoutExtension(path), key);
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentException)
+        {
+            key.Dispose();
+            throw new ArgumentException($"'{path}' is not a private key of P-256 in PEM: {e.Message}", nameof(path), e);
+        }
+    }
+
+    /// <summary>Writes <c>NAME.pem</c> below a folder, readable by its owner only; never over another file.</summary>
+    /// <returns>Its path.</returns>
+    /// <exception cref="IOException">It exists already.</exception>
+    public string Save(string folder)
+    {
+        var path = Path.Combine(folder, Name + ".pem");
+        if (File.Exists(path))
+        {
+            throw new IOException($"'{path}' exists already.");
+        }
+
+        AtomicFile.Write(path, System.Text.Encoding.ASCII.GetBytes(_key.ExportPkcs8PrivateKeyPem() + "\n"), secret: true, overwrite: false);
+        return path;
+    }
+
+    /// <summary>Signs a release.</summary>
+    public byte[] Sign(ReleaseBundle release) => _key.SignData(release.Signed.Span, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
+
+    /// <inheritdoc/>
+    public void Dispose() => _key.Dispose();
+}
