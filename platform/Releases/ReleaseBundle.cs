@@ -42,7 +42,7 @@ public sealed partial class ReleaseBundle
     public string Digest { get; }
 
     /// <summary>The bytes that are signed.</summary>
-    public ReadOnlyMemory<byte> Signed => _manifestBytes;
+    public ReadOnlyMemory<byte> SignedBytes => _manifestBytes;
 
     /// <summary>Signatures by the name of their key: ECDSA P-256 with SHA-256 over the manifest, DER.</summary>
     public IReadOnlyDictionary<string, byte[]> Signatures => _signatures;

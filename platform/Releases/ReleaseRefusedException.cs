@@ -16,7 +16,7 @@ public enum ReleaseRefusal
     HashMismatch,
 
     /// <summary>Who proposed it has not signed it.</summary>
-    Unsigned,
+    NoSignature,
 
     /// <summary>A signature is of a key that is not trusted here.</summary>
     UnknownKey,

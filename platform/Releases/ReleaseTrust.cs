@@ -53,7 +53,7 @@ public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<Trust
 
         return release.Signatures.ContainsKey(release.Manifest.ProposedBy)
             ? [.. release.Signatures.Keys.Where(name => name != release.Manifest.ProposedBy)]
-            : throw new ReleaseRefusedException(ReleaseRefusal.Unsigned, $"{release.Version} is not signed by '{release.Manifest.ProposedBy}', who proposed it.");
+            : throw new ReleaseRefusedException(ReleaseRefusal.NoSignature, $"{release.Version} is not signed by '{release.Manifest.ProposedBy}', who proposed it.");
     }
 
     /// <summary>Checks one signature.</summary>
@@ -71,7 +71,7 @@ public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<Trust
             throw new ReleaseRefusedException(ReleaseRefusal.RevokedKey, $"{release.Version} is signed by '{name}', whose key was revoked.");
         }
 
-        if (!key.Verifies(release.Signed.Span, signature))
+        if (!key.Verifies(release.SignedBytes.Span, signature))
         {
             throw new ReleaseRefusedException(ReleaseRefusal.WrongSignature, $"The signature of '{name}' is not of this {release.Version}.");
         }
@@ -85,7 +85,7 @@ public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<Trust
     public void Accept(ReleaseBundle release, DateTimeOffset now, (ReleaseVersion Version, string Digest)? newest)
     {
         Require(release);
-        if (newest is var (version, digest) && (release.Version.CompareTo(version) < 0 || (release.Version == version && release.Digest != digest)))
+        if (newest is var (version, digest) && !release.Version.IsNewerThan(version) && (release.Version, release.Digest) != (version, digest))
         {
             throw new ReleaseRefusedException(ReleaseRefusal.Older, $"{release.Version} is not newer than {version}, which was here already.");
         }
@@ -128,13 +128,13 @@ public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<Trust
 public sealed record TrustedKey(string Name, string PublicKey, bool Revoked = false)
 {
     /// <summary>True when the signature is of this key.</summary>
-    public bool Verifies(ReadOnlySpan<byte> signed, ReadOnlySpan<byte> signature)
+    public bool Verifies(ReadOnlySpan<byte> signedBytes, ReadOnlySpan<byte> signature)
     {
         try
         {
             using var key = ECDsa.Create();
             key.ImportSubjectPublicKeyInfo(Convert.FromBase64String(PublicKey), out _);
-            return key.KeySize == 256 && key.VerifyData(signed, signature, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
+            return key.KeySize == 256 && key.VerifyData(signedBytes, signature, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
         }
         catch (Exception e) when (e is CryptographicException or FormatException)
         {
@@ -196,7 +196,7 @@ public sealed class ReleaseKey : IDisposable
     }
 
     /// <summary>Signs a release.</summary>
-    public byte[] Sign(ReleaseBundle release) => _key.SignData(release.Signed.Span, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
+    public byte[] Sign(ReleaseBundle release) => _key.SignData(release.SignedBytes.Span, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
 
     /// <inheritdoc/>
     public void Dispose() => _key.Dispose();

@@ -4,7 +4,7 @@ using System.Text.RegularExpressions;
 namespace Yizhan.Platform.Releases;
 
 /// <summary>A release's version, written <c>config-YY.MM.patch</c>; versions are ordered, and a site only goes forward.</summary>
-public readonly partial record struct ReleaseVersion(int Year, int Month, int Patch) : IComparable<ReleaseVersion>
+public readonly partial record struct ReleaseVersion(int Year, int Month, int Patch)
 {
     /// <summary>What is accepted, for messages.</summary>
     public const string Form = "config-YY.MM.patch, such as config-26.11.1";
@@ -17,8 +17,8 @@ public readonly partial record struct ReleaseVersion(int Year, int Month, int Pa
         return match.Success;
     }
 
-    /// <inheritdoc/>
-    public int CompareTo(ReleaseVersion other) => (Year, Month, Patch).CompareTo((other.Year, other.Month, other.Patch));
+    /// <summary>True when this one comes after the other.</summary>
+    public bool IsNewerThan(ReleaseVersion other) => (Year, Month, Patch).CompareTo((other.Year, other.Month, other.Patch)) > 0;
 
     /// <inheritdoc/>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"config-{Year:00}.{Month:00}.{Patch}");

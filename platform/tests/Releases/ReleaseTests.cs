@@ -56,7 +56,7 @@ public sealed class ReleaseTests : IDisposable
         using var stranger = ReleaseKey.Create("stranger");
         var other = Release("config-26.11.2");
 
-        Refused(ReleaseRefusal.Unsigned, "config-26.11.1 is not signed by 'wang', who proposed it.", Trust, release);
+        Refused(ReleaseRefusal.NoSignature, "config-26.11.1 is not signed by 'wang', who proposed it.", Trust, release);
         Refused(ReleaseRefusal.NotEnoughApprovals, "config-26.11.1 is approved by 1 (li); accepted: 2 others than wang.", Trust, one.With("li", _li.Sign(release)));
         Refused(ReleaseRefusal.UnknownKey, "'stranger'", Trust, all.With("stranger", stranger.Sign(release)));
         Refused(ReleaseRefusal.RevokedKey, "'zhao', whose key was revoked", Trust with { Keys = [_wang.Public, _li.Public, _zhao.Public with { Revoked = true }] }, all);

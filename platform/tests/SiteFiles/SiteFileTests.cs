@@ -86,7 +86,8 @@ public sealed class SiteFileTests
         try
         {
             var text = File.ReadAllText(Path.Combine(Root, "sites", "sichuan-ganluo.yaml"));
-            var paths = new[] { "sichuan-ganluo", "copy", "renamed" }.Select(n => Path.Combine(folder.FullName, n + ".yaml")).ToArray();
+            IEnumerable<string> names = ["sichuan-ganluo", "copy", "renamed"];
+            var paths = names.Select(n => Path.Combine(folder.FullName, n + ".yaml")).ToArray();
             File.WriteAllText(paths[0], text);
             File.WriteAllText(paths[1], text);
             File.WriteAllText(paths[2], text.Replace("siteId: sichuan-ganluo", "siteId: renamed", StringComparison.Ordinal));
