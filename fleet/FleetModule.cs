@@ -20,6 +20,7 @@ public sealed class FleetModule : IServiceModule
         builder.AddEventLog();
         builder.Services.TryAddSingleton(OpenCa);
         builder.Services.TryAddSingleton<SiteRegistry>();
+        builder.Services.TryAddSingleton<SafePoint>();
         builder.Services.TryAddSingleton<LinkIntake>();
         builder.Services.TryAddSingleton<LinkListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<LinkListener>());

@@ -34,6 +34,13 @@ public sealed class FleetOptions
     [Range(16, 16_384)]
     public int MaxBodiesMiB { get; set; } = 256;
 
+    /// <summary>
+    /// What sites may give up: <c>confirmed</c> (default), all that this centre has confirmed; <c>backup</c>, only what its newest backup covers. With
+    /// <c>backup</c> and no backup yet, nothing.
+    /// </summary>
+    [RegularExpression("confirmed|backup", ErrorMessage = "fleet:safePoint must be confirmed or backup.")]
+    public string SafePoint { get; set; } = "confirmed";
+
     /// <summary>What a site is told to wait when there is no room here. Default 30 seconds.</summary>
     [Range(1, 3600)]
     public int RetryAfterSeconds { get; set; } = 30;

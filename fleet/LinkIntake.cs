@@ -12,7 +12,7 @@ namespace Yizhan.Fleet;
 /// it directly. Every answer comes after what it says is durable.
 /// </summary>
 public sealed partial class LinkIntake(
-    IEventLog log, IBlobStore blobs, SiteRegistry sites, IOptions<FleetOptions> options, ILogger<LinkIntake> logger)
+    IEventLog log, IBlobStore blobs, SiteRegistry sites, SafePoint safePoint, IOptions<FleetOptions> options, ILogger<LinkIntake> logger)
 {
     private const int MaxTextChars = 200;
     private const int MaxBlobs = 4096;
@@ -29,7 +29,7 @@ public sealed partial class LinkIntake(
             marks[(int)lane] = await log.HighWaterMarkAsync(site.SiteId, epoch, lane, cancellationToken);
         }
 
-        return new LinkMarks(epoch, marks);
+        return new LinkMarks(epoch, marks, safePoint.Of(site.SiteId, epoch), sites.Taken(site.SiteId, epoch));
     }
 
     /// <summary>Takes a batch and returns the lane's mark once the entries would survive a power cut.</summary>
@@ -130,7 +130,13 @@ public sealed partial class LinkIntake(
 
         try
         {
-            return await log.ReceiveAsync(entries, cancellationToken);
+            var mark = await log.ReceiveAsync(entries, cancellationToken);
+            if (mark == entries[^1].Identity.Sequence)
+            {
+                sites.Took(batch.Site, batch.Epoch, batch.Lane, LinkTaken.Of(mark, batch.Entries[count - 1].Id));
+            }
+
+            return mark;
         }
         catch (BlobMissingException e)
         {

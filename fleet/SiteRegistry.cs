@@ -4,6 +4,7 @@ using Dapper;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
+using Yizhan.Link;
 using Yizhan.Platform;
 
 namespace Yizhan.Fleet;
@@ -37,6 +38,14 @@ public sealed class SiteRegistry : IDisposable
                 id         TEXT    PRIMARY KEY,
                 status     TEXT    NOT NULL,
                 contact_ms INTEGER NOT NULL
+            ) STRICT;
+            CREATE TABLE IF NOT EXISTS taken (
+                site     TEXT    NOT NULL,
+                epoch    TEXT    NOT NULL,
+                lane     INTEGER NOT NULL,
+                sequence INTEGER NOT NULL,
+                id       TEXT    NOT NULL,
+                PRIMARY KEY (site, epoch, lane)
             ) STRICT;
             """);
         foreach (var (id, status, contactMs) in _db.Query<(string, string, long)>("SELECT id, status, contact_ms FROM site"))
@@ -84,6 +93,37 @@ public sealed class SiteRegistry : IDisposable
         }
 
         Interlocked.Exchange(ref _changed, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
+    }
+
+    /// <summary>Remembers the last entry that was taken of a site's lane. Only the newest epoch of a site is of interest.</summary>
+    public void Took(string site, Guid epoch, int lane, LinkTaken taken)
+    {
+        lock (_writer)
+        {
+            _db.Execute(
+                """
+                INSERT INTO taken VALUES (@site, @epoch, @lane, @Sequence, @Id)
+                ON CONFLICT DO UPDATE SET sequence = excluded.sequence, id = excluded.id WHERE excluded.sequence > taken.sequence;
+                DELETE FROM taken WHERE site = @site AND epoch <> @epoch;
+                """,
+                new { site, epoch = epoch.ToString(), lane, taken.Sequence, taken.Id });
+        }
+    }
+
+    /// <summary>What was remembered of a site's lanes; null for a lane of which nothing is.</summary>
+    public LinkTaken?[] Taken(string site, Guid epoch)
+    {
+        var taken = new LinkTaken?[4];
+        lock (_writer)
+        {
+            foreach (var (lane, sequence, id) in _db.Query<(long, long, string)>(
+                "SELECT lane, sequence, id FROM taken WHERE site = @site AND epoch = @epoch", new { site, epoch = epoch.ToString() }))
+            {
+                taken[lane] = new LinkTaken(sequence, id);
+            }
+        }
+
+        return taken;
     }
 
     /// <inheritdoc/>

@@ -118,6 +118,10 @@ internal sealed partial class EventLog : IEventLog
         return new LaneUsage(state.Sequence - state.Delivered, state.Bytes - state.DeliveredBytes, state.OldestMs, _ledger.Room(lane));
     }
 
+    public long Released(Lane lane) => LaneOf(lane).Released;
+
+    public SpaceUsage Space => _ledger.Space;
+
     public async ValueTask ReleaseAsync(Lane lane, long throughSequence, CancellationToken cancellationToken)
     {
         if (throughSequence > LaneOf(lane).Delivered)
@@ -126,12 +130,23 @@ internal sealed partial class EventLog : IEventLog
                 $"Lane {lane} is delivered up to {LaneOf(lane).Delivered}; entries up to {throughSequence} cannot be released.");
         }
 
-        // In steps, so that appends get between the steps of a long clean-up.
+        // In steps, so that appends get between the steps of a long clean-up, and a backup too.
         while (LaneOf(lane).Released < throughSequence)
         {
-            await _committer.RunAsync(new Work<(Lane, long), bool>((lane, throughSequence), Release), cancellationToken);
+            await ReleaseGate.WaitAsync(cancellationToken);
+            try
+            {
+                await _committer.RunAsync(new Work<(Lane, long), bool>((lane, throughSequence), Release), cancellationToken);
+            }
+            finally
+            {
+                ReleaseGate.Release();
+            }
         }
     }
+
+    /// <summary>Held while entries are released, and by a backup, which must not miss an entry between two of its parts.</summary>
+    public SemaphoreSlim ReleaseGate { get; } = new(1, 1);
 
     /// <summary>Wakes those who wait for more. After a commit that added entries.</summary>
     public void Announce()

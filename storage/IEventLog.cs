@@ -50,6 +50,9 @@ public interface IEventLog : IAsyncDisposable
     /// <exception cref="InvalidOperationException">The centre has not confirmed the entries; nothing was released.</exception>
     ValueTask ReleaseAsync(Lane lane, long throughSequence, CancellationToken cancellationToken);
 
+    /// <summary>Highest sequence of this log's own lane that was released.</summary>
+    long Released(Lane lane);
+
     /// <summary>
     /// Takes entries that another site's log accepted. They are appended and the site's high-water mark is moved in one
     /// transaction, so a retransmission, a replay or a lost answer changes nothing. An entry whose (site, id) is here already, because
@@ -67,7 +70,15 @@ public interface IEventLog : IAsyncDisposable
 
     /// <summary>What waits on a lane and how much room it has left. Cheap: kept in memory.</summary>
     LaneUsage Usage(Lane lane);
+
+    /// <summary>What entries and blobs take of the room that there is. Cheap.</summary>
+    SpaceUsage Space { get; }
 }
+
+/// <summary>Room of one log.</summary>
+/// <param name="UsedBytes">What entries and blobs take, kept ones included.</param>
+/// <param name="CapacityBytes">What they could take: the quota, or less when the file system has less.</param>
+public readonly record struct SpaceUsage(long UsedBytes, long CapacityBytes);
 
 /// <summary>What waits for the centre on one lane of this log.</summary>
 /// <param name="Entries">Entries not yet confirmed.</param>

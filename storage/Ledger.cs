@@ -23,6 +23,16 @@ internal sealed class Ledger(StorageOptions options, TimeProvider clock, Func<lo
         }
     }
 
+    /// <summary>What is used, and what could be: the quota, or what the file system would still give.</summary>
+    public SpaceUsage Space
+    {
+        get
+        {
+            var used = usedBytes();
+            return new SpaceUsage(used, Math.Min(options.QuotaBytes, used + Math.Max(0, freeBytes() - options.FreeFloorBytes)));
+        }
+    }
+
     /// <summary>Reserves bytes.</summary>
     /// <exception cref="SpoolFullException">The lane has less room than that; nothing was reserved.</exception>
     public void Reserve(Lane lane, long bytes)

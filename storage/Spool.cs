@@ -31,6 +31,19 @@ internal sealed class Spool : IAsyncDisposable
 
     public IEventLog Log => _log;
 
+    public Journal Journal => _journal;
+
+    public SegmentFiles Segments => _segments;
+
+    /// <summary>See <see cref="EventLog.ReleaseGate"/>.</summary>
+    public SemaphoreSlim ReleaseGate => _log.ReleaseGate;
+
+    /// <summary>The segment files between two commits, with the marks of other sites and the newest position at that moment.</summary>
+    public Task<(IReadOnlyList<SegmentCut> Segments, KeyValuePair<Origin, long>[] Marks, long Position)> CutAsync(CancellationToken cancellationToken) =>
+        _committer.RunAsync(
+            new Work<Spool, (IReadOnlyList<SegmentCut>, KeyValuePair<Origin, long>[], long)>(
+                this, static (spool, _) => (spool._segments.Cut(), [.. spool._journal.State.Marks], spool._journal.State.Position)), cancellationToken);
+
     public IBlobStore Blobs { get; }
 
     /// <summary>Why the log accepts no more; null while all is well.</summary>

@@ -37,6 +37,11 @@ public static class StorageExtensions
         });
         builder.Services.AddSingleton<IEventLog>(services => services.GetRequiredService<Spool>().Log);
         builder.Services.AddSingleton<IBlobStore>(services => services.GetRequiredService<Spool>().Blobs);
+        builder.Services.AddSingleton(services => new LogMaintenance(
+            services.GetRequiredService<Spool>(),
+            services.GetRequiredService<IOptions<NodeOptions>>().Value,
+            services.GetRequiredService<IOptions<StorageOptions>>().Value,
+            services.GetRequiredService<TimeProvider>()));
         builder.Services.AddHostedService<OpenAtStart>();
         builder.Services.AddHealthChecks().AddCheck<SpoolHealth>("storage");
         return builder;

@@ -33,6 +33,27 @@ public sealed class StorageOptions
     [Range(0, long.MaxValue)]
     public long FreeFloorBytes { get; set; } = 1024L * 1024 * 1024;
 
+    /// <summary>
+    /// How long entries that the centre has confirmed are kept, in hours during which the node ran: a centre that is restored from a backup gets
+    /// them again. Default 168; 0 gives them up as soon as they are proven.
+    /// </summary>
+    [Range(0, 24 * 365 * 10)]
+    public int KeepDeliveredHours { get; set; } = 168;
+
+    /// <summary>
+    /// Share of the room, in percent, above which confirmed entries are given up before their time, the oldest first. Default 70. What the centre has
+    /// not confirmed is never given up.
+    /// </summary>
+    [Range(1, 100)]
+    public int KeepDeliveredPercent { get; set; } = 70;
+
+    /// <summary>Folder that backups of this node may be written to: a second disk, a network drive. Without one a running node makes none.</summary>
+    public string? BackupFolder { get; set; }
+
+    /// <summary>How many backups are kept in a folder; older ones are deleted after a new one is complete. Default 7.</summary>
+    [Range(1, 1000)]
+    public int BackupsKept { get; set; } = 7;
+
     /// <summary>Size of a segment file, in bytes: 4 MiB to 1 GiB. Default 64 MiB.</summary>
     [Range(4 * 1024 * 1024, 1024 * 1024 * 1024)]
     public int SegmentBytes { get; set; } = 64 * 1024 * 1024;

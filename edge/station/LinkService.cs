@@ -46,14 +46,18 @@ internal sealed partial class LinkService : BackgroundService
     private readonly Shipper? _shipper;
 
     public LinkService(
-        IEventLog log, IBlobStore blobs, Quarantine quarantine, IOptions<StationOptions> options, TimeProvider clock, ILoggerFactory loggers)
+        IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, IOptions<StationOptions> options, TimeProvider clock,
+        ILoggerFactory loggers)
     {
         (_log, _quarantine, _options) = (log, quarantine, options.Value);
         _logger = loggers.CreateLogger<LinkService>();
         if (_options.CentreUrl is not null)
         {
             _link = new HttpLink(_options, clock);
-            _shipper = new Shipper(log, blobs, _link, quarantine, _options, clock, Random.Shared, loggers.CreateLogger<Shipper>());
+            _shipper = new Shipper(log, blobs, _link, quarantine, _options, clock, Random.Shared, loggers.CreateLogger<Shipper>())
+            {
+                Heard = retention.Note,
+            };
         }
     }
 

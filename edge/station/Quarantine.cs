@@ -61,6 +61,15 @@ internal sealed class Quarantine : IDisposable
         }
     }
 
+    /// <summary>Sequence of the first entry of a lane that is in quarantine; null when there is none.</summary>
+    public long? First(Guid epoch, Lane lane)
+    {
+        lock (_lock)
+        {
+            return _all.Keys.Where(k => k.Epoch == epoch.ToString() && k.Item2 == lane).Min(k => (long?)k.Item3);
+        }
+    }
+
     /// <summary>Puts an entry into quarantine; on disk when it returns.</summary>
     public void Add(LoggedEntry logged, string reason, long nowMs)
     {

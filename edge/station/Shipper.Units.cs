@@ -318,6 +318,18 @@ internal sealed partial class Shipper
         return () => _running.Add(MoreAsync(log.LastPosition, cancellationToken));
     }
 
+    /// <summary>Asks from time to time what the centre has and what of it is safe: what may be given up here depends on it.</summary>
+    private async Task<Action> HearAsync(CancellationToken cancellationToken)
+    {
+        await Task.Delay(TimeSpan.FromSeconds(options.RetentionSeconds), clock, cancellationToken);
+        var marks = await link.MarksAsync(log.Epoch, cancellationToken);
+        return () =>
+        {
+            Heard(marks);
+            _running.Add(HearAsync(cancellationToken));
+        };
+    }
+
     private void Pause(LaneQueue lane, LinkProblem problem, CancellationToken cancellationToken)
     {
         lane.Error = new LinkRefusedException(problem).Message;

@@ -20,6 +20,7 @@ internal sealed record LinkState(string State, long SinceMs, string? Error);
 internal sealed partial class Shipper(
     IEventLog log, IBlobStore blobs, ILink link, Quarantine quarantine, StationOptions options, TimeProvider clock, Random random, ILogger<Shipper> logger)
 {
+    private const string WayOut = "Run `yizhan spool new-epoch` and restart the site: it sends all that it keeps again, and the centre takes each fact once.";
     private const int MaxUnits = 16;
     private const int MaxUrgentUnits = 4;
     private const long Quantum = 64 * 1024;
@@ -56,6 +57,12 @@ internal sealed partial class Shipper(
     /// <summary>Why a lane makes no progress; null while it does.</summary>
     public string? ErrorOf(Lane lane) => _lanes[(int)lane].Blocked ?? _lanes[(int)lane].Error;
 
+    /// <summary>Told what the centre says that it has, at each connection and from time to time.</summary>
+    public Action<LinkMarks> Heard { get; init; } = _ => { };
+
+    /// <summary>Highest sequence of a lane that the centre has now; lower than what it confirmed after it was restored.</summary>
+    public long MarkOf(Lane lane) => _lanes[(int)lane].Mark;
+
     /// <summary>Ships until it is told to stop.</summary>
     /// <exception cref="IOException">The site's own log failed.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -87,6 +94,7 @@ internal sealed partial class Shipper(
         var started = clock.GetTimestamp();
         var marks = await link.MarksAsync(log.Epoch, cancellationToken);
         _window.Latency(clock.GetElapsedTime(started));
+        Heard(marks);
         return marks;
     }
 
@@ -98,12 +106,13 @@ internal sealed partial class Shipper(
         {
             foreach (var lane in _lanes)
             {
-                await BeginAsync(lane, marks.Marks[(int)lane.Lane], session.Token);
+                await BeginAsync(lane, marks.Marks[(int)lane.Lane], marks.Last?[(int)lane.Lane], session.Token);
             }
 
             Become("up", null);
             _running.Add(ReportAsync(first: true, session.Token));
             _running.Add(MoreAsync(log.LastPosition, session.Token));
+            _running.Add(HearAsync(session.Token));
             while (true)
             {
                 foreach (var lane in _lanes)
@@ -126,7 +135,7 @@ internal sealed partial class Shipper(
     }
 
     /// <summary>Sets a lane to what the centre says it has.</summary>
-    private async Task BeginAsync(LaneQueue lane, long mark, CancellationToken cancellationToken)
+    private async Task BeginAsync(LaneQueue lane, long mark, LinkTaken? last, CancellationToken cancellationToken)
     {
         var delivered = log.Delivered(lane.Lane);
         var head = delivered + log.Usage(lane.Lane).Entries;
@@ -134,8 +143,15 @@ internal sealed partial class Shipper(
         if (mark > head)
         {
             // Sequences would be used a second time, and the centre would take the new entries for old ones.
-            lane.Blocked = $"The centre has entries up to {mark}, this log only up to {head}: it was restored from a backup without a new epoch.";
-            LaneBlocked(lane.Lane, lane.Blocked);
+            Block(lane, $"The centre has entries up to {mark}, this log only up to {head}: it was restored from a copy. {WayOut}");
+        }
+        else if (await IsAnotherAsync(lane.Lane, last, cancellationToken))
+        {
+            Block(lane, $"The centre took another entry as number {last!.Sequence}: this log was restored from a copy, and numbers were given twice. {WayOut}");
+        }
+        else if (mark < log.Released(lane.Lane))
+        {
+            Block(lane, $"The centre has entries up to {mark}, this log keeps those after {log.Released(lane.Lane)}: it was restored from a backup that is older than what sites keep. {WayOut}");
         }
         else if (mark > delivered)
         {
@@ -145,6 +161,26 @@ internal sealed partial class Shipper(
         {
             CentreWentBack(lane.Lane, mark, delivered);
         }
+    }
+
+    /// <summary>True when this log has another entry where the centre remembers one. What is not kept any more is not compared.</summary>
+    private async Task<bool> IsAnotherAsync(Lane lane, LinkTaken? taken, CancellationToken cancellationToken)
+    {
+        if (taken is null || taken.Sequence <= log.Released(lane))
+        {
+            return false;
+        }
+
+        var own = await log.ReadLaneAsync(lane, taken.Sequence - 1, 1, 1, cancellationToken);
+        return own.Count > 0 && own[0].Identity.Sequence == taken.Sequence
+            && LinkTaken.Of(taken.Sequence, quarantine.Outgoing(own[0]).Id) != taken
+            && LinkTaken.Of(taken.Sequence, own[0].Entry.Id) != taken;
+    }
+
+    private void Block(LaneQueue lane, string reason)
+    {
+        lane.Blocked = reason;
+        LaneBlocked(lane.Lane, reason);
     }
 
     /// <summary>Fills a lane's window from the log.</summary>
@@ -158,8 +194,7 @@ internal sealed partial class Shipper(
             {
                 if (logged.Identity.Sequence != lane.ReadTo + 1)
                 {
-                    lane.Blocked = $"Entry {lane.ReadTo + 1} is wanted by the centre and no longer in this log, which goes on with {logged.Identity.Sequence}.";
-                    LaneBlocked(lane.Lane, lane.Blocked);
+                    Block(lane, $"Entry {lane.ReadTo + 1} is wanted by the centre and no longer in this log, which goes on with {logged.Identity.Sequence}. {WayOut}");
                     return;
                 }
 

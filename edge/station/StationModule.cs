@@ -16,6 +16,8 @@ public sealed class StationModule : IServiceModule
         builder.AddSettings<StationOptions, StationOptionsValidator>(Name);
         builder.AddEventLog();
         builder.Services.TryAddSingleton<Quarantine>();
+        builder.Services.TryAddSingleton<Retention>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Retention>());
         builder.Services.TryAddSingleton<LinkService>();
         builder.Services.AddHostedService(services => services.GetRequiredService<LinkService>());
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, StationJson.Default));

@@ -50,6 +50,10 @@ public sealed class StationOptions
     [Range(100, 60_000)]
     public int ProbeMs { get; set; } = 2000;
 
+    /// <summary>How often the centre is asked what it has, and what need not be kept any more is given up, in seconds. Default 60.</summary>
+    [Range(1, 3600)]
+    public int RetentionSeconds { get; set; } = 60;
+
     /// <summary>An entry that the centre refuses this many times is put into quarantine. Default 3.</summary>
     [Range(1, 100)]
     public int QuarantineAfter { get; set; } = 3;

@@ -6,7 +6,23 @@ namespace Yizhan.Link;
 /// <summary>High-water marks of one site and epoch.</summary>
 /// <param name="Epoch">The epoch that was asked for.</param>
 /// <param name="Marks">One for each lane, urgent first: the highest sequence that is durable at the centre, 0 when none.</param>
-public sealed record LinkMarks(Guid Epoch, IReadOnlyList<long> Marks);
+/// <param name="Safe">
+/// One for each lane: the highest sequence that a backup of the centre covers. Null when the centre makes no such promise; then its mark is all there is.
+/// </param>
+/// <param name="Last">One for each lane: an entry that the centre took; null for a lane of which it remembers none.</param>
+public sealed record LinkMarks(Guid Epoch, IReadOnlyList<long> Marks, IReadOnlyList<long>? Safe = null, IReadOnlyList<LinkTaken?>? Last = null);
+
+/// <summary>
+/// What the centre took under a sequence. A site that has another entry there was restored from a copy without a new epoch: its sequences are used twice.
+/// </summary>
+/// <param name="Sequence">The sequence.</param>
+/// <param name="Id">SHA-256 of the entry's id, 64 lower-case hex digits.</param>
+public sealed record LinkTaken(long Sequence, string Id)
+{
+    /// <summary>An entry as it is remembered.</summary>
+    public static LinkTaken Of(long sequence, string id) =>
+        new(sequence, Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(id))));
+}
 
 /// <summary>The cumulative acknowledgement of one lane.</summary>
 /// <param name="Mark">Everything up to this sequence is durable at the centre.</param>

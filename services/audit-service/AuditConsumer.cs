@@ -9,7 +9,7 @@ namespace Yizhan.Audit;
 /// <summary>Carries the node's event log into the audit log, in order, for as long as the process runs.</summary>
 internal sealed partial class AuditConsumer(
     IEventLog events, IOptions<NodeOptions> node, IOptions<AuditOptions> options, TimeProvider clock, ILogger<AuditConsumer> logger)
-    : BackgroundService, IHealthCheck
+    : BackgroundService, IHealthCheck, ILogConsumer
 {
     private readonly IEventLog _events = events;
     private readonly NodeOptions _node = node.Value;
@@ -18,6 +18,7 @@ internal sealed partial class AuditConsumer(
     private readonly ILogger _logger = logger;
     private volatile AuditLog? _log;
     private volatile string? _problem;
+    private long _readThrough;
 
     /// <summary>The log while it is open; null while it cannot be written, and <see cref="Problem"/> says why.</summary>
     public AuditLog? Log => _log;
@@ -27,6 +28,12 @@ internal sealed partial class AuditConsumer(
 
     /// <summary>Why there is no log.</summary>
     public string Problem => _problem ?? "The audit log is being opened.";
+
+    /// <inheritdoc/>
+    public string Name => "audit";
+
+    /// <inheritdoc/>
+    public ValueTask<long> ReadThroughAsync(CancellationToken cancellationToken) => new(Volatile.Read(ref _readThrough));
 
     /// <inheritdoc/>
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
@@ -74,6 +81,8 @@ internal sealed partial class AuditConsumer(
         var position = log.Cursor(_events.Epoch);
         while (true)
         {
+            // What is in the tree is synced: see AuditLog.Append.
+            Volatile.Write(ref _readThrough, position);
             var entries = await _events.ReadAsync(position, _options.MaxBatch, cancellationToken);
             if (entries.Count == 0)
             {

@@ -15,6 +15,7 @@ public sealed class AuditModule : IServiceModule
         builder.AddEventLog();
         builder.AddSettings<AuditOptions, AuditOptionsValidator>("audit");
         builder.Services.AddSingleton<AuditConsumer>();
+        builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<AuditConsumer>());
         builder.Services.AddHostedService(services => services.GetRequiredService<AuditConsumer>());
         builder.Services.AddHealthChecks().AddCheck<AuditConsumer>("audit");
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Add(AuditJson.Default));

@@ -26,6 +26,7 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddSingleton<InstanceIntake>();
         builder.Services.AddSingleton<ArchiveDatabase>();
         builder.Services.AddSingleton<ArchiveChanges>();
+        builder.Services.AddSingleton<ILogConsumer, ArchiveConsumer>();
         builder.Services.AddSingleton<StoredInstances>();
         builder.Services.AddSingleton<StudyList>();
         builder.Services.AddSingleton<ReadAudit>();

@@ -31,6 +31,9 @@ internal abstract class Journal : IDisposable
     /// <summary>A blob, complete or partly received; null when it is unknown.</summary>
     public abstract StoredBlob? FindBlob(ContentHash hash);
 
+    /// <summary>Complete blobs after a hash, in the order of their hashes; null begins. Empty at the end.</summary>
+    public abstract IReadOnlyList<BlobRef> Blobs(ContentHash? after, int max);
+
     /// <summary>As <see cref="IEventLog.ReadAsync"/>.</summary>
     public abstract IReadOnlyList<LoggedEntry> Read(long afterPosition, int maxEntries);
 

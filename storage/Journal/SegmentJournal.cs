@@ -127,6 +127,18 @@ internal sealed partial class SegmentJournal : Journal
         }
     }
 
+    public override IReadOnlyList<BlobRef> Blobs(ContentHash? after, int max)
+    {
+        var from = after?.ToArray();
+        lock (_gate)
+        {
+            return [.. _blobs.All.Where(b => b.Value.Complete)
+                .Select(b => (Key: b.Key.ToArray(), Blob: new BlobRef(b.Key, b.Value.Length)))
+                .Where(b => from is null || b.Key.AsSpan().SequenceCompareTo(from) > 0)
+                .OrderBy(b => b.Key, Comparer<byte[]>.Create(static (x, y) => x.AsSpan().SequenceCompareTo(y))).Take(max).Select(b => b.Blob)];
+        }
+    }
+
     public override IReadOnlyList<LoggedEntry> Read(long afterPosition, int maxEntries)
     {
         var found = new List<LoggedEntry>();

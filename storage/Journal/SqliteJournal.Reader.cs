@@ -10,7 +10,7 @@ internal sealed partial class SqliteJournal
     private sealed class Reader(string path) : IDisposable
     {
         private const string Columns =
-            "e.position, o.site, o.epoch, e.lane, e.sequence, e.type, e.id, e.key, e.time_ms, e.trace, e.blobs, e.data FROM entry e JOIN origin o ON o.id = e.origin";
+            "e.position, o.site, o.epoch, e.lane, e.sequence, e.type, e.id, e.key, e.time_ms, e.trace, e.blobs, e.data, e.crc FROM entry e JOIN origin o ON o.id = e.origin";
 
         private readonly SqliteConnection _connection = SqliteFile.OpenReader(path);
         private readonly Dictionary<string, SqliteCommand> _commands = [];
@@ -38,6 +38,19 @@ internal sealed partial class SqliteJournal
             }
             while (row.Read());
             return new StoredBlob(length, complete, extents);
+        }
+
+        public List<BlobRef> Blobs(ContentHash? after, int max)
+        {
+            var blobs = new List<BlobRef>();
+            using var row = Command(
+                "SELECT hash, length FROM blob WHERE complete = 1 AND hash > $1 ORDER BY hash LIMIT $2", after?.ToArray() ?? [], max).ExecuteReader();
+            while (row.Read())
+            {
+                blobs.Add(new BlobRef(new ContentHash(row.GetFieldValue<byte[]>(0)), row.GetInt64(1)));
+            }
+
+            return blobs;
         }
 
         public List<LoggedEntry> Read(long afterPosition, int maxEntries) =>
@@ -72,11 +85,17 @@ internal sealed partial class SqliteJournal
                 }
 
                 var lane = (Lane)row.GetInt32(3);
+                var blobs = row.GetFieldValue<byte[]>(10);
                 var entry = new Entry(lane, row.GetString(5), row.GetString(6), row.GetString(7), row.GetInt64(8), data)
                 {
                     TraceParent = row.IsDBNull(9) ? null : row.GetString(9),
-                    Blobs = Unpack(row.GetFieldValue<byte[]>(10)),
+                    Blobs = Unpack(blobs),
                 };
+                if (!row.IsDBNull(12) && row.GetInt64(12) != Checksum(entry, blobs))
+                {
+                    throw new InvalidDataException($"Entry {row.GetInt64(0)} is damaged: its row in log.db fails its checksum.");
+                }
+
                 var identity = new EntryIdentity(row.GetString(1), new Guid(row.GetFieldValue<byte[]>(2)), lane, row.GetInt64(4));
                 entries.Add(new LoggedEntry(row.GetInt64(0), identity, entry));
             }

@@ -25,6 +25,9 @@ internal sealed partial class SqliteJournal
             length INTEGER NOT NULL, PRIMARY KEY (blob, at, segment, offset)) STRICT, WITHOUT ROWID;
         CREATE TABLE pin (blob INTEGER NOT NULL REFERENCES blob, holder TEXT NOT NULL, PRIMARY KEY (blob, holder)) STRICT, WITHOUT ROWID;
         """,
+
+        // SQLite's pages have no checksum: each entry has its own. Null: it was written before there was one.
+        "ALTER TABLE entry ADD COLUMN crc INTEGER",
     ];
 
     private void Write(Group group)
@@ -102,11 +105,11 @@ internal sealed partial class SqliteJournal
         var (position, identity, fact) = entry.Logged;
         var packed = Pack(fact.Blobs);
         Run("""
-            INSERT INTO entry (position, origin, lane, sequence, own, fact, lane_bytes, blob_bytes, id, type, key, time_ms, trace, blobs, data)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+            INSERT INTO entry (position, origin, lane, sequence, own, fact, lane_bytes, blob_bytes, id, type, key, time_ms, trace, blobs, data, crc)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
             """, position, OriginId(identity.Site, identity.Epoch), (int)identity.Lane, identity.Sequence, entry.Own ? 1 : 0,
             entry.Fact.ToArray(), entry.LaneBytes, fact.Blobs.Sum(b => b.Length), fact.Id, fact.Type, fact.Key, fact.TimeMs, fact.TraceParent,
-            packed, fact.Data.ToArray());
+            packed, fact.Data.ToArray(), (long)Checksum(fact, packed));
         foreach (var blob in fact.Blobs)
         {
             Run("UPDATE blob SET names = names + 1 WHERE hash = $1", blob.Hash.ToArray());

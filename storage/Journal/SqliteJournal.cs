@@ -35,7 +35,8 @@ internal sealed partial class SqliteJournal : Journal
             segments.Adopt(segment, offset, Record.DiskBytes(length));
         }
 
-        segments.Adopted(goOn: true);
+        // Not on behind the last live record: a file that was closed never changes again, so a backup shares it with the one before.
+        segments.Adopted(goOn: false);
         _entryBytes = Measure();
     }
 
@@ -94,6 +95,8 @@ internal sealed partial class SqliteJournal : Journal
     }
 
     public override StoredBlob? FindBlob(ContentHash hash) => Query(reader => reader.FindBlob(hash));
+
+    public override IReadOnlyList<BlobRef> Blobs(ContentHash? after, int max) => Query(reader => reader.Blobs(after, max));
 
     public override IReadOnlyList<LoggedEntry> Read(long afterPosition, int maxEntries) =>
         Query(reader => reader.Read(afterPosition, maxEntries));
@@ -254,6 +257,20 @@ internal sealed partial class SqliteJournal : Journal
         }
 
         return command;
+    }
+
+    /// <summary>CRC-32C of all that an entry says.</summary>
+    private static uint Checksum(Entry entry, ReadOnlySpan<byte> packedBlobs)
+    {
+        var text = System.Text.Encoding.UTF8.GetBytes(string.Join('\0', entry.Type, entry.Id, entry.Key, entry.TraceParent));
+        Span<byte> time = stackalloc byte[sizeof(long)];
+        BinaryPrimitives.WriteInt64LittleEndian(time, entry.TimeMs);
+        Span<byte> parts = stackalloc byte[4 * sizeof(uint)];
+        BinaryPrimitives.WriteUInt32LittleEndian(parts, Record.Crc32C(text));
+        BinaryPrimitives.WriteUInt32LittleEndian(parts[4..], Record.Crc32C(time));
+        BinaryPrimitives.WriteUInt32LittleEndian(parts[8..], Record.Crc32C(packedBlobs));
+        BinaryPrimitives.WriteUInt32LittleEndian(parts[12..], Record.Crc32C(entry.Data.Span));
+        return Record.Crc32C(parts);
     }
 
     private static byte[] Pack(IReadOnlyList<BlobRef> blobs)

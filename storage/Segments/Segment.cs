@@ -1,5 +1,12 @@
 namespace Yizhan.Storage;
 
+/// <summary>A segment file at one moment. Its bytes up to the end never change while nothing is taken away.</summary>
+/// <param name="Name">File name.</param>
+/// <param name="Epoch">Life of the file: a recycled one has another.</param>
+/// <param name="Size">Length of the file, in bytes.</param>
+/// <param name="End">End of the last record.</param>
+internal readonly record struct SegmentCut(string Name, ulong Epoch, int Size, int End);
+
 /// <summary>One open segment file. <see cref="SegmentFiles"/> guards its fields with its own lock.</summary>
 internal sealed class Segment(long number, ulong epoch, int size, string path, IDiskFile file)
 {

@@ -23,7 +23,9 @@ internal sealed class SegmentFiles : IDisposable
     private readonly Queue<string> _spares = [];
     private readonly Queue<Segment> _closing = [];
     private readonly BufferPool _buffers = new(Record.MaxDiskBytes);
+    private readonly List<(long Segment, int Offset, int Bytes)> _heldHoles = [];
     private Segment? _current;
+    private int _holds;
     private long _nextNumber = 1;
     private long _liveBytes;
 
@@ -184,10 +186,56 @@ internal sealed class SegmentFiles : IDisposable
         lock (_gate)
         {
             var found = Get(segment);
-            if (!Forget_NeedsLock(found, bytes) && bytes >= Record.ChunkBytes)
+            if (Forget_NeedsLock(found, bytes) || bytes < Record.ChunkBytes)
+            {
+                return;
+            }
+
+            if (_holds > 0)
+            {
+                _heldHoles.Add((segment, offset, bytes));
+            }
+            else
             {
                 found.File.PunchHole(offset, bytes);
             }
+        }
+    }
+
+    /// <summary>Until <see cref="EndHold"/> no byte that was written is taken away: a copy of the files can be made.</summary>
+    public void BeginHold()
+    {
+        lock (_gate)
+        {
+            _holds++;
+        }
+    }
+
+    /// <summary>Gives back what was freed meanwhile; files in which nothing lives go with the next <see cref="Reclaim"/>.</summary>
+    public void EndHold()
+    {
+        lock (_gate)
+        {
+            if (--_holds > 0)
+            {
+                return;
+            }
+
+            foreach (var (number, offset, bytes) in _heldHoles)
+            {
+                _segments.GetValueOrDefault(number)?.File.PunchHole(offset, bytes);
+            }
+
+            _heldHoles.Clear();
+        }
+    }
+
+    /// <summary>The files and how far each is written. On the committer thread, what is before the end is what its commits have made durable.</summary>
+    public IReadOnlyList<SegmentCut> Cut()
+    {
+        lock (_gate)
+        {
+            return [.. _segments.Values.Select(s => new SegmentCut(Path.GetFileName(s.Path), s.Epoch, s.Size, s.Tail))];
         }
     }
 
@@ -383,7 +431,7 @@ internal sealed class SegmentFiles : IDisposable
     /// </summary>
     private void CloseRetired_NeedsLock()
     {
-        if (_closing.Count == 0)
+        if (_closing.Count == 0 || _holds > 0)
         {
             return;
         }

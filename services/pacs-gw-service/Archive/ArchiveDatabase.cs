@@ -107,6 +107,11 @@ internal sealed class ArchiveDatabase
             json     TEXT NOT NULL
         ) STRICT;
         """,
+
+        // Blobs are pinned as they are indexed. What was indexed before that is read once more, and recognised.
+        """
+        DELETE FROM cursor;
+        """,
     ];
 
     private readonly string _writer;

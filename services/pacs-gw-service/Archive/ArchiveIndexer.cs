@@ -93,6 +93,7 @@ internal sealed partial class ArchiveIndexer(
             return position;
         }
 
+        await PinAsync(instances, cancellationToken);
         await WriteAsync(db, instances, last, cancellationToken);
         if (instances.Count > 0)
         {
@@ -100,6 +101,33 @@ internal sealed partial class ArchiveIndexer(
         }
 
         return last;
+    }
+
+    /// <summary>
+    /// Keeps the blobs for as long as the archive has the instances: the log may give up its entries once this batch is in the index. The archive's index
+    /// is synced less often than the log, so how far it has read is told by <see cref="ArchiveConsumer"/>.
+    /// </summary>
+    private async ValueTask PinAsync(List<ArchivedInstance> instances, CancellationToken cancellationToken)
+    {
+        var present = new List<ContentHash>(instances.Count);
+        foreach (var instance in instances)
+        {
+            if (ContentHash.TryParse(instance.Stored.Sha256, out var hash) && await IsHereAsync(hash, cancellationToken))
+            {
+                present.Add(hash);
+            }
+        }
+
+        if (present.Count > 0)
+        {
+            await blobs.PinAsync(present, PacsGwModule.Name, cancellationToken);
+        }
+    }
+
+    private async ValueTask<bool> IsHereAsync(ContentHash hash, CancellationToken cancellationToken)
+    {
+        await using var blob = await blobs.OpenAsync(hash, cancellationToken);
+        return blob is not null;
     }
 
     private async ValueTask WriteAsync(

@@ -118,6 +118,8 @@ internal sealed class KillingJournal(Journal journal, KillPoint point) : Journal
 
     public override StoredBlob? FindBlob(ContentHash hash) => journal.FindBlob(hash);
 
+    public override IReadOnlyList<BlobRef> Blobs(ContentHash? after, int max) => journal.Blobs(after, max);
+
     public override IReadOnlyList<LoggedEntry> Read(long afterPosition, int maxEntries) => journal.Read(afterPosition, maxEntries);
 
     public override IReadOnlyList<LoggedEntry> ReadLane(Lane lane, long afterSequence, int maxEntries, long maxDataBytes) =>

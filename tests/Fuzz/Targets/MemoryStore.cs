@@ -36,6 +36,10 @@ internal sealed class MemoryStore : IEventLog, IBlobStore
 
     public long Delivered(Lane lane) => throw NotUsed();
 
+    public long Released(Lane lane) => 0;
+
+    public SpaceUsage Space => default;
+
     public ValueTask MarkDeliveredAsync(Lane lane, long throughSequence, CancellationToken cancellationToken) => throw NotUsed();
 
     public ValueTask ReleaseAsync(Lane lane, long throughSequence, CancellationToken cancellationToken) => throw NotUsed();

@@ -1,0 +1,243 @@
+using Dapper;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Options;
+using Yizhan.Link;
+using Yizhan.Platform;
+using Yizhan.Storage;
+
+namespace Yizhan.Station;
+
+/// <summary>
+/// Gives up what the site need not keep any more. An entry goes when the centre has confirmed it, when a backup of the centre covers it (if the centre
+/// speaks of backups), when every consumer on this node has read it, and when its time is over or the room is needed. Nothing passes an entry in quarantine.
+/// </summary>
+/// <remarks>
+/// The time that counts is the time that the node ran, added up in <c>station/retention.db</c>: a clock that jumps, or that starts in 1970, expires nothing.
+/// </remarks>
+internal sealed partial class Retention : BackgroundService
+{
+    private const int Step = 256;
+    private const long StepBytes = 4 * 1024 * 1024;
+
+    // The age of an entry is known to a sixty-fourth of the time that it is kept.
+    private const int Samples = 64;
+
+    private readonly IEventLog _log;
+    private readonly Quarantine _quarantine;
+    private readonly ILogConsumer[] _consumers;
+    private readonly StorageOptions _storage;
+    private readonly StationOptions _options;
+    private readonly TimeProvider _clock;
+    private readonly ILogger _logger;
+    private readonly SqliteConnection _db;
+    private readonly Lock _lock = new();
+    private readonly long _started;
+    private readonly double _ranBefore;
+    private readonly long[] _confirmed = new long[4];
+    private readonly long?[] _safe = new long?[4];
+
+    public Retention(
+        IEventLog log, Quarantine quarantine, IEnumerable<ILogConsumer> consumers, IOptions<NodeOptions> node, IOptions<StorageOptions> storage,
+        IOptions<StationOptions> options, TimeProvider clock, ILogger<Retention> logger)
+    {
+        (_log, _quarantine, _consumers) = (log, quarantine, [.. consumers]);
+        (_storage, _options, _clock, _logger) = (storage.Value, options.Value, clock, logger);
+        _db = SqliteFile.OpenWriter(node.Value.PathOf("station", "retention.db"), """
+            CREATE TABLE ran (one INTEGER PRIMARY KEY CHECK (one = 1), seconds REAL NOT NULL) STRICT;
+            INSERT INTO ran VALUES (1, 0);
+            CREATE TABLE proof (epoch TEXT NOT NULL, lane INTEGER NOT NULL, confirmed INTEGER NOT NULL, safe INTEGER, PRIMARY KEY (epoch, lane)) STRICT;
+            CREATE TABLE delivered (epoch TEXT NOT NULL, lane INTEGER NOT NULL, sequence INTEGER NOT NULL, ran REAL NOT NULL,
+                PRIMARY KEY (epoch, lane, sequence)) STRICT;
+            """);
+        _started = clock.GetTimestamp();
+        _ranBefore = _db.ExecuteScalar<double>("SELECT seconds FROM ran");
+        foreach (var (lane, confirmed, safe) in _db.Query<(long, long, long?)>("SELECT lane, confirmed, safe FROM proof WHERE epoch = @Epoch", new { Epoch }))
+        {
+            (_confirmed[lane], _safe[lane]) = (confirmed, safe);
+        }
+    }
+
+    private string Epoch => _log.Epoch.ToString();
+
+    private double Ran => _ranBefore + _clock.GetElapsedTime(_started).TotalSeconds;
+
+    /// <summary>
+    /// Notes what the centre says that it has. Lower than before is believed: it was restored, and what it confirmed once proves nothing now.
+    /// </summary>
+    public void Note(LinkMarks marks)
+    {
+        lock (_lock)
+        {
+            if (marks.Epoch != _log.Epoch)
+            {
+                return;
+            }
+
+            using var transaction = _db.BeginTransaction();
+            for (var lane = 0; lane < _confirmed.Length; lane++)
+            {
+                (_confirmed[lane], _safe[lane]) = (marks.Marks[lane], marks.Safe?[lane]);
+                _db.Execute(
+                    """
+                    INSERT INTO proof VALUES (@Epoch, @lane, @confirmed, @safe)
+                    ON CONFLICT DO UPDATE SET confirmed = excluded.confirmed, safe = excluded.safe
+                    """, new { Epoch, lane, confirmed = _confirmed[lane], safe = _safe[lane] }, transaction);
+            }
+
+            transaction.Commit();
+        }
+    }
+
+    /// <summary>Highest sequence of a lane that may be given up as far as the centre is concerned.</summary>
+    public long Proven(Lane lane)
+    {
+        lock (_lock)
+        {
+            var confirmed = Math.Min(_confirmed[(int)lane], _log.Delivered(lane));
+            return Math.Min(confirmed, _safe[(int)lane] ?? confirmed);
+        }
+    }
+
+    /// <summary>Gives up what may go now.</summary>
+    public async Task RunOnceAsync(CancellationToken cancellationToken)
+    {
+        var readThrough = long.MaxValue;
+        foreach (var consumer in _consumers)
+        {
+            readThrough = Math.Min(readThrough, await consumer.ReadThroughAsync(cancellationToken));
+        }
+
+        foreach (var lane in Enum.GetValues<Lane>())
+        {
+            Sample(lane);
+            for (var through = Math.Min(Aged(lane), Limit(lane)); _log.Released(lane) < through;)
+            {
+                if (!await ReleaseStepAsync(lane, through, readThrough, cancellationToken))
+                {
+                    break;
+                }
+            }
+        }
+
+        await MakeRoomAsync(readThrough, cancellationToken);
+    }
+
+    public override void Dispose()
+    {
+        _db.Dispose();
+        base.Dispose();
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(TimeSpan.FromSeconds(_options.RetentionSeconds), _clock);
+        try
+        {
+            do
+            {
+                await RunOnceAsync(stoppingToken);
+            }
+            while (await timer.WaitForNextTickAsync(stoppingToken));
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+        }
+        catch (IOException e)
+        {
+            // The log or the disk failed: the health check says so, and nothing more is given up.
+            Stopped(e);
+        }
+    }
+
+    /// <summary>While the room is short, gives up proven entries before their time, those first that this node accepted first.</summary>
+    private async Task MakeRoomAsync(long readThrough, CancellationToken cancellationToken)
+    {
+        var stuck = new HashSet<Lane>();
+        while (_log.Space is var space && space.UsedBytes > space.CapacityBytes / 100 * _storage.KeepDeliveredPercent)
+        {
+            (Lane Lane, long Position)? oldest = null;
+            foreach (var lane in Enum.GetValues<Lane>().Where(lane => !stuck.Contains(lane) && _log.Released(lane) < Limit(lane)))
+            {
+                var next = await _log.ReadLaneAsync(lane, _log.Released(lane), 1, 1, cancellationToken);
+                if (next.Count > 0 && (oldest is null || next[0].Position < oldest.Value.Position))
+                {
+                    oldest = (lane, next[0].Position);
+                }
+            }
+
+            if (oldest is not { } found)
+            {
+                NoRoomToMake(space.UsedBytes, space.CapacityBytes);
+                return;
+            }
+
+            if (!await ReleaseStepAsync(found.Lane, Math.Min(Limit(found.Lane), _log.Released(found.Lane) + 16), readThrough, cancellationToken))
+            {
+                stuck.Add(found.Lane);
+            }
+        }
+    }
+
+    /// <summary>Proven, and before the first entry in quarantine.</summary>
+    private long Limit(Lane lane) => Math.Min(Proven(lane), (_quarantine.First(_log.Epoch, lane) ?? long.MaxValue) - 1);
+
+    /// <summary>Releases some entries; false when a consumer has still to read the next one.</summary>
+    private async Task<bool> ReleaseStepAsync(Lane lane, long through, long readThrough, CancellationToken cancellationToken)
+    {
+        var released = _log.Released(lane);
+        var next = await _log.ReadLaneAsync(lane, released, (int)Math.Min(Step, through - released), StepBytes, cancellationToken);
+        if (next.LastOrDefault(e => e.Position <= readThrough) is not { } last)
+        {
+            return false;
+        }
+
+        await _log.ReleaseAsync(lane, last.Identity.Sequence, cancellationToken);
+        Released(lane, last.Identity.Sequence);
+        return last == next[^1];
+    }
+
+    /// <summary>Remembers how far the lane was confirmed at this moment of the node's running time.</summary>
+    private void Sample(Lane lane)
+    {
+        var (ran, proven) = (Ran, Proven(lane));
+        lock (_lock)
+        {
+            using var transaction = _db.BeginTransaction();
+            _db.Execute("UPDATE ran SET seconds = @ran", new { ran }, transaction);
+            var last = _db.QuerySingle<(long? Sequence, double? Ran)>(
+                "SELECT max(sequence), max(ran) FROM delivered WHERE epoch = @Epoch AND lane = @lane", new { Epoch, lane = (int)lane }, transaction);
+            if (proven > (last.Sequence ?? 0) && ran - (last.Ran ?? double.MinValue) >= KeepSeconds / Samples)
+            {
+                _db.Execute("INSERT INTO delivered VALUES (@Epoch, @lane, @proven, @ran)", new { Epoch, lane = (int)lane, proven, ran }, transaction);
+            }
+
+            // Nobody asks any more for what was released, or for another epoch's.
+            _db.Execute(
+                "DELETE FROM delivered WHERE epoch <> @Epoch OR (lane = @lane AND sequence <= @released)",
+                new { Epoch, lane = (int)lane, released = _log.Released(lane) }, transaction);
+            transaction.Commit();
+        }
+    }
+
+    /// <summary>Highest sequence that has been proven for as long as entries are kept; 0 when there is none.</summary>
+    private long Aged(Lane lane)
+    {
+        lock (_lock)
+        {
+            return _db.ExecuteScalar<long?>(
+                "SELECT max(sequence) FROM delivered WHERE epoch = @Epoch AND lane = @lane AND ran <= @before",
+                new { Epoch, lane = (int)lane, before = Ran - KeepSeconds }) ?? 0;
+        }
+    }
+
+    private double KeepSeconds => TimeSpan.FromHours(_storage.KeepDeliveredHours).TotalSeconds;
+
+    [LoggerMessage(8030, LogLevel.Debug, "Lane {Lane}: entries up to {Sequence} were given up; the centre has them.")]
+    private partial void Released(Lane lane, long sequence);
+
+    [LoggerMessage(8031, LogLevel.Warning, "{UsedBytes} of {CapacityBytes} bytes are used, and nothing more may be given up: the centre has to confirm first.")]
+    private partial void NoRoomToMake(long usedBytes, long capacityBytes);
+
+    [LoggerMessage(8032, LogLevel.Error, "Nothing more is given up until the node is restarted.")]
+    private partial void Stopped(Exception exception);
+}
