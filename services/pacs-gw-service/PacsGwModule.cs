@@ -3,6 +3,7 @@ using Yizhan.PacsGw.Archive;
 using Yizhan.PacsGw.Codecs;
 using Yizhan.PacsGw.DicomWeb;
 using Yizhan.PacsGw.Receive;
+using Yizhan.PacsGw.Rendering;
 using Yizhan.Platform;
 using Yizhan.Storage;
 
@@ -30,6 +31,7 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddSingleton<StoredInstances>();
         builder.Services.AddSingleton<StudyList>();
         builder.Services.AddSingleton<ReadAudit>();
+        builder.Services.AddSingleton<RenderSource>();
 
         // Started in this order and stopped in the other: nothing is received that would not be indexed.
         builder.Services.AddHostedService<ArchiveIndexer>();

@@ -1,5 +1,6 @@
 using System.Net;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.Rendering;
 
 namespace Yizhan.PacsGw.DicomWeb;
 
@@ -29,8 +30,16 @@ internal static class DicomWebEndpoints
         web.MapGet(Study + "/metadata", WadoEndpoints.MetadataAsync).WithSummary("WADO-RS: metadata of a study");
         web.MapGet(Series + "/metadata", WadoEndpoints.MetadataAsync).WithSummary("WADO-RS: metadata of a series");
         web.MapGet(Instance + "/metadata", WadoEndpoints.MetadataAsync).WithSummary("WADO-RS: metadata of an instance");
-        web.MapGet(Instance + "/frames/{frames}", PixelEndpoints.FramesAsync).WithSummary("WADO-RS: frames as stored");
+        web.MapGet(Instance + "/frames/{frames}", PixelEndpoints.FramesAsync).WithSummary("WADO-RS: frames");
         web.MapGet(Instance + "/bulkdata/{**path}", PixelEndpoints.BulkDataAsync).WithSummary("WADO-RS: a bulk value");
+
+        foreach (var place in (string[])[Study, Series, Instance])
+        {
+            web.MapGet(place + "/rendered", place == Instance ? RenderedEndpoints.InstanceAsync : RenderedEndpoints.AllAsync).WithSummary("WADO-RS: rendered");
+            web.MapGet(place + "/thumbnail", RenderedEndpoints.ThumbnailAsync).WithSummary("WADO-RS: thumbnail");
+        }
+
+        web.MapGet(Instance + "/frames/{frames}/rendered", RenderedEndpoints.FramesAsync).WithSummary("WADO-RS: rendered frames");
 
         web.MapPost("/studies", StowEndpoint.StoreAsync).WithSummary("STOW-RS");
         web.MapPost(Study, StowEndpoint.StoreAsync).WithSummary("STOW-RS: into one study");

@@ -180,7 +180,9 @@ internal static class PixelEndpoints
         _ => 1,
     };
 
-    private static List<int> Numbers(string frames, int count)
+    /// <summary>Frame numbers of a URL.</summary>
+    /// <exception cref="FrameException">One is no number, or beyond the last frame.</exception>
+    internal static List<int> Numbers(string frames, int count)
     {
         var numbers = new List<int>();
         foreach (var part in frames.Split(','))
