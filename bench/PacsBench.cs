@@ -72,6 +72,12 @@ internal static class PacsBench
             rows.AddRange(await request.MeasureAsync(ours, orthanc, cancellationToken));
         }
 
+        if (only is null || "WADO-RS".Contains(only, StringComparison.OrdinalIgnoreCase))
+        {
+            Say("WADO-RS beside nginx ...");
+            rows.AddRange(await PacsWeb.MeasureAsync(ours, orthanc, ct, folder, cancellationToken));
+        }
+
         rows.Add(BenchRow.Less("orthanc, resident memory at the end", ours.ResidentMb(), orthanc.ResidentMb(), "MB"));
         BenchTable.Print("pacs", rows, json);
         return 0;
@@ -105,5 +111,5 @@ internal static class PacsBench
 /// <summary>Everything that is asked of both archives. A further kind of request is a further file and a line here.</summary>
 internal static class PacsRequests
 {
-    public static IEnumerable<PacsRequest> All(IReadOnlyList<StoreInstance> ct) => [.. PacsQueries.All(ct)];
+    public static IEnumerable<PacsRequest> All(IReadOnlyList<StoreInstance> ct) => [.. PacsQueries.All(ct), .. PacsWeb.All(ct)];
 }
