@@ -6,6 +6,7 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     UpCommand.Create(),
     DemoCommand.Create(),
     SiteCommand.Create(),
+    AuditCommand.Create(),
 };
 
 // Ctrl+C stops the nodes in order before this process ends; the library's own patience of two seconds would orphan them.

@@ -13,6 +13,7 @@ namespace Yizhan.Contracts;
 /// <param name="Entity">What it was done to: <c>study/1.2.3</c>, <c>patient/…</c>, <c>config/…</c>. Never a name.</param>
 /// <param name="Detail">A few words for people: counts, refusal reasons. Never patient data. May be null.</param>
 /// <param name="RecordedMs">When, Unix milliseconds UTC.</param>
+/// <param name="Patient">Id of the patient that it was about, when the entity does not say it: makes "who looked at this patient" complete. May be null.</param>
 public sealed record AuditRecord(
     string EventId,
     string Action,
@@ -22,7 +23,8 @@ public sealed record AuditRecord(
     string Source,
     string Entity,
     string? Detail,
-    long RecordedMs)
+    long RecordedMs,
+    string? Patient = null)
 {
     /// <summary>CloudEvents type.</summary>
     public const string EventType = "yizhan.audit.record.v1";

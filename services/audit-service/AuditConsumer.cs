@@ -19,6 +19,7 @@ internal sealed partial class AuditConsumer(
     private volatile AuditLog? _log;
     private volatile string? _problem;
     private long _readThrough;
+    private volatile string? _gap;
 
     /// <summary>The log while it is open; null while it cannot be written, and <see cref="Problem"/> says why.</summary>
     public AuditLog? Log => _log;
@@ -37,7 +38,10 @@ internal sealed partial class AuditConsumer(
 
     /// <inheritdoc/>
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
-        Task.FromResult(_problem is { } problem ? HealthCheckResult.Unhealthy(problem) : HealthCheckResult.Healthy());
+        Task.FromResult(
+            _problem is { } problem ? HealthCheckResult.Unhealthy(problem)
+            : _gap is { } gap ? HealthCheckResult.Degraded($"Audit records are missing: {gap}")
+            : HealthCheckResult.Healthy());
 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -46,7 +50,8 @@ internal sealed partial class AuditConsumer(
         {
             try
             {
-                using var log = AuditLog.Open(Path.GetDirectoryName(_node.PathOf("audit", "index.db"))!, _node.SiteId);
+                using var log = AuditLog.Open(
+                    Path.GetDirectoryName(_node.PathOf("audit", "state.json"))!, _options.KeysFolder ?? _node.PathOf("audit-keys"), _node.SiteId);
                 (_log, _problem) = (log, null);
                 Opened(log.Current.Checkpoint.Size, log.Key.ToString());
                 await ConsumeAsync(log, stoppingToken);
@@ -90,10 +95,16 @@ internal sealed partial class AuditConsumer(
                 continue;
             }
 
-            var leaves = log.Append(entries, _events.Epoch);
+            var appended = log.Append(entries, _events.Epoch);
             position = entries[^1].Position;
-            Committed(leaves, log.Current.Checkpoint.Size);
-            if (entries.Count < _options.MaxBatch && leaves > 0 && _options.CommitIntervalMs > 0)
+            Committed(appended.Leaves, log.Current.Checkpoint.Size);
+            foreach (var gap in appended.Gaps)
+            {
+                _gap = gap;
+                Missing(gap);
+            }
+
+            if (entries.Count < _options.MaxBatch && appended.Leaves > 0 && _options.CommitIntervalMs > 0)
             {
                 await Task.Delay(TimeSpan.FromMilliseconds(_options.CommitIntervalMs), _clock, cancellationToken);
             }
@@ -108,6 +119,9 @@ internal sealed partial class AuditConsumer(
 
     [LoggerMessage(7002, LogLevel.Critical, "The audit log is not what this node has written, and nothing is added to it: {Problem}")]
     private partial void TrustBroken(string problem);
+
+    [LoggerMessage(7004, LogLevel.Critical, "Audit records are missing; the log has an entry that says so: {Gap}")]
+    private partial void Missing(string gap);
 
     [LoggerMessage(7003, LogLevel.Error, "The audit log could not be written. It is opened again in {DelayMs} ms; the event log keeps the records.")]
     private partial void NotWritten(Exception exception, int delayMs);

@@ -1,23 +1,32 @@
 using System.Text.Json;
+using Yizhan.Audit.Index;
 using Yizhan.Audit.Notes;
+using Yizhan.Audit.Sealing;
 using Yizhan.Audit.Tree;
 using Yizhan.Storage;
+using Yizhan.Transparency;
 
 namespace Yizhan.Audit;
 
-/// <summary>The tree and its index: takes entries of the event log, each once. One writer, many readers.</summary>
+/// <summary>The tree, the sealed records, their keys and the index: takes entries of the event log, each once. Writers wait for each other; readers are many.</summary>
 internal sealed class AuditLog : IDisposable
 {
     private const int CatchUpBatch = 4096;
+    private const string KeyField = "key";
 
+    private readonly Lock _writer = new();
     private readonly NoteSigner _signer;
     private readonly TreeLog _tree;
     private readonly AuditIndex _index;
+    private readonly TermHasher _terms;
+    private readonly AuditState _state;
+    private readonly DurableFolder _folder;
     private readonly string _site;
 
-    private AuditLog(NoteSigner signer, TreeLog tree, AuditIndex index, string site, string treeFolder)
+    private AuditLog(DurableFolder folder, NoteSigner signer, TreeLog tree, AuditIndex index, SubjectKeys keys, AuditState state, string site, string treeFolder)
     {
-        (_signer, _tree, _index, _site, TreeFolder) = (signer, tree, index, site, treeFolder);
+        (_folder, _signer, _tree, _index, Keys, _state, _site, TreeFolder) = (folder, signer, tree, index, keys, state, site, treeFolder);
+        _terms = new TermHasher(keys.IndexSecret);
     }
 
     /// <summary>The last durable checkpoint, with its note.</summary>
@@ -27,18 +36,27 @@ internal sealed class AuditLog : IDisposable
 
     public NoteKey Key => _signer.PublicKey;
 
+    public NoteSigner Signer => _signer;
+
+    public SubjectKeys Keys { get; }
+
     public string TreeFolder { get; }
 
+    /// <summary>What may be given to anybody who verifies.</summary>
+    public ILogFiles Files => new LogFolder(TreeFolder);
+
     /// <summary>Opens the log below a folder, or starts one with a new key.</summary>
-    /// <param name="folder">Folder for key, tree and index.</param>
+    /// <param name="folder">Folder for signing key, tree and index.</param>
+    /// <param name="keysFolder">Folder for the keys of subjects.</param>
     /// <param name="site">Site of this node; the log's origin is <c>yizhan/audit/</c> and it.</param>
     /// <param name="onStep">Called after each step of writing the tree; null but in tests.</param>
     /// <exception cref="InvalidDataException">Trust is broken: the folder is not the log that this node has written.</exception>
-    public static AuditLog Open(string folder, string site, Action<FileStep, string>? onStep = null)
+    public static AuditLog Open(string folder, string keysFolder, string site, Action<FileStep, string>? onStep = null)
     {
         const string keyFile = "signing.key";
         var treeFolder = Path.Combine(folder, "tree");
         var origin = $"yizhan/audit/{site}";
+        var durable = new DurableFolder(folder);
         var signer = NoteSigner.Read(origin, Path.Combine(folder, keyFile));
         if (signer is null)
         {
@@ -48,16 +66,19 @@ internal sealed class AuditLog : IDisposable
             }
 
             signer = NoteSigner.Create(origin);
-            signer.Save(new DurableFolder(folder), keyFile);
+            signer.Save(durable, keyFile);
         }
 
+        SubjectKeys? keys = null;
         AuditIndex? index = null;
         TreeLog? tree = null;
         try
         {
-            index = AuditIndex.Open(Path.Combine(folder, "index.db"));
-            tree = TreeLog.Open(new DurableFolder(treeFolder, onStep), signer, index.Size);
-            var log = new AuditLog(signer, tree, index, site, treeFolder);
+            keys = SubjectKeys.Open(keysFolder);
+            index = AuditIndex.Open(Path.Combine(folder, "index"));
+            var state = AuditState.Read(folder);
+            tree = TreeLog.Open(new DurableFolder(treeFolder, onStep), signer, Math.Max(state.Size, index.Size));
+            var log = new AuditLog(durable, signer, tree, index, keys, state, site, treeFolder);
             log.CatchUp();
             return log;
         }
@@ -65,63 +86,351 @@ internal sealed class AuditLog : IDisposable
         {
             tree?.Dispose();
             index?.Dispose();
+            keys?.Dispose();
             signer.Dispose();
             throw;
         }
     }
 
     /// <summary>Where to go on reading the event log of this epoch.</summary>
-    public long Cursor(Guid epoch) => _index.Cursor(epoch);
+    public long Cursor(Guid epoch) => _state.Cursors.GetValueOrDefault(epoch);
 
     /// <summary>
-    /// Takes the next entries of the event log; returns how many leaves they gave, once these are durable under a checkpoint. What
-    /// is already in the tree gives none, so a replay changes nothing.
+    /// Takes the next entries of the event log; says what they gave, once it is durable under a checkpoint. What is already in the log
+    /// gives nothing, so a replay changes nothing.
     /// </summary>
-    public int Append(IReadOnlyList<LoggedEntry> entries, Guid epoch)
+    public Appended Append(IReadOnlyList<LoggedEntry> entries, Guid epoch)
     {
-        var leaves = new List<AuditLeaf>(entries.Count);
-        var inBatch = new HashSet<(EntryIdentity, string?, string?)>();
-        foreach (var entry in entries)
+        lock (_writer)
         {
-            if (AuditLeaf.From(entry, _site) is { } leaf && inBatch.Add(IdentityOf(leaf)) && !_index.Knows(leaf))
+            var drafts = Drafts(entries);
+            var (leaves, payloads, terms) = Seal(drafts);
+            Keys.Commit();
+            _tree.Append(leaves, payloads);
+            _index.Add(_tree.Current.Checkpoint.Size, terms);
+            foreach (var draft in drafts.Where(d => d.Kind == AuditDraft.Erasure))
             {
-                leaves.Add(leaf);
+                Erase(JsonSerializer.Deserialize(draft.Payload.Data.Span, AuditJson.Default.ErasureOrder)!);
             }
-        }
 
-        _tree.Append([.. leaves.Select(l => (ReadOnlyMemory<byte>)l.ToBytes())]);
-        _index.Add(leaves, (epoch, entries[^1].Position));
-        return leaves.Count;
+            (_state.Size, _state.Cursors[epoch]) = (_tree.Current.Checkpoint.Size, entries[^1].Position);
+            _state.Save(_folder);
+            return new Appended(drafts.Count, [.. drafts.Where(d => d.Kind == AuditDraft.Gap).Select(d => $"site {d.Origin.Site}: {d.Facts.Detail}")]);
+        }
     }
 
-    /// <summary>Indexes of the leaves that match, the newest record first.</summary>
-    public List<long> Find(AuditQuery query) => _index.Find(query);
+    /// <summary>Records that match, the newest first, with what can still be read of them.</summary>
+    public IReadOnlyList<AuditEntry> Find(AuditQuery query)
+    {
+        var size = _tree.Current.Checkpoint.Size;
+        var found = new List<AuditEntry>();
+        var index = new IndexQuery([.. query.Terms.Select(t => _terms.Of(t.Field, t.Value))], query.FromMs, query.ToMs);
+        var before = query.Before;
+        while (found.Count < query.Limit)
+        {
+            var page = _index.Find(index, query.Limit - found.Count, before);
+            foreach (var leaf in page)
+            {
+                // Two values may have one term, and one that was just erased may still be on its way out.
+                if (leaf.Leaf < size && Read(leaf.Leaf, size) is { Facts: { } facts } entry && query.Matches(entry, facts))
+                {
+                    found.Add(entry);
+                }
+            }
+
+            if (page.Count == 0)
+            {
+                break;
+            }
+
+            before = page[^1];
+        }
+
+        return found;
+    }
+
+    /// <summary>An entry, opened as far as its key is there.</summary>
+    /// <exception cref="InvalidDataException">The entry has expired, or a file of the log is missing or damaged.</exception>
+    public AuditEntry Read(long index, long size)
+    {
+        var (leafBytes, sealedBytes) = ReadStored(index, size);
+        return !AuditLeaf.TryParse(leafBytes.Span, out var leaf)
+            ? throw new InvalidDataException($"Entry {index} of the audit log is not a leaf of ours. Run: yizhan audit verify")
+            : new AuditEntry(index, leaf, leafBytes, sealedBytes, SealedRecord.Open(Keys, sealedBytes, leaf), _site);
+    }
+
+    /// <summary>Entries in order, from the first that is still there.</summary>
+    public IEnumerable<AuditEntry> Entries(long from, long size)
+    {
+        foreach (var (index, _) in _tree.Reader.Entries(from, size))
+        {
+            yield return Read(index, size);
+        }
+    }
+
+    /// <summary>Runs of whole tiles whose entries are all older than a time and that no hold names; a run has at most 4096 tiles.</summary>
+    public IEnumerable<(long First, long End)> Expirable(long beforeMs)
+    {
+        const int maxTiles = 4096;
+        const int enoughYoung = 64;
+        var holds = Keys.Holds();
+        if (holds.Any(h => h.Subject == "*"))
+        {
+            yield break;
+        }
+
+        var held = holds.Select(h => Keys.IdOf(h.Subject)).OfType<Guid>().ToHashSet();
+        var (first, end, young) = (0L, 0L, 0);
+        var tiles = _tree.Current.Checkpoint.Size / TileAddress.FullWidth;
+        for (var number = 0L; number < tiles && young < enoughYoung; number++)
+        {
+            var start = number * TileAddress.FullWidth;
+            var mayExpire = MayExpire(new TileAddress(TileAddress.Entries, number, TileAddress.FullWidth), beforeMs, held);
+            young = mayExpire == false ? young + 1 : 0;
+            if (mayExpire == true)
+            {
+                first = end == start && end > first ? first : start;
+                end = start + TileAddress.FullWidth;
+            }
+
+            if (end > first && (mayExpire != true || end - first == maxTiles * TileAddress.FullWidth || number == tiles - 1))
+            {
+                yield return (first, end);
+                first = end;
+            }
+        }
+    }
+
+    /// <summary>Signs the tombstone of entries, then removes their bytes and what leads to them.</summary>
+    public void Expire(long first, long end, DateTimeOffset now, string reason)
+    {
+        lock (_writer)
+        {
+            _tree.Expire(first, end, now.ToUnixTimeSeconds(), reason);
+            _index.Forget(first, end);
+        }
+    }
+
+    /// <summary>The id of the key that a subject's records are sealed under; null when there is none.</summary>
+    public Guid? KeyOf(string subject) => Keys.IdOf(subject);
 
     public void Dispose()
     {
+        Keys.MarkErasuresApplied(_tree.Current.Checkpoint.Size);
         _tree.Dispose();
         _index.Dispose();
+        Keys.Dispose();
         _signer.Dispose();
     }
 
-    /// <summary>A kill between the tree and the index leaves the index behind.</summary>
+    /// <summary>Null when the tile is gone already.</summary>
+    private bool? MayExpire(TileAddress tile, long beforeMs, HashSet<Guid> held)
+    {
+        if (_tree.Reader.TryRead(tile) is not { } bundle)
+        {
+            return null;
+        }
+
+        using var file = _tree.Reader.TryOpen(AuditLeaf.PayloadPath(tile));
+        var keyId = new byte[16];
+        var offset = 0L;
+        foreach (var entry in EntryBundle.Split(bundle, tile.Width, out _))
+        {
+            if (!AuditLeaf.TryParse(entry.Span, out var leaf) || leaf.RecordedMs >= beforeMs || file is null)
+            {
+                return false;
+            }
+
+            file.Seek(offset, SeekOrigin.Begin);
+            file.ReadExactly(keyId);
+            offset += leaf.SealedBytes;
+            if (held.Contains(SealedRecord.KeyIdOf(keyId)))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private List<AuditDraft> Drafts(IReadOnlyList<LoggedEntry> entries)
+    {
+        var drafts = new List<AuditDraft>(entries.Count);
+        var transfers = new HashSet<ulong>();
+        foreach (var entry in entries)
+        {
+            var source = _state.Of(entry.Identity);
+            if (entry.Identity.Sequence <= Math.Max(source.LastRead, source.LastLeaf))
+            {
+                source.LastRead = Math.Max(source.LastRead, entry.Identity.Sequence);
+                continue;
+            }
+
+            if (source.LastRead > 0 && entry.Identity.Sequence > source.LastRead + 1)
+            {
+                drafts.Add(AuditDraft.MissingBefore(entry, source.LastRead, _site));
+            }
+
+            source.LastRead = entry.Identity.Sequence;
+            if (AuditDraft.From(entry, _site) is { } draft
+                && (draft.Kind != AuditDraft.Transferred || (transfers.Add(TransferTerm(draft)) && !_index.Contains(TransferTerm(draft)))))
+            {
+                drafts.Add(draft);
+            }
+        }
+
+        return drafts;
+    }
+
+    private (ReadOnlyMemory<byte>[] Leaves, byte[][] Payloads, IndexEntry[] Terms) Seal(List<AuditDraft> drafts)
+    {
+        var leaves = new ReadOnlyMemory<byte>[drafts.Count];
+        var payloads = new byte[drafts.Count][];
+        var terms = new IndexEntry[drafts.Count];
+        var first = _tree.Current.Checkpoint.Size;
+        for (var i = 0; i < drafts.Count; i++)
+        {
+            var draft = drafts[i];
+            var (site, epoch, lane, sequence) = draft.Origin;
+            var source = _state.Of(draft.Origin);
+            var key = draft.Kind == AuditDraft.Erasure ? SubjectKeys.Known : Keys.For(draft.Facts.Subject);
+            payloads[i] = SealedRecord.Seal(key, draft.Payload.ToBytes(), out var hash);
+            var leaf = new AuditLeaf(
+                draft.Kind, hash, draft.Facts.RecordedMs, TreeHash.Of(payloads[i]), payloads[i].Length, new AuditSource(site, epoch, (int)lane, source.LastLeaf, sequence));
+            leaves[i] = leaf.ToBytes();
+            source.LastLeaf = sequence;
+            terms[i] = new IndexEntry(first + i, draft.Facts.RecordedMs, TermsOf(draft.Kind, site, key.Id, draft.Payload, draft.Facts));
+        }
+
+        return (leaves, payloads, terms);
+    }
+
+    private ulong[] TermsOf(string kind, string site, Guid key, AuditPayload payload, AuditFacts facts)
+    {
+        ulong[] terms = [.. _terms.Of(site, payload.Id, facts), _terms.Of(KeyField, key.ToString("N"))];
+        return kind == AuditDraft.Transferred ? [.. terms, TransferTerm(site, payload, facts)] : terms;
+    }
+
+    private ulong TransferTerm(AuditDraft draft) => TransferTerm(draft.Origin.Site, draft.Payload, draft.Facts);
+
+    private ulong TransferTerm(string site, AuditPayload payload, AuditFacts facts) =>
+        _terms.Of(Field.Transfer, $"{site}\0{facts.Entities[0]}\0{payload.Association}");
+
+    /// <summary>The index forgets first: as long as the key is there, what is left to forget can be found again.</summary>
+    private void Erase(ErasureOrder order)
+    {
+        var leaves = _index.Find(new IndexQuery([_terms.Of(KeyField, order.KeyId.ToString("N"))], null, null), int.MaxValue, null);
+        _index.Forget(leaves.Select(l => l.Leaf).ToHashSet());
+        Keys.Destroy(order.KeyId, order.RecordedMs);
+    }
+
+    private (ReadOnlyMemory<byte> Leaf, byte[] Sealed) ReadStored(long index, long size)
+    {
+        var tile = TreeReader.Covering(TileAddress.Entries, index, size);
+        var inTile = (int)(index % TileAddress.FullWidth);
+        var entries = EntryBundle.Split(_tree.Reader.Read(tile), inTile + 1, out _);
+        long offset = 0;
+        var length = 0;
+        for (var i = 0; i <= inTile; i++)
+        {
+            offset += length;
+            length = AuditLeaf.SealedBytesOf(entries[i].Span);
+        }
+
+        var bytes = new byte[length];
+        using var file = _tree.Reader.TryOpen(AuditLeaf.PayloadPath(tile));
+        file?.Seek(offset, SeekOrigin.Begin);
+        return file?.ReadAtLeast(bytes, length, throwOnEndOfStream: false) == length
+            ? (entries[inTile], bytes)
+            : throw new InvalidDataException($"The sealed bytes of entry {index} are missing. Run: yizhan audit verify");
+    }
+
+    /// <summary>A kill between the tree, the index and the state leaves these behind; a restored key store has keys that were destroyed.</summary>
     private void CatchUp()
     {
         var size = _tree.Current.Checkpoint.Size;
-        try
+        var erasuresFrom = Keys.ErasuresApplied;
+        foreach (var (index, bytes) in _tree.Reader.Entries(Math.Min(_state.Size, erasuresFrom), size))
         {
-            foreach (var chunk in _tree.Reader.Entries(_index.Size, size).Chunk(CatchUpBatch))
+            if (!AuditLeaf.TryParse(bytes.Span, out var leaf))
             {
-                _index.Add([.. chunk.Select(AuditLeaf.Parse)], cursor: null);
+                throw new InvalidDataException($"Entry {index} of the audit tree is no leaf of ours. Run: yizhan audit verify");
+            }
+
+            if (index >= _state.Size)
+            {
+                _state.Take(leaf);
+            }
+
+            if (leaf.Kind == AuditDraft.Erasure && index >= erasuresFrom && leaf.Source.Site == _site && Read(index, size).Payload is { } payload)
+            {
+                Erase(JsonSerializer.Deserialize(payload.Data.Span, AuditJson.Default.ErasureOrder)!);
             }
         }
-        catch (JsonException e)
-        {
-            throw new InvalidDataException($"Near entry {_index.Size} of the audit tree there is no leaf of ours. Run: yizhan audit verify", e);
-        }
-    }
 
-    private static (EntryIdentity, string?, string?) IdentityOf(AuditLeaf leaf) => leaf.Kind == AuditLeaf.Transferred
-        ? (new EntryIdentity(leaf.Origin.Site, Guid.Empty, default, 0), leaf.Record.Entity, leaf.Association)
-        : (leaf.Origin, null, null);
+        _state.Size = size;
+        foreach (var chunk in Entries(_index.Size, size).Chunk(CatchUpBatch))
+        {
+            _index.Add(
+                chunk[^1].Index + 1,
+                [.. chunk.Where(e => e.Facts is not null).Select(e => new IndexEntry(
+                    e.Index, e.Leaf.RecordedMs, TermsOf(e.Leaf.Kind, e.Leaf.Source.Site, SealedRecord.KeyIdOf(e.Sealed), e.Payload!, e.Facts!)))]);
+        }
+
+        _index.Add(size, []);
+        Keys.MarkErasuresApplied(size);
+    }
+}
+
+/// <summary>What a call of <see cref="AuditLog.Append"/> gave.</summary>
+/// <param name="Leaves">New entries of the log.</param>
+/// <param name="Gaps">What sources did not deliver, for people.</param>
+internal sealed record Appended(int Leaves, IReadOnlyList<string> Gaps);
+
+/// <summary>What to look for; all of it must match.</summary>
+/// <param name="Terms">Fields (<see cref="Field"/>) and their values.</param>
+/// <param name="FromMs">First millisecond; null: any.</param>
+/// <param name="ToMs">First millisecond after; null: any.</param>
+/// <param name="Limit">Most records.</param>
+/// <param name="Before">Where the page before ended; null: from the newest.</param>
+internal sealed record AuditQuery(IReadOnlyList<(string Field, string Value)> Terms, long? FromMs, long? ToMs, int Limit, FoundLeaf? Before = null)
+{
+    /// <summary>True when the record has every value that was asked for.</summary>
+    public bool Matches(AuditEntry entry, AuditFacts facts) => Terms.All(t => t.Field switch
+    {
+        Field.Type => facts.Type == t.Value,
+        Field.Subtype => facts.Subtypes.Contains(t.Value),
+        Field.Action => facts.Action == t.Value,
+        Field.Outcome => facts.Outcome.ToString(System.Globalization.CultureInfo.InvariantCulture) == t.Value,
+        Field.Agent => facts.Agents.Contains(t.Value),
+        Field.Address => facts.Addresses.Contains(t.Value),
+        Field.Patient => facts.Patients.Contains(t.Value),
+        Field.Entity => facts.Entities.Contains(t.Value),
+        Field.Source => facts.Source == t.Value,
+        Field.Site => entry.Leaf.Source.Site == t.Value,
+        Field.Id => entry.Payload!.Id == t.Value,
+        _ => false,
+    });
+}
+
+/// <summary>An entry of the log, and the record under its seal.</summary>
+internal sealed class AuditEntry(long index, AuditLeaf leaf, ReadOnlyMemory<byte> leafBytes, byte[] sealedBytes, OpenedRecord? opened, string site)
+{
+    /// <summary>Place in the log.</summary>
+    public long Index { get; } = index;
+
+    public AuditLeaf Leaf { get; } = leaf;
+
+    public ReadOnlyMemory<byte> LeafBytes { get; } = leafBytes;
+
+    public byte[] Sealed { get; } = sealedBytes;
+
+    /// <summary>Salt and payload; null when the key was destroyed.</summary>
+    public OpenedRecord? Opened { get; } = opened;
+
+    /// <summary>The payload; null when the key was destroyed.</summary>
+    public AuditPayload? Payload { get; } = opened is null ? null : AuditPayload.Parse(opened.Payload);
+
+    /// <summary>What it says; null when the key was destroyed.</summary>
+    public AuditFacts? Facts => field ??= Payload?.ToFacts(site);
 }

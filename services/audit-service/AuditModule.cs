@@ -17,6 +17,8 @@ public sealed class AuditModule : IServiceModule
         builder.Services.AddSingleton<AuditConsumer>();
         builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<AuditConsumer>());
         builder.Services.AddHostedService(services => services.GetRequiredService<AuditConsumer>());
+        builder.Services.AddSingleton<Retention>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Retention>());
         builder.Services.AddHealthChecks().AddCheck<AuditConsumer>("audit");
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Add(AuditJson.Default));
     }
@@ -26,5 +28,6 @@ public sealed class AuditModule : IServiceModule
     {
         RecordEndpoints.Map(routes);
         TreeEndpoints.Map(routes);
+        SubjectEndpoints.Map(routes);
     }
 }

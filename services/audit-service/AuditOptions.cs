@@ -7,9 +7,9 @@ namespace Yizhan.Audit;
 /// <summary>How the audit log is written. Section <c>audit</c>.</summary>
 public sealed class AuditOptions
 {
-    /// <summary>Most entries of the event log that go into one commit, and so under one checkpoint. Default 2048.</summary>
+    /// <summary>Most entries of the event log that go into one commit, and so under one checkpoint. Default 4096.</summary>
     [Range(1, TreeLog.MaxEntriesPerAppend)]
-    public int MaxBatch { get; set; } = 2048;
+    public int MaxBatch { get; set; } = 4096;
 
     /// <summary>
     /// Least time between two commits, in milliseconds: a commit costs about ten flushes, and a record is durable in the event log before. Default 250.
@@ -17,9 +17,33 @@ public sealed class AuditOptions
     [Range(0, 60_000)]
     public int CommitIntervalMs { get; set; } = 250;
 
+    /// <summary>
+    /// Folder for the keys of subjects; null for <c>audit-keys</c> in the data folder. Back it up apart from the log: who has both can read
+    /// everything, and who loses it can read nothing. Default null.
+    /// </summary>
+    public string? KeysFolder { get; set; }
+
+    /// <summary>
+    /// Days that a record is kept at least; then whole tiles of 256 expire and leave a signed tombstone. 0 keeps all. Not less than
+    /// six months (183). Default 0.
+    /// </summary>
+    [AllowedRetention]
+    public int RetentionDays { get; set; }
+
     /// <summary>Time until the log is opened again after the disk failed, in milliseconds. Default 5000.</summary>
     [Range(1, 600_000)]
     public int ReopenAfterMs { get; set; } = 5000;
+}
+
+/// <summary>0, or at least six months (Cybersecurity Law of the PRC, article 21).</summary>
+[AttributeUsage(AttributeTargets.Property)]
+internal sealed class AllowedRetentionAttribute : ValidationAttribute
+{
+    private const int SixMonths = 183;
+
+    public override bool IsValid(object? value) => value is 0 or >= SixMonths and <= 36_500;
+
+    public override string FormatErrorMessage(string name) => $"audit:{char.ToLowerInvariant(name[0])}{name[1..]} must be 0 (keep all) or 183 to 36500 days.";
 }
 
 [OptionsValidator]

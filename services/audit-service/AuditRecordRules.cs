@@ -17,7 +17,8 @@ internal static class AuditRecordRules
         : record.Outcome is not (0 or 4 or 8 or 12) ? $"outcome is {record.Outcome}; accepted: 0, 4, 8, 12."
         : record.RecordedMs is < 0 or > LastMs ? $"recordedMs is {record.RecordedMs}; accepted: Unix milliseconds from 0 to {LastMs}."
         : Required("eventId", record.EventId, 32) ?? Required("agent", record.Agent, 256) ?? Required("source", record.Source, 256)
-            ?? Required("entity", record.Entity, 1024) ?? Optional("agentAddress", record.AgentAddress, 256) ?? Optional("detail", record.Detail, 4096);
+            ?? Required("entity", record.Entity, 1024) ?? Optional("agentAddress", record.AgentAddress, 256) ?? Optional("detail", record.Detail, 4096)
+            ?? Optional("patient", record.Patient, 256);
 
     private static string? Required(string name, string? value, int max) =>
         string.IsNullOrWhiteSpace(value) ? $"{name} is missing." : Optional(name, value, max);

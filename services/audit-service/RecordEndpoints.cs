@@ -2,9 +2,10 @@ using System.Globalization;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
-using Yizhan.Audit.Tree;
+using Yizhan.Audit.Index;
 using Yizhan.Contracts;
 using Yizhan.Storage;
+using Yizhan.Transparency;
 
 namespace Yizhan.Audit;
 
@@ -73,7 +74,7 @@ internal static class RecordEndpoints
     }
 
     private static Results<Ok<FoundRecords>, ProblemHttpResult> Find(
-        AuditConsumer consumer, string? entity, string? agent, string? action, string? from, string? to, string? site, string? id, int limit = 100)
+        AuditConsumer consumer, string? patient, string? entity, string? agent, string? action, string? type, string? from, string? to, string? site, string? id, int limit = 100)
     {
         if (limit is < 1 or > MaxLimit)
         {
@@ -90,9 +91,18 @@ internal static class RecordEndpoints
             return NotOpen(consumer);
         }
 
-        var size = log.Current.Checkpoint.Size;
-        var found = log.Find(new AuditQuery(entity, agent, action, fromMs, toMs, site, id, limit));
-        return TypedResults.Ok(new FoundRecords(size, [.. found.Where(i => i < size).Select(i => new FoundRecord(i, LeafOf(log, i, size)))]));
+        (string Field, string? Value)[] terms =
+        [
+            (Field.Patient, patient),
+            (Field.Entity, entity),
+            (Field.Agent, agent),
+            (Field.Action, action),
+            (Field.Type, type),
+            (Field.Site, site),
+            (Field.Id, id),
+        ];
+        var found = log.Find(new AuditQuery([.. terms.Where(t => t.Value is not null).Select(t => (t.Field, t.Value!))], fromMs, toMs, limit));
+        return TypedResults.Ok(new FoundRecords(log.Current.Checkpoint.Size, [.. found.Select(FoundRecord.Of)]));
     }
 
     private static Results<Ok<InclusionProof>, ProblemHttpResult> Prove(AuditConsumer consumer, long index, long? size)
@@ -109,20 +119,15 @@ internal static class RecordEndpoints
             return TypedResults.Problem($"There is no entry {index} in a tree of size {of}; the log has {current.Checkpoint.Size} entries.", statusCode: 404);
         }
 
-        var leaf = log.Reader.Entry(index, of);
-        var proofs = log.Reader.Proofs(of);
-        return TypedResults.Ok(new InclusionProof(
-            index, of, Convert.ToBase64String(leaf.Span), TreeEndpoints.Base64(Merkle.LeafHash(leaf.Span)), [.. proofs.Inclusion(index, of).Select(TreeEndpoints.Base64)],
-            TreeEndpoints.Base64(proofs.Root(of)), of == current.Checkpoint.Size ? System.Text.Encoding.UTF8.GetString(current.Note) : null));
+        if (log.Reader.TryRead(TreeReader.Covering(TileAddress.Entries, index, of)) is null)
+        {
+            return TypedResults.Problem($"Entry {index} has expired; a tombstone is in its place.", statusCode: 410);
+        }
+
+        return TypedResults.Ok(InclusionProof.Of(log, log.Read(index, of), current, of));
     }
 
     internal static ProblemHttpResult NotOpen(AuditConsumer consumer) => TypedResults.Problem(consumer.Problem, statusCode: 503);
-
-    private static JsonElement LeafOf(AuditLog log, long index, long size)
-    {
-        using var json = JsonDocument.Parse(log.Reader.Entry(index, size));
-        return json.RootElement.Clone();
-    }
 
     private static async Task<ReadOnlyMemory<byte>?> ReadBodyAsync(HttpRequest request, CancellationToken cancellationToken)
     {

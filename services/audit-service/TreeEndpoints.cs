@@ -1,6 +1,6 @@
 using System.Text.Json;
 using Microsoft.AspNetCore.Http.HttpResults;
-using Yizhan.Audit.Tree;
+using Yizhan.Transparency;
 
 namespace Yizhan.Audit;
 
@@ -12,11 +12,12 @@ internal static class TreeEndpoints
         routes.MapGet("/checkpoint", Checkpoint);
         routes.MapGet("/key", Key);
         routes.MapGet("/tile/{**path}", Tile);
+        routes.MapGet("/payload/{**path}", Payload);
+        routes.MapGet("/tombstone", Tombstones);
+        routes.MapGet("/tombstone/{name}", TombstoneNote);
         routes.MapGet("/consistency", Consistency);
         routes.MapGet("/verify", VerifyAsync);
     }
-
-    internal static string Base64(TreeHash hash) => Convert.ToBase64String(hash.ToArray());
 
     private static Results<ContentHttpResult, ProblemHttpResult> Checkpoint(AuditConsumer consumer, HttpResponse response)
     {
@@ -49,6 +50,24 @@ internal static class TreeEndpoints
         return TypedResults.File(bytes.ToArray(), "application/octet-stream");
     }
 
+    /// <summary>The sealed records of 256 entries. They say nothing without the keys.</summary>
+    private static Results<FileStreamHttpResult, ProblemHttpResult> Payload(AuditConsumer consumer, string path) =>
+        consumer.Log is not { } log ? RecordEndpoints.NotOpen(consumer)
+        : TileAddress.TryParse($"tile/entries/{path}", out var tile) && tile.IsFull && log.Reader.TryOpen(AuditLeaf.PayloadPath(tile)) is { } file
+            ? TypedResults.File(file, "application/octet-stream")
+            : TypedResults.Problem($"There is no 'payload/{path}'.", statusCode: 404);
+
+    /// <summary>Names of the tombstones, one on each line.</summary>
+    private static Results<ContentHttpResult, ProblemHttpResult> Tombstones(AuditConsumer consumer) => consumer.Log is { } log
+        ? TypedResults.Text(string.Concat(log.Files.Names(Tombstone.Folder).Select(n => n + "\n")), "text/plain")
+        : RecordEndpoints.NotOpen(consumer);
+
+    private static Results<FileContentHttpResult, ProblemHttpResult> TombstoneNote(AuditConsumer consumer, string name) =>
+        consumer.Log is not { } log ? RecordEndpoints.NotOpen(consumer)
+        : log.Files.Names(Tombstone.Folder).Contains(name) && log.Reader.TryReadFile($"{Tombstone.Folder}/{name}", SignedNote.MaxBytes) is { } note
+            ? TypedResults.File(note, "text/plain")
+            : TypedResults.Problem($"There is no tombstone '{name}'.", statusCode: 404);
+
     private static Results<Ok<ConsistencyProof>, ProblemHttpResult> Consistency(AuditConsumer consumer, long from, long? to)
     {
         if (consumer.Log is not { } log)
@@ -65,7 +84,7 @@ internal static class TreeEndpoints
 
         var proofs = log.Reader.Proofs(until);
         return TypedResults.Ok(new ConsistencyProof(
-            from, until, Base64(proofs.Root(from)), Base64(proofs.Root(until)), [.. proofs.Consistency(from, until).Select(Base64)]));
+            from, until, proofs.Root(from).ToBase64(), proofs.Root(until).ToBase64(), [.. proofs.Consistency(from, until).Select(h => h.ToBase64())]));
     }
 
     /// <summary>Checks every entry, one request at a time. Lines of JSON: how far it is, once a second, and last what was found.</summary>
@@ -87,8 +106,8 @@ internal static class TreeEndpoints
         {
             context.Response.ContentType = "application/x-ndjson";
             var progress = new Progress();
-            var (folder, key) = (log.TreeFolder, log.Key);
-            var verification = Task.Run(() => AuditVerifier.Verify(folder, key, [], progress, cancellationToken), cancellationToken);
+            var (files, trust) = (log.Files, new LogTrust(log.Key));
+            var verification = Task.Run(() => LogVerifier.Verify(files, trust, progress, cancellationToken), cancellationToken);
             using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1), clock);
             var tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
             while (await Task.WhenAny(verification, tick) == tick)

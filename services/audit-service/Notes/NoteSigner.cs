@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using NSec.Cryptography;
 using Yizhan.Audit.Tree;
+using Yizhan.Transparency;
 
 namespace Yizhan.Audit.Notes;
 

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
+using Yizhan.Transparency;
 
 namespace Yizhan.Audit.Tree;
 
@@ -10,6 +11,7 @@ internal enum FileStep
     Synced,
     Renamed,
     FolderSynced,
+    Appended,
     Deleted,
 }
 
@@ -18,8 +20,6 @@ internal enum FileStep
 /// <param name="onStep">Called after each step with the path below the root.</param>
 internal sealed partial class DurableFolder(string root, Action<FileStep, string>? onStep = null)
 {
-    public const string Temporary = ".tmp";
-
     private readonly HashSet<string> _unsyncedFolders = [];
 
     public string Root { get; } = Path.GetFullPath(root);
@@ -35,7 +35,7 @@ internal sealed partial class DurableFolder(string root, Action<FileStep, string
             options.UnixCreateMode = mode;
         }
 
-        using (var file = new FileStream(target + Temporary, options))
+        using (var file = new FileStream(target + LogVerifier.Temporary, options))
         {
             file.Write(bytes);
             onStep?.Invoke(FileStep.Written, path);
@@ -43,9 +43,39 @@ internal sealed partial class DurableFolder(string root, Action<FileStep, string
             onStep?.Invoke(FileStep.Synced, path);
         }
 
-        File.Move(target + Temporary, target, overwrite: true);
+        File.Move(target + LogVerifier.Temporary, target, overwrite: true);
         _unsyncedFolders.Add(Path.GetDirectoryName(target)!);
         onStep?.Invoke(FileStep.Renamed, path);
+    }
+
+    /// <summary>
+    /// Writes at the end of a file that only grows, after <paramref name="offset"/> bytes that are there, and flushes it. What a kill left
+    /// after these is overwritten. A new name is durable after the next <see cref="SyncNames"/>.
+    /// </summary>
+    public void Append(string path, long offset, ReadOnlySpan<byte> bytes)
+    {
+        var target = Path.Combine(Root, path);
+        CreateFolders(Path.GetDirectoryName(target)!);
+        if (!File.Exists(target))
+        {
+            _unsyncedFolders.Add(Path.GetDirectoryName(target)!);
+        }
+
+        var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.Write, Share = FileShare.Read, BufferSize = 0 };
+        if (!OperatingSystem.IsWindows() && !File.Exists(target))
+        {
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead;
+        }
+
+        using var file = new FileStream(target, options);
+        if (file.Length > offset)
+        {
+            file.SetLength(offset);
+        }
+
+        RandomAccess.Write(file.SafeFileHandle, bytes, offset);
+        RandomAccess.FlushToDisk(file.SafeFileHandle);
+        onStep?.Invoke(FileStep.Appended, path);
     }
 
     /// <summary>Flushes the names of what was written since the last call.</summary>

@@ -1,4 +1,5 @@
 using Yizhan.Audit.Notes;
+using Yizhan.Transparency;
 
 namespace Yizhan.Audit.Tree;
 
@@ -14,13 +15,12 @@ namespace Yizhan.Audit.Tree;
 internal sealed class TreeLog : IDisposable
 {
     public const int MaxEntriesPerAppend = 4096;
-    public const string CheckpointFile = "checkpoint";
-    public const string KeyFile = "log.vkey";
 
     private readonly DurableFolder _folder;
     private readonly NoteSigner _signer;
     private readonly MemoryStream _bundle = new();
     private RightEdge _edge;
+    private long _payloadBytes;
     private bool _failed;
     private volatile Published _published;
 
@@ -44,7 +44,7 @@ internal sealed class TreeLog : IDisposable
     {
         folder.SyncRoot();
         var reader = new TreeReader(folder.Root);
-        var path = Path.Combine(folder.Root, CheckpointFile);
+        var path = Path.Combine(folder.Root, LogVerifier.CheckpointFile);
         if (!File.Exists(path))
         {
             if (knownSize > 0 || Directory.Exists(Path.Combine(folder.Root, "tile")))
@@ -52,7 +52,7 @@ internal sealed class TreeLog : IDisposable
                 throw new InvalidDataException($"The audit tree in '{folder.Root}' had entries and has no checkpoint: it was removed. Restore the folder from the backup.");
             }
 
-            folder.Replace(KeyFile, [.. System.Text.Encoding.UTF8.GetBytes(signer.PublicKey.ToString()), (byte)'\n']);
+            folder.Replace(LogVerifier.KeyFile, [.. System.Text.Encoding.UTF8.GetBytes(signer.PublicKey.ToString()), (byte)'\n']);
             var start = new TreeLog(folder, signer, new RightEdge(), new Published(new Checkpoint(signer.PublicKey.Name, 0, Merkle.EmptyRoot), []));
             start.Publish(start._edge);
             return start;
@@ -81,10 +81,11 @@ internal sealed class TreeLog : IDisposable
         return log;
     }
 
-    /// <summary>Appends entries in order and returns the checkpoint that covers them, once both are durable.</summary>
+    /// <summary>Appends entries in order and returns the checkpoint that covers them, once all is durable.</summary>
+    /// <param name="payloads">The sealed bytes of each entry, as its leaf says; none for a log of other entries.</param>
     /// <param name="entries">At most <see cref="MaxEntriesPerAppend"/>, of at most 65535 bytes each. None: nothing happens.</param>
     /// <exception cref="IOException">The disk failed. The log accepts no more until it is opened again, which finds out what is durable.</exception>
-    public Checkpoint Append(IReadOnlyList<ReadOnlyMemory<byte>> entries)
+    public Checkpoint Append(IReadOnlyList<ReadOnlyMemory<byte>> entries, IReadOnlyList<byte[]>? payloads = null)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(entries.Count, MaxEntriesPerAppend);
         if (entries.FirstOrDefault(e => e.Length > EntryBundle.MaxEntryBytes) is { Length: > 0 } large)
@@ -103,6 +104,7 @@ internal sealed class TreeLog : IDisposable
         }
 
         _failed = true;
+        WritePayloads(payloads ?? []);
         var before = _edge.Size;
         var edge = _edge.Copy();
         var dirtyLevels = 1;
@@ -134,7 +136,54 @@ internal sealed class TreeLog : IDisposable
         return _published.Checkpoint;
     }
 
+    /// <summary>Signs a tombstone for whole tiles of entries and deletes their bytes; their hashes stay.</summary>
+    public void Expire(long first, long end, long unix, string reason)
+    {
+        var roots = new List<TreeHash>();
+        for (var number = first / TileAddress.FullWidth; number < end / TileAddress.FullWidth; number++)
+        {
+            roots.Add(Merkle.RootOf(TreeReader.Hashes(Reader.Read(new TileAddress(0, number, TileAddress.FullWidth)).Span)));
+        }
+
+        var tombstone = new Tombstone(_signer.PublicKey.Name, first, end, Merkle.RootOf([.. roots]), unix, reason);
+        _folder.Replace(tombstone.Path, _signer.Sign(tombstone.ToString()).ToBytes());
+        _folder.SyncNames();
+        for (var number = first / TileAddress.FullWidth; number < end / TileAddress.FullWidth; number++)
+        {
+            var tile = new TileAddress(TileAddress.Entries, number, TileAddress.FullWidth);
+            _folder.Delete(tile.ToString());
+            _folder.Delete(AuditLeaf.PayloadPath(tile));
+        }
+    }
+
     public void Dispose() => _bundle.Dispose();
+
+    /// <summary>Before the tiles: what a leaf names is there when the leaf is.</summary>
+    private void WritePayloads(IReadOnlyList<byte[]> payloads)
+    {
+        var index = _edge.Size;
+        for (var done = 0; done < payloads.Count;)
+        {
+            var count = (int)Math.Min(payloads.Count - done, TileAddress.FullWidth - (index % TileAddress.FullWidth));
+            if (index % TileAddress.FullWidth == 0)
+            {
+                _payloadBytes = 0;
+            }
+
+            using var bytes = new MemoryStream();
+            for (var i = done; i < done + count; i++)
+            {
+                bytes.Write(payloads[i]);
+            }
+
+            _folder.Append(PayloadPath(index), _payloadBytes, bytes.GetBuffer().AsSpan(0, (int)bytes.Length));
+            _payloadBytes += bytes.Length;
+            (done, index) = (done + count, index + count);
+        }
+    }
+
+    private static string PayloadPath(long index) =>
+        AuditLeaf.PayloadPath(new TileAddress(TileAddress.Entries, index / TileAddress.FullWidth, TileAddress.FullWidth));
 
     private void WritePartialTiles(RightEdge edge, int dirtyLevels)
     {
@@ -156,7 +205,7 @@ internal sealed class TreeLog : IDisposable
     {
         var checkpoint = new Checkpoint(_signer.PublicKey.Name, edge.Size, edge.Root());
         var note = _signer.Sign(checkpoint.ToString()).ToBytes();
-        _folder.Replace(CheckpointFile, note);
+        _folder.Replace(LogVerifier.CheckpointFile, note);
         _folder.SyncNames();
         _edge = edge;
         _published = new Published(checkpoint, note);
@@ -198,12 +247,27 @@ internal sealed class TreeLog : IDisposable
         }
 
         _bundle.Write(bytes.Span);
+        foreach (var entry in EntryBundle.Split(bytes, tile.Width, out _))
+        {
+            _payloadBytes += AuditLeaf.TryParse(entry.Span, out var leaf) ? leaf.SealedBytes : 0;
+        }
+
+        var payload = new FileInfo(Path.Combine(_folder.Root, PayloadPath(_edge.Size)));
+        if (_payloadBytes > 0 && (!payload.Exists || payload.Length < _payloadBytes))
+        {
+            throw new InvalidDataException($"'{payload.FullName}' is missing or cut off: the audit checkpoint needs {_payloadBytes} bytes of it. Run: yizhan audit verify");
+        }
     }
 
     /// <summary>A kill may leave tiles that no checkpoint covers, and partial tiles that a later commit made superfluous. Both are within one append of the edge.</summary>
     private void DropWhatIsNotCovered()
     {
         const int reach = (MaxEntriesPerAppend / TileAddress.FullWidth) + 1;
+        for (var number = (_edge.Size + TileAddress.FullWidth - 1) / TileAddress.FullWidth; File.Exists(Path.Combine(_folder.Root, PayloadPath(number * TileAddress.FullWidth))); number++)
+        {
+            _folder.Delete(PayloadPath(number * TileAddress.FullWidth));
+        }
+
         foreach (var level in Enumerable.Range(TileAddress.Entries, RightEdge.Levels + 1))
         {
             var edge = TileAddress.RightEdge(level, _edge.Size);

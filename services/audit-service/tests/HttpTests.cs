@@ -2,8 +2,7 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json;
-using Yizhan.Audit.Notes;
-using Yizhan.Audit.Tree;
+using Yizhan.Transparency;
 
 namespace Yizhan.Audit.Tests;
 
@@ -35,7 +34,9 @@ public sealed class HttpTests : IDisposable
         Assert.True(Checkpoint.TryOpen(Encoding.UTF8.GetBytes(proof.GetProperty("checkpoint").GetString()!), key, out var checkpoint));
         TreeHash[] path = [.. proof.GetProperty("proof").EnumerateArray().Select(e => new TreeHash(e.GetBytesFromBase64()))];
         Assert.True(Merkle.IsIncluded(TreeHash.Of([0, .. leaf]), index, checkpoint.Size, path, checkpoint.Root));
-        Assert.Equal("study/3", JsonDocument.Parse(leaf).RootElement.GetProperty("entity").GetString());
+        var (salt, payload) = (proof.GetProperty("salt").GetBytesFromBase64(), proof.GetProperty("payload").GetBytesFromBase64());
+        Assert.Equal(TreeHash.Of([.. salt, .. payload]).ToString(), JsonDocument.Parse(leaf).RootElement.GetProperty("payload").GetString());
+        Assert.Equal("study/3", JsonDocument.Parse(payload).RootElement.GetProperty("data").GetProperty("entity").GetString());
 
         var growth = await node.Http.GetFromJsonAsync<JsonElement>("/audit/consistency?from=2", Cancel);
         TreeHash[] nodes = [.. growth.GetProperty("proof").EnumerateArray().Select(e => new TreeHash(e.GetBytesFromBase64()))];

@@ -1,7 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using CsCheck;
-using Yizhan.Audit.Tree;
+using Yizhan.Transparency;
 
 namespace Yizhan.Audit.Tests;
 

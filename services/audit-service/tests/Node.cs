@@ -26,9 +26,9 @@ internal sealed class Node : IAsyncDisposable
     public static Node EventsOnly(string folder, string site = "centre") => new(Host(folder, site).Add<EventLogOnly>().Build());
 
     /// <summary>The whole service.</summary>
-    public static async Task<Node> StartAsync(string folder, CancellationToken cancellationToken)
+    public static async Task<Node> StartAsync(string folder, CancellationToken cancellationToken, params string[] settings)
     {
-        var app = Host(folder, "centre").Add<AuditModule>().Build();
+        var app = Host(folder, "centre", settings).Add<AuditModule>().Build();
         await app.StartAsync(cancellationToken);
         return new Node(app) { Http = new HttpClient { BaseAddress = new Uri(app.Urls.Single()) } };
     }
@@ -54,8 +54,8 @@ internal sealed class Node : IAsyncDisposable
             JsonSerializer.SerializeToUtf8Bytes(stored, ContractsJson.Default.InstanceStored));
     }
 
-    private static ServiceHost Host(string folder, string site) =>
-        new([$"--node:dataFolder={folder}", $"--node:siteId={site}", "--web:url=http://127.0.0.1:0", "--log:level=Error"]);
+    private static ServiceHost Host(string folder, string site, params string[] settings) =>
+        new([$"--node:dataFolder={folder}", $"--node:siteId={site}", "--web:url=http://127.0.0.1:0", "--log:level=Error", .. settings]);
 
     private sealed class EventLogOnly : IServiceModule
     {

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Yizhan.Audit.Notes;
 using Yizhan.Audit.Tree;
+using Yizhan.Transparency;
 
 namespace Yizhan.Audit.Tests;
 
@@ -59,14 +60,14 @@ public sealed class NoteTests
         CopyLog(folder, copy.Path);
         var key = Key(File.ReadAllText(copy["log.vkey"]));
         var other = File.ReadAllBytes(Path.Combine(folder, "bad", name));
-        var result = AuditVerifier.Verify(copy.Path, key, [other], null, TestContext.Current.CancellationToken);
+        var result = LogVerifier.VerifyTiles(new LogFolder(copy.Path), new LogTrust(key) { Older = [other] }, null, TestContext.Current.CancellationToken);
         Assert.Equal(problem is null, result.Ok);
         Assert.Contains(problem ?? "", result.Problem ?? "", StringComparison.Ordinal);
 
         // The rolled-back state in the log's own place, compared with what the witness has seen.
         File.Copy(Path.Combine(folder, "checkpoint"), copy["seen"]);
         File.Copy(Path.Combine(folder, "bad", name), copy["checkpoint"], overwrite: true);
-        var rolledBack = AuditVerifier.Verify(copy.Path, key, [File.ReadAllBytes(copy["seen"])], null, TestContext.Current.CancellationToken);
+        var rolledBack = LogVerifier.VerifyTiles(new LogFolder(copy.Path), new LogTrust(key) { Older = [File.ReadAllBytes(copy["seen"])] }, null, TestContext.Current.CancellationToken);
         Assert.False(rolledBack.Ok);
         Assert.Contains(name == "rollback" ? "was cut: it has 511" : "not those that the checkpoint signs", rolledBack.Problem, StringComparison.Ordinal);
     }
@@ -84,7 +85,7 @@ public sealed class NoteTests
                 File.WriteAllText(copy["log.vkey"], $"{key}\n");
             }
 
-            var result = AuditVerifier.Verify(copy.Path, key, [], null, TestContext.Current.CancellationToken);
+            var result = LogVerifier.VerifyTiles(new LogFolder(copy.Path), new LogTrust(key) { Older = [] }, null, TestContext.Current.CancellationToken);
             Assert.Null(result.Problem);
             Assert.Equal(size, result.EntriesChecked);
         }

@@ -1,6 +1,7 @@
 using System.Text;
 using Yizhan.Audit.Notes;
 using Yizhan.Audit.Tree;
+using Yizhan.Transparency;
 
 namespace Yizhan.Audit.Tests;
 
@@ -37,7 +38,7 @@ public sealed class TreeLogTests : IDisposable
 
         using var again = Open();
         Assert.Equal(total, again.Current.Checkpoint.Size);
-        Assert.Equal(data, again.Reader.Entries(0, total).Select(e => e.ToArray()));
+        Assert.Equal(data, again.Reader.Entries(0, total).Select(e => e.Entry.ToArray()));
         Assert.Equal(data[total - 1], again.Reader.Entry(total - 1, total).ToArray());
         var proofs = again.Reader.Proofs(total);
         foreach (var index in new[] { 0, 1, 255, 256, total / 2, total - 1 })
@@ -210,8 +211,8 @@ public sealed class TreeLogTests : IDisposable
 
     private TreeLog Open(long knownSize = 0) => TreeLog.Open(new DurableFolder(_folder.Path), _signer, knownSize);
 
-    private AuditVerification Verify(string folder, params ReadOnlyMemory<byte>[] older) =>
-        AuditVerifier.Verify(folder, _signer.PublicKey, older, null, TestContext.Current.CancellationToken);
+    private LogVerification Verify(string folder, params ReadOnlyMemory<byte>[] older) =>
+        LogVerifier.VerifyTiles(new LogFolder(folder), new LogTrust(_signer.PublicKey) { Older = older }, null, TestContext.Current.CancellationToken);
 
     internal static ReadOnlyMemory<byte>[] Entries(int first, int count, string text = "entry") =>
         [.. Enumerable.Range(first, count).Select(i => (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes($"{text} {i:D5}"))];

@@ -5,7 +5,7 @@ using System.Security.Cryptography;
 using System.Text;
 using NSec.Cryptography;
 
-namespace Yizhan.Audit.Notes;
+namespace Yizhan.Transparency;
 
 /// <summary>
 /// A public key that checks signatures on notes. Text form (<c>vkey</c>): <c>name+id+base64(type ‖ key)</c>. Types: 0x01 Ed25519,
@@ -16,6 +16,8 @@ public sealed class NoteKey
     internal const byte Ed25519 = 0x01;
     internal const byte Ecdsa = 0x02;
     internal const byte Cosignature = 0x04;
+
+    private static readonly byte[] Ed25519Prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
     private readonly byte _type;
     private readonly byte[] _key;
@@ -59,6 +61,12 @@ public sealed class NoteKey
         var mine = note.Signatures.Where(s => s.Name == Name && s.KeyId == Id).ToArray();
         return mine.Length > 0 && mine.All(s => IsRight(note.Text, s.Bytes.Span));
     }
+
+    /// <summary>The key as other programs read it: SubjectPublicKeyInfo in PEM (RFC 8410 for Ed25519).</summary>
+    public string ToPem() => System.Security.Cryptography.PemEncoding.WriteString("PUBLIC KEY", _type == Ecdsa ? _key : [.. Ed25519Prefix, .. _key]);
+
+    /// <summary>True when signatures are Ed25519 over the text, which <c>openssl pkeyutl -rawin</c> verifies.</summary>
+    internal bool IsEd25519 => _type == Ed25519;
 
     /// <inheritdoc/>
     public override string ToString() => $"{Name}+{Id:x8}+{Convert.ToBase64String([_type, .. _key])}";

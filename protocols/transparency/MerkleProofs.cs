@@ -1,6 +1,6 @@
 using System.Numerics;
 
-namespace Yizhan.Audit.Tree;
+namespace Yizhan.Transparency;
 
 /// <summary>Makes roots and proofs of any size out of the complete subtrees that are stored (RFC 6962 §2.1.1, §2.1.2).</summary>
 /// <param name="node">Root of the complete subtree over leaves [index·2^level, (index+1)·2^level). Asked for O(log size) of them.</param>

@@ -1,4 +1,4 @@
-namespace Yizhan.Audit.Tree;
+namespace Yizhan.Transparency;
 
 /// <summary>The unfinished tiles at the right of a tree: all that is needed to append to it and to know its root.</summary>
 internal sealed class RightEdge

@@ -1,7 +1,7 @@
 using System.Numerics;
 using System.Security.Cryptography;
 
-namespace Yizhan.Audit.Tree;
+namespace Yizhan.Transparency;
 
 /// <summary>The hashes of RFC 6962 §2.1 and the checks of its proofs. Pure.</summary>
 public static class Merkle

@@ -1,9 +1,14 @@
-namespace Yizhan.Audit.Tree;
+namespace Yizhan.Transparency;
 
-/// <summary>Reads a folder of tiles. Safe beside the writer: what a published size covers is never changed, only widened.</summary>
-internal sealed class TreeReader(string root)
+/// <summary>Reads the tiles of a log. Safe beside the writer: what a published size covers is never changed, only widened.</summary>
+internal sealed class TreeReader(ILogFiles files)
 {
-    private readonly string _root = root;
+    private readonly ILogFiles _files = files;
+
+    public TreeReader(string folder)
+        : this(new LogFolder(folder))
+    {
+    }
 
     /// <summary>A tile of exactly this width; cut from a wider one when only that is left. Null when there is none.</summary>
     public ReadOnlyMemory<byte>? TryRead(TileAddress tile)
@@ -32,16 +37,22 @@ internal sealed class TreeReader(string root)
         return entries[(int)(index % TileAddress.FullWidth)];
     }
 
-    /// <summary>Entries in order, read one tile at a time.</summary>
-    /// <exception cref="InvalidDataException">A tile is missing or damaged.</exception>
-    public IEnumerable<ReadOnlyMemory<byte>> Entries(long from, long size)
+    /// <summary>Entries in order, read one tile at a time. Those of tiles that are gone are left out.</summary>
+    /// <exception cref="InvalidDataException">A tile is damaged.</exception>
+    public IEnumerable<(long Index, ReadOnlyMemory<byte> Entry)> Entries(long from, long size)
     {
         for (var index = from; index < size;)
         {
             var tile = Covering(TileAddress.Entries, index, size);
-            foreach (var entry in EntryBundle.Split(Read(tile), tile.Width, out _).Skip((int)(index % TileAddress.FullWidth)))
+            if (TryRead(tile) is not { } bundle)
             {
-                yield return entry;
+                index = (tile.Number + 1) * TileAddress.FullWidth;
+                continue;
+            }
+
+            foreach (var entry in EntryBundle.Split(bundle, tile.Width, out _).Skip((int)(index % TileAddress.FullWidth)))
+            {
+                yield return (index, entry);
                 index++;
             }
         }
@@ -81,7 +92,8 @@ internal sealed class TreeReader(string root)
         return hashes;
     }
 
-    private static TileAddress Covering(int level, long index, long size)
+    /// <summary>The tile of a level that has this hash or entry in a tree of this size.</summary>
+    public static TileAddress Covering(int level, long index, long size)
     {
         var edge = TileAddress.RightEdge(level, size);
         var number = index / TileAddress.FullWidth;
@@ -105,33 +117,38 @@ internal sealed class TreeReader(string root)
     }
 
     /// <summary>Widths of a tile's partial files, the widest first.</summary>
-    public IReadOnlyList<int> PartialWidths(TileAddress tile)
-    {
-        var folder = new DirectoryInfo(Path.Combine(_root, $"{tile.Full}.p"));
-        try
-        {
-            return folder.Exists
-                ? [.. folder.EnumerateFiles().Select(f => int.TryParse(f.Name, out var w) ? w : 0).Where(w => w > 0).OrderDescending()]
-                : [];
-        }
-        catch (DirectoryNotFoundException)
-        {
-            return [];
-        }
-    }
+    public IReadOnlyList<int> PartialWidths(TileAddress tile) =>
+        [.. _files.Names($"{tile.Full}.p").Select(name => int.TryParse(name, out var w) ? w : 0).Where(w => w > 0).OrderDescending()];
 
     /// <summary>Exactly this file; null when it is not there.</summary>
-    public byte[]? TryReadFile(TileAddress tile)
+    public byte[]? TryReadFile(TileAddress tile) => TryReadFile(tile.ToString(), TileAddress.FullWidth * (2 + EntryBundle.MaxEntryBytes));
+
+    /// <summary>Exactly this file, as far as <paramref name="maxBytes"/>; null when it is not there.</summary>
+    public byte[]? TryReadFile(string path, int maxBytes)
     {
-        try
-        {
-            return File.ReadAllBytes(Path.Combine(_root, tile.ToString()));
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        using var stream = _files.TryOpen(path);
+        if (stream is null)
         {
             return null;
         }
+
+        var buffer = new byte[stream.CanSeek ? (int)Math.Min(stream.Length, maxBytes) : 64 * 1024];
+        var length = 0;
+        while (true)
+        {
+            var read = stream.ReadAtLeast(buffer.AsSpan(length), buffer.Length - length, throwOnEndOfStream: false);
+            length += read;
+            if (length < buffer.Length || stream.CanSeek || length >= maxBytes)
+            {
+                return buffer[..length];
+            }
+
+            Array.Resize(ref buffer, Math.Min(buffer.Length * 4, maxBytes));
+        }
     }
+
+    /// <summary>Opens exactly this file; null when it is not there.</summary>
+    public Stream? TryOpen(string path) => _files.TryOpen(path);
 
     private static ReadOnlyMemory<byte>? Cut(byte[] bytes, TileAddress tile)
     {

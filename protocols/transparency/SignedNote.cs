@@ -1,7 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Text;
 
-namespace Yizhan.Audit.Notes;
+namespace Yizhan.Transparency;
 
 /// <summary>A text with signatures (C2SP signed-note): the text, an empty line, and a line <c>— name base64</c> for each signature.</summary>
 /// <param name="Text">What is signed; ends with a line feed.</param>

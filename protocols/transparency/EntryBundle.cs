@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 
-namespace Yizhan.Audit.Tree;
+namespace Yizhan.Transparency;
 
 /// <summary>A tile of entries: each with its length before it, two bytes, big endian (C2SP tlog-tiles).</summary>
 internal static class EntryBundle

@@ -1,7 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 
-namespace Yizhan.Audit.Notes;
+namespace Yizhan.Transparency;
 
 /// <summary>What a log commits to (C2SP tlog-checkpoint): its origin, size and root. The signature is on the note that carries it.</summary>
 /// <param name="Origin">Unique name of the log, one line.</param>

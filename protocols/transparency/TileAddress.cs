@@ -1,7 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 
-namespace Yizhan.Audit.Tree;
+namespace Yizhan.Transparency;
 
 /// <summary>Place of a tile in the layout of C2SP tlog-tiles: <c>tile/&lt;L&gt;/&lt;N&gt;[.p/&lt;W&gt;]</c>, or <c>tile/entries/…</c>.</summary>
 /// <param name="Level">0 to 7: hashes of that level; -1: the entries themselves.</param>
