@@ -22,6 +22,7 @@ internal static class DemoCommand
               yizhan demo --from /mnt/cd
               yizhan demo --json | tail -n 1 | jq .lost
             """) { from, json, keep };
+        command.Subcommands.Add(DemoConfigCommand.Create());
         command.SetAction((parsed, cancellationToken) => RunAsync(
             parsed.GetValue(from), parsed.GetValue(json), parsed.GetValue(keep), cancellationToken));
         return command;

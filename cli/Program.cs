@@ -7,6 +7,7 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     DemoCommand.Create(),
     SiteCommand.Create(),
     AuditCommand.Create(),
+    ConfigCommand.Create(),
 };
 
 // Ctrl+C stops the nodes in order before this process ends; the library's own patience of two seconds would orphan them.

@@ -12,4 +12,6 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<LogEvent>))]
 [JsonSerializable(typeof(IReadOnlyList<SiteView>))]
 [JsonSerializable(typeof(IReadOnlyList<StudyView>))]
+[JsonSerializable(typeof(IReadOnlyList<ReleaseView>))]
+[JsonSerializable(typeof(ReleaseApproval))]
 public sealed partial class ContractsJson : JsonSerializerContext;

@@ -6,7 +6,9 @@ namespace Yizhan.Contracts;
 /// <param name="Version">Product version that it runs.</param>
 /// <param name="SentMs">When it was said, by the site's clock, Unix milliseconds UTC.</param>
 /// <param name="Lanes">What waits, urgent first.</param>
-public sealed record SiteStatus(string SiteId, Guid Epoch, string Version, long SentMs, IReadOnlyList<LaneStatus> Lanes);
+/// <param name="Configuration">Which configuration it runs; null from a site that does not say.</param>
+public sealed record SiteStatus(
+    string SiteId, Guid Epoch, string Version, long SentMs, IReadOnlyList<LaneStatus> Lanes, ConfigurationStatus? Configuration = null);
 
 /// <summary>One lane of a site's spool.</summary>
 /// <param name="Lane">urgent, normal, bulk or telemetry.</param>
@@ -20,4 +22,5 @@ public sealed record LaneStatus(string Lane, long Entries, long Bytes, long? Old
 /// <param name="Status">The last that it said.</param>
 /// <param name="LastContactMs">When the centre last heard from it, by the centre's clock, Unix milliseconds UTC.</param>
 /// <param name="Online">True while contacts come in time.</param>
-public sealed record SiteView(SiteStatus Status, long LastContactMs, bool Online);
+/// <param name="WantedConfiguration">The release that the site should run now; null when there is none for it.</param>
+public sealed record SiteView(SiteStatus Status, long LastContactMs, bool Online, string? WantedConfiguration = null);

@@ -2,6 +2,7 @@ using System.Net.ServerSentEvents;
 using System.Runtime.CompilerServices;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
+using Yizhan.Fleet.Releases;
 
 namespace Yizhan.Fleet;
 
@@ -16,6 +17,7 @@ internal static class FleetEndpoints
         routes.MapGet("/sites", (SiteRegistry sites) => TypedResults.Ok(sites.Sites()));
         routes.MapGet("/sites/stream", Stream);
         EventsEndpoint.Map(routes);
+        ReleaseEndpoints.Map(routes);
     }
 
     /// <summary>Server-sent events of type <c>sites</c>: all sites, at once and then after each change, at most twice a second.</summary>

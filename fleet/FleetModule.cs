@@ -1,6 +1,7 @@
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
+using Yizhan.Fleet.Releases;
 using Yizhan.Platform;
 using Yizhan.Platform.Certificates;
 using Yizhan.Storage;
@@ -21,6 +22,8 @@ public sealed class FleetModule : IServiceModule
         builder.Services.TryAddSingleton(OpenCa);
         builder.Services.TryAddSingleton<SiteRegistry>();
         builder.Services.TryAddSingleton<SafePoint>();
+        builder.Services.TryAddSingleton<ReleaseCentre>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<ReleaseCentre>());
         builder.Services.TryAddSingleton<LinkIntake>();
         builder.Services.TryAddSingleton<LinkListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<LinkListener>());

@@ -41,6 +41,13 @@ public sealed class FleetOptions
     [RegularExpression("confirmed|backup", ErrorMessage = "fleet:safePoint must be confirmed or backup.")]
     public string SafePoint { get; set; } = "confirmed";
 
+    /// <summary>File of the keys whose signatures on releases count. Default: <c>fleet/releases/trust.json</c> in the node's data folder.</summary>
+    public string? ReleaseTrustPath { get; set; }
+
+    /// <summary>How long a ring of sites is watched before a release goes to the next one, in seconds. Default one hour.</summary>
+    [Range(0, 30 * 24 * 3600)]
+    public int RingSoakSeconds { get; set; } = 3600;
+
     /// <summary>What a site is told to wait when there is no room here. Default 30 seconds.</summary>
     [Range(1, 3600)]
     public int RetryAfterSeconds { get; set; } = 30;

@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Yizhan.Contracts;
+using Yizhan.Fleet.Releases;
 using Yizhan.Link;
 using Yizhan.Platform.Certificates;
 using ZstdSharp;
@@ -16,20 +17,22 @@ internal sealed partial class LinkEndpoints
     private const int BusySeconds = 1;
 
     private readonly LinkIntake _intake;
+    private readonly ReleaseCentre _releases;
     private readonly BodyBudget _budget;
     private readonly ILogger _logger;
 
-    private LinkEndpoints(LinkIntake intake, BodyBudget budget, ILogger logger) =>
-        (_intake, _budget, _logger) = (intake, budget, logger);
+    private LinkEndpoints(LinkIntake intake, ReleaseCentre releases, BodyBudget budget, ILogger logger) =>
+        (_intake, _releases, _budget, _logger) = (intake, releases, budget, logger);
 
-    public static void Map(IEndpointRouteBuilder routes, LinkIntake intake, BodyBudget budget, ILoggerFactory loggers)
+    public static void Map(IEndpointRouteBuilder routes, LinkIntake intake, ReleaseCentre releases, BodyBudget budget, ILoggerFactory loggers)
     {
-        var link = new LinkEndpoints(intake, budget, loggers.CreateLogger<LinkEndpoints>());
+        var link = new LinkEndpoints(intake, releases, budget, loggers.CreateLogger<LinkEndpoints>());
         routes.MapGet(LinkRoutes.Marks, context => link.AnswerAsync(context, link.MarksAsync));
         routes.MapPost(LinkRoutes.Entries, context => link.AnswerAsync(context, link.EntriesAsync));
         routes.MapPost(LinkRoutes.Missing, context => link.AnswerAsync(context, link.MissingAsync));
         routes.MapPut(LinkRoutes.Chunks, context => link.AnswerAsync(context, link.ChunksAsync));
         routes.MapPut(LinkRoutes.Status, context => link.AnswerAsync(context, link.StatusAsync));
+        routes.MapGet(LinkRoutes.Release, context => link.AnswerAsync(context, link.ReleaseAsync));
     }
 
     private async Task MarksAsync(HttpContext context, SitePrincipal site)
@@ -83,6 +86,21 @@ internal sealed partial class LinkEndpoints
         using var body = await ReadAsync(context, site);
         _intake.Report(site, Json(body.Bytes, ContractsJson.Default.SiteStatus));
         context.Response.StatusCode = StatusCodes.Status204NoContent;
+    }
+
+    private async Task ReleaseAsync(HttpContext context, SitePrincipal site)
+    {
+        var query = context.Request.Query;
+        if (_releases.Offer(site.SiteId, query["running"], query["refused"]) is not { } release)
+        {
+            context.Response.StatusCode = StatusCodes.Status204NoContent;
+            return;
+        }
+
+        var bytes = release.ToBytes();
+        context.Response.ContentType = "application/x-tar";
+        context.Response.ContentLength = bytes.Length;
+        await context.Response.Body.WriteAsync(bytes, context.RequestAborted);
     }
 
     private async Task AnswerAsync(HttpContext context, Func<HttpContext, SitePrincipal, Task> answer)

@@ -6,6 +6,7 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.Options;
+using Yizhan.Fleet.Releases;
 using Yizhan.Platform.Certificates;
 
 namespace Yizhan.Fleet;
@@ -16,7 +17,7 @@ namespace Yizhan.Fleet;
 /// </summary>
 /// <remarks>It can be closed and opened again on the same port while the rest of the centre runs; a drill does.</remarks>
 public sealed partial class LinkListener(
-    LinkIntake intake, EmbeddedCa ca, IOptions<FleetOptions> options, TimeProvider clock, ILoggerFactory loggers)
+    LinkIntake intake, ReleaseCentre releases, EmbeddedCa ca, IOptions<FleetOptions> options, TimeProvider clock, ILoggerFactory loggers)
     : IHostedService, IAsyncDisposable
 {
     private readonly ILogger _logger = loggers.CreateLogger<LinkListener>();
@@ -125,7 +126,7 @@ public sealed partial class LinkListener(
             });
         });
         var app = builder.Build();
-        LinkEndpoints.Map(app, intake, new BodyBudget(_options.MaxBodiesMiB * 1024L * 1024), loggers);
+        LinkEndpoints.Map(app, intake, releases, new BodyBudget(_options.MaxBodiesMiB * 1024L * 1024), loggers);
         return app;
     }
 

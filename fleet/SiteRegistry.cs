@@ -60,9 +60,12 @@ public sealed class SiteRegistry : IDisposable
         var nowMs = _clock.GetUtcNow().ToUnixTimeMilliseconds();
         return [.. _sites.Values
             .Select(seen => new SiteView(
-                seen.Status, seen.ContactMs, Online: Math.Abs(nowMs - seen.ContactMs) <= _online.TotalMilliseconds))
+                seen.Status, seen.ContactMs, Online: Math.Abs(nowMs - seen.ContactMs) <= _online.TotalMilliseconds, Wanted(seen.Status.SiteId)))
             .OrderBy(view => view.Status.SiteId, StringComparer.Ordinal)];
     }
+
+    /// <summary>Which release a site should run; set by who knows.</summary>
+    internal Func<string, string?> Wanted { get; set; } = _ => null;
 
     /// <summary>Completes with the next report of any site.</summary>
     public Task Changed => _changed.Task;

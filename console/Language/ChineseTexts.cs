@@ -54,6 +54,10 @@ internal sealed class ChineseTexts : Texts
     public override string Offline => "离线";
     public override string LastContact => "最近联系";
     public override string Version => "版本";
+    public override string Configuration => "配置";
+    public override string OwnSettings => "本地设置";
+    public override string OnTrial => "试运行中";
+    public override string ConfigurationDrifts(string wanted) => $"本站点应运行 {wanted}，目前尚未生效。";
     public override string OfflineHint => "站点可独立继续工作。所示数字为其最后一次上报。";
     public override string AllDelivered => "已全部送达";
     public override string Spool => "队列";

@@ -54,6 +54,10 @@ internal sealed class EnglishTexts : Texts
     public override string Offline => "Offline";
     public override string LastContact => "Last contact";
     public override string Version => "Version";
+    public override string Configuration => "Configuration";
+    public override string OwnSettings => "of its own";
+    public override string OnTrial => "on trial";
+    public override string ConfigurationDrifts(string wanted) => $"{wanted} is meant for this site and does not run here yet.";
     public override string OfflineHint => "The site works on by itself. Figures are the last that it reported.";
     public override string AllDelivered => "Everything has been delivered";
     public override string Spool => "Spool";

@@ -69,6 +69,10 @@ public abstract class Texts
     public abstract string Offline { get; }
     public abstract string LastContact { get; }
     public abstract string Version { get; }
+    public abstract string Configuration { get; }
+    public abstract string OwnSettings { get; }
+    public abstract string OnTrial { get; }
+    public abstract string ConfigurationDrifts(string wanted);
     public abstract string OfflineHint { get; }
     public abstract string AllDelivered { get; }
     public abstract string Spool { get; }

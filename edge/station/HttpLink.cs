@@ -12,6 +12,7 @@ using System.Text.Json.Serialization.Metadata;
 using Yizhan.Contracts;
 using Yizhan.Link;
 using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Releases;
 using Yizhan.Storage;
 using ZstdSharp;
 
@@ -61,6 +62,7 @@ internal sealed class HttpLink : ILink, IDisposable
         {
             BaseAddress = options.CentreUrl,
             Timeout = Timeout.InfiniteTimeSpan,
+            MaxResponseContentBufferSize = ReleaseBundle.MaxBytes + 1024,
         };
     }
 
@@ -95,6 +97,16 @@ internal sealed class HttpLink : ILink, IDisposable
     {
         var body = Plain(JsonSerializer.SerializeToUtf8Bytes(status, ContractsJson.Default.SiteStatus));
         await SendAsync(HttpMethod.Put, LinkRoutes.Status, body, cancellationToken);
+    }
+
+    /// <summary>The release that this site should install; null when it needs none.</summary>
+    /// <param name="running">Digest of what runs.</param>
+    /// <param name="refused">Digest of what is not taken.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public async Task<byte[]?> ReleaseAsync(string? running, string? refused, CancellationToken cancellationToken)
+    {
+        var bytes = await SendAsync(HttpMethod.Get, $"{LinkRoutes.Release}?running={running}&refused={refused}", null, cancellationToken);
+        return bytes.Length == 0 ? null : bytes;
     }
 
     /// <summary>

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
+using Yizhan.Station.Configuration;
 using Yizhan.Storage;
 
 namespace Yizhan.Station;
@@ -46,8 +47,8 @@ internal sealed partial class LinkService : BackgroundService
     private readonly Shipper? _shipper;
 
     public LinkService(
-        IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, IOptions<StationOptions> options, TimeProvider clock,
-        ILoggerFactory loggers)
+        IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, SiteConfiguration configuration,
+        IOptions<StationOptions> options, TimeProvider clock, ILoggerFactory loggers)
     {
         (_log, _quarantine, _options) = (log, quarantine, options.Value);
         _logger = loggers.CreateLogger<LinkService>();
@@ -57,9 +58,13 @@ internal sealed partial class LinkService : BackgroundService
             _shipper = new Shipper(log, blobs, _link, quarantine, _options, clock, Random.Shared, loggers.CreateLogger<Shipper>())
             {
                 Heard = retention.Note,
+                Configuration = configuration.Status,
             };
         }
     }
+
+    /// <summary>The line to the centre; null when none is configured.</summary>
+    public HttpLink? Centre => _link;
 
     /// <summary>The spool and the link as they are now.</summary>
     public SpoolView View() => new(

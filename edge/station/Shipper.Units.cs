@@ -299,7 +299,7 @@ internal sealed partial class Shipper
         }
 
         var lanes = _lanes.Select(l => LaneStatuses.Of(log, l.Lane)).ToList();
-        await link.ReportAsync(new SiteStatus(log.Site, log.Epoch, Version, UtcMs(), lanes), cancellationToken);
+        await link.ReportAsync(new SiteStatus(log.Site, log.Epoch, Version, UtcMs(), lanes, Configuration?.Invoke()), cancellationToken);
         return () =>
         {
             if (!first)

@@ -48,6 +48,9 @@ internal sealed partial class Shipper(
     private int _turn = 1;
     private volatile LinkState _state = new("down", clock.GetUtcNow().ToUnixTimeMilliseconds(), null);
 
+    /// <summary>Which configuration runs, for the report; null when nobody knows.</summary>
+    public Func<Contracts.ConfigurationStatus>? Configuration { get; init; }
+
     /// <summary>State of the link, for people.</summary>
     public LinkState State => _state;
 

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Yizhan.Platform;
+using Yizhan.Station.Configuration;
 using Yizhan.Storage;
 
 namespace Yizhan.Station;
@@ -18,8 +19,10 @@ public sealed class StationModule : IServiceModule
         builder.Services.TryAddSingleton<Quarantine>();
         builder.Services.TryAddSingleton<Retention>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Retention>());
+        builder.Services.TryAddSingleton<SiteConfiguration>();
         builder.Services.TryAddSingleton<LinkService>();
         builder.Services.AddHostedService(services => services.GetRequiredService<LinkService>());
+        builder.Services.AddHostedService<ConfigurationService>();
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, StationJson.Default));
     }
 

@@ -54,6 +54,17 @@ public sealed class StationOptions
     [Range(1, 3600)]
     public int RetentionSeconds { get; set; } = 60;
 
+    /// <summary>File of the keys whose signatures on releases count; read once, then they change with releases. Null: no release is taken.</summary>
+    public string? ReleaseTrustPath { get; set; }
+
+    /// <summary>How often the centre is asked for a release, in seconds. Default 10.</summary>
+    [Range(1, 3600)]
+    public int ConfigurationPollSeconds { get; set; } = 10;
+
+    /// <summary>How long a node may be unhealthy with a new configuration before it starts again, in seconds. Default 60.</summary>
+    [Range(1, 3600)]
+    public int ConfigurationTrialSeconds { get; set; } = 60;
+
     /// <summary>An entry that the centre refuses this many times is put into quarantine. Default 3.</summary>
     [Range(1, 100)]
     public int QuarantineAfter { get; set; } = 3;

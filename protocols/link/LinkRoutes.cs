@@ -18,6 +18,9 @@ public static class LinkRoutes
     /// <summary>PUT the site's status (<c>SiteStatus</c> of the contracts).</summary>
     public const string Status = "/fleet/link/v1/status";
 
+    /// <summary>GET, with <c>?running=&amp;refused=</c> (digests): the configuration release for the caller, or 204 when it needs none.</summary>
+    public const string Release = "/fleet/link/v1/release";
+
     /// <summary>Media type of <see cref="EntryBatch"/>.</summary>
     public const string EntriesType = "application/vnd.yizhan.entries";
 

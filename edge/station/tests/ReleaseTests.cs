@@ -1,0 +1,170 @@
+using System.Text;
+using Microsoft.Extensions.DependencyInjection;
+using Yizhan.Contracts;
+using Yizhan.Fleet.Releases;
+using Yizhan.Platform;
+using Yizhan.Platform.Releases;
+using Yizhan.Station.Configuration;
+
+namespace Yizhan.Station.Tests;
+
+/// <summary>Releases over a real link, from the centre to the site and back as reports and audit records.</summary>
+public sealed class ReleaseTests : IAsyncLifetime
+{
+    private readonly ReleaseKey _wang = ReleaseKey.Create("wang");
+    private readonly ReleaseKey _li = ReleaseKey.Create("li");
+    private readonly ReleaseKey _zhao = ReleaseKey.Create("zhao");
+    private readonly string _trust = Path.GetTempFileName();
+    private TwoNodes _nodes = null!;
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    private ReleaseCentre Centre => _nodes.Centre.Services.GetRequiredService<ReleaseCentre>();
+
+    private SiteConfiguration Site => _nodes.Edge.Services.GetRequiredService<SiteConfiguration>();
+
+    public async ValueTask InitializeAsync()
+    {
+        WriteTrust(new ReleaseTrust(1, 2, [_wang.Public, _li.Public, _zhao.Public]));
+        _nodes = await TwoNodes.StartAsync(
+            edge: [$"--station:releaseTrustPath={_trust}", "--station:configurationPollSeconds=1", "--station:heartbeatSeconds=1"],
+            centre: [$"--fleet:releaseTrustPath={_trust}", "--fleet:ringSoakSeconds=0"]);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _nodes.DisposeAsync();
+        File.Delete(_trust);
+        _wang.Dispose();
+        _li.Dispose();
+        _zhao.Dispose();
+    }
+
+    [Fact]
+    [Trait("Clause", "D7.3")]
+    public async Task A_signed_release_is_installed_confirmed_after_a_restart_and_reported()
+    {
+        Centre.Propose(Release("config-26.11.1", approved: false));
+        Assert.Null(Centre.Offer(TwoNodes.Site, null, null));
+        var view = Centre.Propose(Release("config-26.11.1", approved: true));
+        Assert.Equal(("rolling out", 10), (view.State, view.RingPercent));
+
+        await RestartAsync();
+        await UntilAsync(() => Centre.List()[0].State == "complete");
+        Assert.Equal("config-26.11.1", Centre.List()[0].Sites.Single().Runs);
+        Assert.Equal("config-26.11.1", Site.Slots.State.Good?.Version);
+        var steps = new List<string>();
+        await UntilAsync(async () =>
+        {
+            steps = [.. (await _nodes.ArrivedAsync()).Where(e => e.Entry.Key == "config/config-26.11.1").Select(e => e.Entry.Id.Split('/')[2])];
+            return steps.Contains("applied") && steps.Contains("offered");
+        });
+        Assert.Equal(["proposed", "approved", "approved", "signed", "offered"], steps.Where(step => step is not ("applied" or "promoted")));
+        Assert.All((await _nodes.ArrivedAsync()).Where(e => e.Entry.Key == "config/config-26.11.1"), e => Assert.Equal(AuditRecord.EventType, e.Entry.Type));
+    }
+
+    [Fact]
+    [Trait("Clause", "D7.3")]
+    public async Task A_release_of_a_key_that_the_site_has_revoked_is_refused_reported_and_stops_the_rollout_while_the_site_runs_on()
+    {
+        await InstalledAsync("config-26.11.1");
+        WriteTrust(new ReleaseTrust(2, 2, [_wang.Public, _li.Public, _zhao.Public with { Revoked = true }]));
+        File.Copy(_trust, _nodes.PathOf("edge", "configuration", "trust.json"), overwrite: true);
+        WriteTrust(new ReleaseTrust(1, 2, [_wang.Public, _li.Public, _zhao.Public]));
+
+        Centre.Propose(Release("config-26.11.2", approved: true));
+        await UntilAsync(() => Centre.List()[0].State == "stopped");
+        Assert.Equal($"{TwoNodes.Site}: config-26.11.2 is signed by 'zhao', whose key was revoked.", Centre.List()[0].Waits);
+        Assert.Equal("config-26.11.1", Site.Slots.State.Active?.Version);
+        Assert.False(_nodes.Edge.Services.GetRequiredService<NodeRestart>().Requested);
+        await UntilAsync(async () => (await _nodes.ArrivedAsync()).Any(e => e.Entry.Id.StartsWith("config/config-26.11.2/refused/", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    [Trait("Clause", "D7.3")]
+    public async Task A_configuration_with_which_the_node_does_not_start_gives_way_and_the_centre_is_told()
+    {
+        await InstalledAsync("config-26.11.1");
+        Centre.Propose(Release("config-26.11.2", approved: true));
+        await UntilAsync(() => _nodes.Edge.Services.GetRequiredService<NodeRestart>().Requested);
+        await TwoNodes.StopAsync(_nodes.Edge);
+        for (var start = 0; start < ConfigurationSlots.MaxStarts; start++)
+        {
+            // As the node's program does when it starts, and dies before it is up.
+            Assert.Equal("config-26.11.2", ConfigurationSlots.Open(EdgeNode).Start(TimeProvider.System.GetUtcNow())!.Name);
+        }
+
+        await _nodes.StartEdgeAsync();
+        Assert.Equal("config-26.11.1", Site.Runs?.Version);
+        await UntilAsync(() => Centre.List()[0].State == "stopped");
+        Assert.Contains("did not come up in 3 starts", Centre.List()[0].Waits, StringComparison.Ordinal);
+        await UntilAsync(async () => (await _nodes.ArrivedAsync()).Any(e => e.Entry.Id.StartsWith("config/config-26.11.2/rolled-back/", StringComparison.Ordinal)));
+    }
+
+    [Theory]
+    [InlineData("config-26.11.1", false, "There is another config-26.11.1 already")]
+    [InlineData("config-26.10.9", false, "config-26.10.9 is not newer than config-26.11.1")]
+    [InlineData("config-26.11.2", true, "expires in -1 days")]
+    public void The_centre_refuses_what_a_site_would_refuse(string version, bool expired, string message)
+    {
+        Centre.Propose(Release("config-26.11.1", approved: true));
+        var refused = Assert.Throws<ReleaseRefusedException>(() => Centre.Propose(Release(version, approved: true, days: expired ? -1 : 40)));
+        Assert.Contains(message, refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_centre_refuses_a_site_file_with_a_fault_by_its_place()
+    {
+        var refused = Assert.Throws<ReleaseRefusedException>(() => Centre.Propose(Release("config-26.11.1", approved: true, yaml: "siteId: lakeside\nnam: x\n")));
+        Assert.Equal(ReleaseRefusal.InvalidSite, refused.Reason);
+        Assert.Contains("sites/lakeside.yaml:", refused.Message, StringComparison.Ordinal);
+    }
+
+    private NodeOptions EdgeNode => new() { SiteId = TwoNodes.Site, DataFolder = _nodes.PathOf("edge") };
+
+    private async Task InstalledAsync(string version)
+    {
+        Centre.Propose(Release(version, approved: true));
+        await RestartAsync();
+        await UntilAsync(() => Centre.List()[0].State == "complete");
+    }
+
+    private async Task RestartAsync()
+    {
+        await UntilAsync(() => _nodes.Edge.Services.GetRequiredService<NodeRestart>().Requested);
+        await TwoNodes.StopAsync(_nodes.Edge);
+        await _nodes.StartEdgeAsync();
+    }
+
+    private static Task UntilAsync(Func<bool> holds) => UntilAsync(() => Task.FromResult(holds()));
+
+    private static async Task UntilAsync(Func<Task<bool>> holds)
+    {
+        while (!await holds())
+        {
+            await Task.Delay(20, Cancel);
+        }
+    }
+
+    private void WriteTrust(ReleaseTrust trust) => File.WriteAllBytes(_trust, trust.ToBytes());
+
+    private ReleaseBundle Release(string version, bool approved, int days = 30, string? yaml = null)
+    {
+        var now = TimeProvider.System.GetUtcNow();
+        var text = yaml ?? $$"""
+            siteId: lakeside
+            name: {{version}}
+            contact: {name: somebody, phone: "+86 10 5555 0100"}
+            hardware: {profile: x64, memoryGiB: 8, storageGiB: 64}
+            network: {centreUrl: "https://centre.example:8443", uplinkKbps: 2000}
+            """;
+        var created = days == 30 ? _created : now;
+        var release = ReleaseBundle.Create(
+            new(version, created.ToUnixTimeMilliseconds(), created.AddDays(days).ToUnixTimeMilliseconds(), "wang", "why", [], []),
+            new Dictionary<string, byte[]> { ["sites/lakeside.yaml"] = Encoding.UTF8.GetBytes(text) });
+        release = release.With("wang", _wang.Sign(release));
+        return approved ? release.With("li", _li.Sign(release)).With("zhao", _zhao.Sign(release)) : release;
+    }
+
+    private readonly DateTimeOffset _created = TimeProvider.System.GetUtcNow();
+}
