@@ -112,6 +112,12 @@ internal sealed class FrameReader
             throw new FrameException(404, $"Frame {frame} has {length} bytes; decoded are up to {PixelFormat.MaxFrameBytes}.");
         }
 
+        var word = PixelEndpoints.WordBytes(PixelData.Vr, _syntax);
+        if (_fragments is null && word > 1)
+        {
+            return await ReadWordsAsync((frame - 1) * length, (int)length, word, cancellationToken);
+        }
+
         var bytes = new byte[length];
         if (_fragments is null && (_syntax.IsDeflated || _frameBits % 8 != 0))
         {
@@ -126,19 +132,36 @@ internal sealed class FrameReader
             _fragments is null ? [(PixelData.Offset + ((frame - 1) * length), length)] : _located[frame];
         foreach (var (offset, count) in ranges)
         {
-            for (var end = at + (int)count; at < end;)
-            {
-                var read = await _blob.ReadAsync(offset + count - (end - at), bytes.AsMemory(at, end - at), cancellationToken);
-                at += read > 0 ? read : throw new FrameException(404, $"Frame {frame} reaches beyond the end of the data set.");
-            }
-        }
-
-        if (_fragments is null)
-        {
-            Swap(bytes, PixelEndpoints.WordBytes(PixelData.Vr, _syntax));
+            await FillAsync(offset, bytes.AsMemory(at, (int)count), cancellationToken);
+            at += (int)count;
         }
 
         return bytes;
+    }
+
+    /// <summary>A range of big endian words turned around. A frame of an odd number of bytes begins or ends inside a word.</summary>
+    private async ValueTask<byte[]> ReadWordsAsync(long first, int length, int word, CancellationToken cancellationToken)
+    {
+        var start = first - (first % word);
+        var end = Math.Min(PixelData.Length, first + length + word - 1) / word * word;
+        var words = new byte[end - start];
+        await FillAsync(PixelData.Offset + start, words, cancellationToken);
+        Swap(words, word);
+        return words.AsSpan((int)(first - start), length).ToArray();
+    }
+
+    private async ValueTask FillAsync(long offset, Memory<byte> bytes, CancellationToken cancellationToken)
+    {
+        while (!bytes.IsEmpty)
+        {
+            var read = await _blob.ReadAsync(offset, bytes, cancellationToken);
+            if (read == 0)
+            {
+                throw new FrameException(404, $"A frame reaches beyond the end of the data set at byte {offset}.");
+            }
+
+            (offset, bytes) = (offset + read, bytes[read..]);
+        }
     }
 
     /// <summary>Writes one frame that was located.</summary>
@@ -158,10 +181,15 @@ internal sealed class FrameReader
         }
 
         var firstBit = (frame - 1) * _frameBits;
+        if (PixelEndpoints.WordBytes(PixelData.Vr, _syntax) > 1)
+        {
+            await body.WriteAsync(await ReadAsync(frame, cancellationToken), cancellationToken);
+            return;
+        }
+
         if (_frameBits % 8 == 0)
         {
-            await CopyRangeAsync(
-                _blob, _syntax, PixelData.Offset + (firstBit / 8), _frameBits / 8, PixelEndpoints.WordBytes(PixelData.Vr, _syntax), body, cancellationToken);
+            await CopyRangeAsync(_blob, _syntax, PixelData.Offset + (firstBit / 8), _frameBits / 8, 1, body, cancellationToken);
             return;
         }
 

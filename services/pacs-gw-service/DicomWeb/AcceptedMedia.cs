@@ -1,4 +1,4 @@
-using Microsoft.Net.Http.Headers;
+using System.Globalization;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Codecs;
 
@@ -25,11 +25,10 @@ internal sealed record AcceptedMedia(string Type, bool Multipart, string? Transf
     {
         // A viewer that cannot set headers says it in the URL; '+' of application/dicom+json arrives there as a space.
         var texts = request.Query.TryGetValue("accept", out var parameter)
-            ? parameter.Select(p => p?.Replace("dicom json", "dicom+json", StringComparison.Ordinal)).ToList()
-            : [.. request.Headers.Accept];
-        return MediaTypeHeaderValue.TryParseList(texts!, out var types) && types.Count > 0
-            ? [.. types.Select(Read).Where(m => m.Quality > 0).OrderByDescending(m => m.Quality)]
-            : [Anything];
+            ? parameter.Select(p => p?.Replace("dicom json", "dicom+json", StringComparison.Ordinal))
+            : request.Headers.Accept;
+        var types = texts.SelectMany(text => MediaType.ParseList(text ?? "")).Select(Read).ToList();
+        return types.Count > 0 ? [.. types.Where(m => m.Quality > 0).OrderByDescending(m => m.Quality)] : [Anything];
     }
 
     /// <summary>True when DICOM JSON is among what is accepted.</summary>
@@ -76,16 +75,11 @@ internal sealed record AcceptedMedia(string Type, bool Multipart, string? Transf
     private static string Default(string stored) =>
         Transcoder.Can(stored, DicomTransferSyntax.ExplicitVrLittleEndian.Uid) ? DicomTransferSyntax.ExplicitVrLittleEndian.Uid : stored;
 
-    private static AcceptedMedia Read(MediaTypeHeaderValue media)
+    private static AcceptedMedia Read(MediaType media)
     {
-        var multipart = media.MediaType.Equals("multipart/related", StringComparison.OrdinalIgnoreCase);
-        var type = multipart ? Parameter(media, "type") ?? "*/*" : media.MediaType.ToString();
-        return new AcceptedMedia(type.ToLowerInvariant(), multipart, Parameter(media, "transfer-syntax"), media.Quality ?? 1);
-    }
-
-    private static string? Parameter(MediaTypeHeaderValue media, string name)
-    {
-        var value = media.Parameters.FirstOrDefault(p => p.Name.Equals(name, StringComparison.OrdinalIgnoreCase))?.Value;
-        return value is { } found ? HeaderUtilities.RemoveQuotes(found).ToString() : null;
+        var multipart = media.Type == "multipart/related";
+        var type = multipart ? media["type"]?.ToLowerInvariant() ?? "*/*" : media.Type;
+        var quality = double.TryParse(media["q"], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var q) ? q : 1;
+        return new AcceptedMedia(type, multipart, media["transfer-syntax"], quality);
     }
 }

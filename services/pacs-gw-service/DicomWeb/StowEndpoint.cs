@@ -3,7 +3,6 @@ using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.WebUtilities;
 using Microsoft.Extensions.Options;
-using Microsoft.Net.Http.Headers;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Receive;
 
@@ -22,6 +21,9 @@ internal static class StowEndpoint
     private const int MaxMetaBytes = 64 * 1024;
 
     private const int PieceBytes = 128 * 1024;
+
+    /// <summary>RFC 2046 allows 70 characters; Orthanc sends 73.</summary>
+    private const int MaxBoundary = 200;
 
     /// <summary>Failures of parts that have no readable SOP Instance UID (PS3.18 §10.5.3.2).</summary>
     private static readonly DicomTag OtherFailuresSequence = new(0x0008, 0x119A);
@@ -64,12 +66,9 @@ internal static class StowEndpoint
     }
 
     private static string? BoundaryOf(string? contentType) =>
-        MediaTypeHeaderValue.TryParse(contentType, out var type)
-            && type.MediaType.Equals("multipart/related", StringComparison.OrdinalIgnoreCase)
-            && HeaderUtilities.RemoveQuotes(type.Boundary) is { Length: > 0 and <= 70 } boundary
-            && type.Parameters.FirstOrDefault(p => p.Name.Equals("type", StringComparison.OrdinalIgnoreCase)) is var part
-            && (part is null || HeaderUtilities.RemoveQuotes(part.Value).Equals("application/dicom", StringComparison.OrdinalIgnoreCase))
-            ? boundary.ToString()
+        MediaType.Parse(contentType) is { Type: "multipart/related" } type && type["boundary"] is { Length: > 0 and <= MaxBoundary } boundary
+            && type["type"] is var part && (part is null || part.Equals("application/dicom", StringComparison.OrdinalIgnoreCase))
+            ? boundary
             : null;
 
     private static async Task ReceiveAsync(

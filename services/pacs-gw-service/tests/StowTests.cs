@@ -45,6 +45,20 @@ public sealed class StowTests
     }
 
     [Fact]
+    public async Task One_bad_part_among_ten_thousand_costs_only_itself()
+    {
+        const int parts = 10_000;
+        const int bad = 6_789;
+        await using var gateway = await Gateway.StartAsync();
+        var (status, answer) = await gateway.StowAsync(Enumerable.Range(1, parts).Select(i =>
+            i == bad ? Instance($"1.{i}").ToFile()[..^4] : Instance($"1.{i}").ToFile()));
+        Assert.Equal(HttpStatusCode.Accepted, status);
+        Assert.Equal($"1.{bad}", (string)Assert.Single(answer["00081198"]!["Value"]!.AsArray())!["00081155"]!["Value"]![0]!);
+        Assert.Equal(parts - 1, answer["00081199"]!["Value"]!.AsArray().Count);
+        Assert.Equal(parts - 1, (await gateway.EntriesAsync(InstanceStored.EventType)).Count);
+    }
+
+    [Fact]
     public async Task A_full_spool_is_507()
     {
         await using var gateway = await Gateway.StartAsync("--storage:quotaBytes=16777216", "--storage:segmentBytes=4194304");
