@@ -25,6 +25,7 @@ internal static class AuditCommand
         AuditVerifyCommand.Create(),
         AuditEvidenceCommand.Create(),
         AuditSearchCommand.CreateSearch(),
+        AuditSearchCommand.CreateExport(),
         AuditSubjectCommands.CreateKeys(),
         AuditSubjectCommands.CreateErase(),
         AuditSubjectCommands.CreateHold(),

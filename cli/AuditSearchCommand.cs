@@ -4,7 +4,7 @@ using System.Text.Json;
 
 namespace Yizhan.Cli;
 
-/// <summary><c>yizhan audit search</c>.</summary>
+/// <summary><c>yizhan audit search</c> and <c>export</c>.</summary>
 internal static class AuditSearchCommand
 {
     public static Command CreateSearch()
@@ -37,6 +37,39 @@ internal static class AuditSearchCommand
         return command;
     }
 
+    public static Command CreateExport()
+    {
+        var options = Filters();
+        var format = new Option<string>("--format") { Description = "fhir (one AuditEvent a line) or csv.", DefaultValueFactory = _ => "fhir" };
+        format.AcceptOnlyFromAmong("fhir", "csv");
+        var file = new Option<FileInfo>("--out") { Description = "New file.", Required = true };
+        var command = new Command("export", """
+            Writes all records that match to a file, the newest first.
+
+            Examples:
+              yizhan audit export --format csv --out march.csv --from 2026-03-01T00:00:00Z --to 2026-04-01T00:00:00Z
+              yizhan audit export --out patient.ndjson --patient 4711
+            """) { format, file };
+        options.ForEach(command.Options.Add);
+        command.SetAction((parsed, cancellationToken) => AuditCommand.RunAsync(parsed, async http =>
+        {
+            var to = parsed.GetValue(file)!;
+            using var answer = await http.GetAsync($"export?format={parsed.GetValue(format)}{FhirQueryOf(parsed, options)}", HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+            await AuditCommand.EnsureAsync(answer, cancellationToken);
+            await using (var stream = new FileStream(to.FullName, FileMode.CreateNew))
+            {
+                await answer.Content.CopyToAsync(stream, cancellationToken);
+            }
+
+            to.Refresh();
+            Console.WriteLine(parsed.GetValue(AuditCommand.Json)
+                ? JsonSerializer.Serialize(new { file = to.FullName, bytes = to.Length })
+                : $"{to.Length} bytes are in {to.FullName}.");
+            return 0;
+        }));
+        return command;
+    }
+
     private static List<Option> Filters() =>
     [
         new Option<string>("--patient") { Description = "Id of the patient." },
@@ -52,6 +85,10 @@ internal static class AuditSearchCommand
     private static string QueryOf(ParseResult parsed, List<Option> options) =>
         string.Concat(options.Cast<Option<string>>().Select(o => (o.Name, Value: parsed.GetValue(o))).Where(o => o.Value is not null)
             .Select(o => $"&{o.Name[2..]}={Uri.EscapeDataString(o.Value!)}"));
+
+    /// <summary>The same conditions in the words of FHIR: a time is a date with a prefix.</summary>
+    private static string FhirQueryOf(ParseResult parsed, List<Option> options) =>
+        QueryOf(parsed, options).Replace("&from=", "&date=ge", StringComparison.Ordinal).Replace("&to=", "&date=lt", StringComparison.Ordinal);
 
     private static string[] RowOf(JsonElement found)
     {

@@ -1,4 +1,8 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
 using Yizhan.Contracts;
+using Yizhan.Storage;
 
 namespace Yizhan.Audit;
 
@@ -54,6 +58,20 @@ internal sealed record AuditMessage(string Format, AuditFacts Facts, string Orig
     public const string EventType = "yizhan.audit.message.v1";
     public const string Fhir = "fhir";
     public const string Atna = "atna";
+
+    /// <summary>
+    /// The entry of a message. Its id is the hash of what came, so that a sender may send it again as often as it likes.
+    /// </summary>
+    /// <param name="format">Of <paramref name="original"/>.</param>
+    /// <param name="facts">What was read out of it.</param>
+    /// <param name="original">What is kept.</param>
+    /// <param name="sent">What came, when that is more than what is kept; null: <paramref name="original"/>.</param>
+    public static Entry ToEntry(string format, AuditFacts facts, string original, ReadOnlySpan<byte> sent = default)
+    {
+        var hash = Convert.ToHexStringLower(sent.IsEmpty ? SHA256.HashData(Encoding.UTF8.GetBytes(original)) : SHA256.HashData(sent));
+        var data = JsonSerializer.SerializeToUtf8Bytes(new AuditMessage(format, facts, original), AuditJson.Plain.AuditMessage);
+        return new Entry(AuditRecordRules.LaneOf(facts.Type), EventType, $"audit/{format}/{hash}", facts.Subject, facts.RecordedMs, data);
+    }
 }
 
 /// <summary>That the key of a subject is to be destroyed. Only this node's own event counts: it is the order, and what is left of it.</summary>

@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Yizhan.Audit.Tree;
@@ -20,7 +21,11 @@ namespace Yizhan.Audit;
 [JsonSerializable(typeof(ErasureRequest))]
 [JsonSerializable(typeof(HoldRequest))]
 [JsonSerializable(typeof(SubjectSummary))]
-internal sealed partial class AuditJson : JsonSerializerContext;
+internal sealed partial class AuditJson : JsonSerializerContext
+{
+    /// <summary>Without escapes that JSON does not need: a message inside of a text would double.</summary>
+    public static AuditJson Plain => field ??= new(new JsonSerializerOptions(Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+}
 
 /// <summary>A record is durable.</summary>
 /// <param name="Id">Its id, by which it is found once it is in the tree.</param>

@@ -201,6 +201,15 @@ internal sealed class AuditLog : IDisposable
         }
     }
 
+    /// <summary>Keeps a checkpoint with the cosignatures of witnesses.</summary>
+    public void SaveWitnessed(byte[] note)
+    {
+        lock (_writer)
+        {
+            _tree.SaveWitnessed(note);
+        }
+    }
+
     /// <summary>Signs the tombstone of entries, then removes their bytes and what leads to them.</summary>
     public void Expire(long first, long end, DateTimeOffset now, string reason)
     {
@@ -407,7 +416,7 @@ internal sealed record AuditQuery(IReadOnlyList<(string Field, string Value)> Te
         Field.Patient => facts.Patients.Contains(t.Value),
         Field.Entity => facts.Entities.Contains(t.Value),
         Field.Source => facts.Source == t.Value,
-        Field.Site => entry.Leaf.Source.Site == t.Value,
+        Field.Site => entry.Leaf.Source.Site == t.Value || facts.SourceSite == t.Value,
         Field.Id => entry.Payload!.Id == t.Value,
         _ => false,
     });

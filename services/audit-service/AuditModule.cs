@@ -1,3 +1,6 @@
+using Yizhan.Audit.Atna;
+using Yizhan.Audit.Fhir;
+using Yizhan.Audit.Witness;
 using Yizhan.Platform;
 using Yizhan.Storage;
 
@@ -17,6 +20,14 @@ public sealed class AuditModule : IServiceModule
         builder.Services.AddSingleton<AuditConsumer>();
         builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<AuditConsumer>());
         builder.Services.AddHostedService(services => services.GetRequiredService<AuditConsumer>());
+        builder.Services.AddSingleton<AtnaListener>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<AtnaListener>());
+        builder.Services.AddSingleton<AtnaForwarder>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<AtnaForwarder>());
+        builder.Services.AddSingleton<WitnessEndpoints>();
+        builder.Services.AddSingleton<WitnessClient>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<WitnessClient>());
+        builder.Services.AddHealthChecks().AddCheck<WitnessClient>("audit-witness");
         builder.Services.AddSingleton<Retention>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Retention>());
         builder.Services.AddHealthChecks().AddCheck<AuditConsumer>("audit");
@@ -29,5 +40,7 @@ public sealed class AuditModule : IServiceModule
         RecordEndpoints.Map(routes);
         TreeEndpoints.Map(routes);
         SubjectEndpoints.Map(routes);
+        FhirEndpoints.Map(routes);
+        WitnessEndpoints.Map(routes);
     }
 }

@@ -1,6 +1,8 @@
 using System.ComponentModel.DataAnnotations;
 using Microsoft.Extensions.Options;
+using Yizhan.Audit.Atna;
 using Yizhan.Audit.Tree;
+using Yizhan.Audit.Witness;
 
 namespace Yizhan.Audit;
 
@@ -29,6 +31,25 @@ public sealed class AuditOptions
     /// </summary>
     [AllowedRetention]
     public int RetentionDays { get; set; }
+
+    /// <summary>Keys of the logs that this node witnesses (name+id+base64): at the centre those of its sites, at a site that of the centre.</summary>
+    public IReadOnlyList<string> WitnessedLogs { get; set; } = [];
+
+    /// <summary>Who witnesses the log of this node.</summary>
+    [ValidateEnumeratedItems]
+    public IReadOnlyList<WitnessOptions> Witnesses { get; set; } = [];
+
+    /// <summary>Time between two checkpoints that witnesses are asked to cosign, in milliseconds. Default 10000.</summary>
+    [Range(10, 86_400_000)]
+    public int WitnessIntervalMs { get; set; } = 10_000;
+
+    /// <summary>ATNA in: syslog over TLS.</summary>
+    [ValidateObjectMembers]
+    public SyslogOptions Syslog { get; set; } = new();
+
+    /// <summary>ATNA out: another audit repository.</summary>
+    [ValidateObjectMembers]
+    public ForwardOptions Forward { get; set; } = new();
 
     /// <summary>Time until the log is opened again after the disk failed, in milliseconds. Default 5000.</summary>
     [Range(1, 600_000)]

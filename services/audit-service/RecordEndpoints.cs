@@ -14,9 +14,6 @@ internal static class RecordEndpoints
 {
     private const int MaxLimit = 1000;
 
-    // Emergency override started and stopped (PS3.16 CID 401): may not wait behind the daily record on a slow link.
-    private static readonly string[] BreakGlass = ["110127", "110138"];
-
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapPost("/records", AppendAsync);
@@ -59,12 +56,11 @@ internal static class RecordEndpoints
         }
 
         var id = $"audit/http/{key ?? Guid.CreateVersion7(clock.GetUtcNow()).ToString("N")}";
-        var lane = BreakGlass.Contains(record.EventId) ? Lane.Urgent : Lane.Normal;
         var data = JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord);
         try
         {
             var receipts = await events.AppendAsync(
-                [new Entry(lane, AuditRecord.EventType, id, record.Entity, record.RecordedMs, data)], cancellationToken);
+                [new Entry(AuditRecordRules.LaneOf(record.EventId), AuditRecord.EventType, id, record.Entity, record.RecordedMs, data)], cancellationToken);
             return TypedResults.Created($"/audit/records?id={Uri.EscapeDataString(id)}", new AcceptedRecord(id, receipts[0].AlreadyKnown));
         }
         catch (SpoolFullException e)

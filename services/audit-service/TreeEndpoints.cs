@@ -10,6 +10,7 @@ internal static class TreeEndpoints
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapGet("/checkpoint", Checkpoint);
+        routes.MapGet("/witnessed", Witnessed);
         routes.MapGet("/key", Key);
         routes.MapGet("/tile/{**path}", Tile);
         routes.MapGet("/payload/{**path}", Payload);
@@ -29,6 +30,11 @@ internal static class TreeEndpoints
         response.Headers.CacheControl = "no-cache";
         return TypedResults.Text(System.Text.Encoding.UTF8.GetString(log.Current.Note), "text/plain", System.Text.Encoding.UTF8);
     }
+
+    private static Results<FileContentHttpResult, ProblemHttpResult> Witnessed(AuditConsumer consumer) =>
+        consumer.Log is not { } log ? RecordEndpoints.NotOpen(consumer)
+        : log.Reader.TryReadFile(LogVerifier.WitnessedFile, SignedNote.MaxBytes) is { } note ? TypedResults.File(note, "text/plain")
+        : TypedResults.Problem("No witness has cosigned this log yet.", statusCode: 404);
 
     private static Results<ContentHttpResult, ProblemHttpResult> Key(AuditConsumer consumer) =>
         consumer.Log is { } log ? TypedResults.Text($"{log.Key}\n", "text/plain") : RecordEndpoints.NotOpen(consumer);

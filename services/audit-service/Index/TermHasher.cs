@@ -38,6 +38,11 @@ internal sealed class TermHasher(byte[] secret)
     {
         var terms = new List<ulong>(12) { Of(Field.Type, facts.Type), Of(Field.Action, facts.Action), Of(Field.Source, facts.Source), Of(Field.Site, site), Of(Field.Id, id) };
         terms.Add(Of(Field.Outcome, facts.Outcome.ToString(System.Globalization.CultureInfo.InvariantCulture)));
+        if (facts.SourceSite is { } sourceSite)
+        {
+            terms.Add(Of(Field.Site, sourceSite));
+        }
+
         Add(Field.Subtype, facts.Subtypes);
         Add(Field.Agent, facts.Agents);
         Add(Field.Address, facts.Addresses);

@@ -136,6 +136,13 @@ internal sealed class TreeLog : IDisposable
         return _published.Checkpoint;
     }
 
+    /// <summary>Keeps a checkpoint with the cosignatures of witnesses; durable on return.</summary>
+    public void SaveWitnessed(byte[] note)
+    {
+        _folder.Replace(LogVerifier.WitnessedFile, note);
+        _folder.SyncNames();
+    }
+
     /// <summary>Signs a tombstone for whole tiles of entries and deletes their bytes; their hashes stay.</summary>
     public void Expire(long first, long end, long unix, string reason)
     {

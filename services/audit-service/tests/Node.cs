@@ -20,6 +20,8 @@ internal sealed class Node : IAsyncDisposable
 
     public AuditConsumer Consumer => _app.Services.GetRequiredService<AuditConsumer>();
 
+    public T Service<T>() where T : notnull => _app.Services.GetRequiredService<T>();
+
     public HttpClient Http { get; private set; } = new();
 
     /// <summary>Only the event log.</summary>
