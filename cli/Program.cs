@@ -5,6 +5,9 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
 {
     UpCommand.Create(),
     DemoCommand.Create(),
+    SpoolCommand.Create(),
+    BackupCommand.Create(),
+    BackupCommand.CreateRestore(),
     SiteCommand.Create(),
     AuditCommand.Create(),
     ConfigCommand.Create(),

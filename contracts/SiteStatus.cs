@@ -7,8 +7,21 @@ namespace Yizhan.Contracts;
 /// <param name="SentMs">When it was said, by the site's clock, Unix milliseconds UTC.</param>
 /// <param name="Lanes">What waits, urgent first.</param>
 /// <param name="Configuration">Which configuration it runs; null from a site that does not say.</param>
+/// <param name="Spool">How its spool does; null when it does not say.</param>
 public sealed record SiteStatus(
-    string SiteId, Guid Epoch, string Version, long SentMs, IReadOnlyList<LaneStatus> Lanes, ConfigurationStatus? Configuration = null);
+    string SiteId, Guid Epoch, string Version, long SentMs, IReadOnlyList<LaneStatus> Lanes, ConfigurationStatus? Configuration = null,
+    SpoolFigures? Spool = null);
+
+/// <summary>How a site's spool does.</summary>
+/// <param name="OutageHours">Hours without a link that the room of the bulk lane takes at the recent rate; null while nothing was accepted.</param>
+/// <param name="DeliveredRatio">Confirmed of accepted entries of this epoch, 0 to 1.</param>
+/// <param name="Quarantined">Entries that cannot be delivered.</param>
+/// <param name="CommitP99Ms">99th percentile of the last commits, in milliseconds.</param>
+/// <param name="BatchEntries">Entries that share a commit, on average.</param>
+/// <param name="UsedBytes">What entries and blobs take, kept ones included.</param>
+/// <param name="CapacityBytes">What they could take.</param>
+public sealed record SpoolFigures(
+    double? OutageHours, double DeliveredRatio, long Quarantined, double CommitP99Ms, double BatchEntries, long UsedBytes, long CapacityBytes);
 
 /// <summary>One lane of a site's spool.</summary>
 /// <param name="Lane">urgent, normal, bulk or telemetry.</param>

@@ -128,6 +128,7 @@ public sealed class LocalSite
         pacs-gw:
           aeTitle: {AeTitle}
           dicomPort: {Ports.Dicom}
+          evictAbovePercent: 80
           peers:
         {string.Join('\n', Peers.Select(peer => $"    - aeTitle: {peer}"))}
 

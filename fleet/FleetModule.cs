@@ -31,7 +31,11 @@ public sealed class FleetModule : IServiceModule
     }
 
     /// <inheritdoc/>
-    public static void Map(IEndpointRouteBuilder routes) => FleetEndpoints.Map(routes);
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        FleetEndpoints.Map(routes);
+        routes.MapLogMaintenance();
+    }
 
     private static EmbeddedCa OpenCa(IServiceProvider services)
     {

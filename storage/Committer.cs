@@ -43,6 +43,12 @@ internal sealed partial class Committer : IAsyncDisposable
         }
     }
 
+    /// <summary>Told how long each commit took and how many entries it had; on the committer thread.</summary>
+    public Action<TimeSpan, int>? Measured { get; set; }
+
+    /// <summary>Makes room for deletions on a full disk; false when there is no more to be made.</summary>
+    public Func<bool> MakeRoom { get; set; } = () => false;
+
     /// <summary>Why the log accepts no more; null while all is well.</summary>
     public IOException? Fault => _fault;
 
@@ -162,8 +168,10 @@ internal sealed partial class Committer : IAsyncDisposable
             Resolve(taken, group);
             if (!group.IsEmpty)
             {
-                _journal.Commit(group);
+                var started = _clock.GetTimestamp();
+                Write(group);
                 group.Publish();
+                Measured?.Invoke(_clock.GetElapsedTime(started), group.Entries.Count);
             }
         }
         catch (DiskFullException e)
@@ -190,6 +198,19 @@ internal sealed partial class Committer : IAsyncDisposable
         foreach (var work in taken)
         {
             work.Complete();
+        }
+    }
+
+    /// <summary>What gives space back must not fail for want of it; what takes space may.</summary>
+    private void Write(Group group)
+    {
+        try
+        {
+            _journal.Commit(group);
+        }
+        catch (DiskFullException) when ((group.Releases.Count > 0 || group.Entries.Count == 0) && MakeRoom())
+        {
+            _journal.Commit(group);
         }
     }
 

@@ -115,7 +115,11 @@ internal sealed partial class EventLog : IEventLog
     public LaneUsage Usage(Lane lane)
     {
         var state = LaneOf(lane);
-        return new LaneUsage(state.Sequence - state.Delivered, state.Bytes - state.DeliveredBytes, state.OldestMs, _ledger.Room(lane));
+        return new LaneUsage(state.Sequence - state.Delivered, state.Bytes - state.DeliveredBytes, state.OldestMs, _ledger.Room(lane))
+        {
+            AcceptedEntries = state.Sequence,
+            AcceptedBytes = state.Bytes,
+        };
     }
 
     public long Released(Lane lane) => LaneOf(lane).Released;

@@ -85,7 +85,14 @@ public readonly record struct SpaceUsage(long UsedBytes, long CapacityBytes);
 /// <param name="Bytes">Their data and blobs, in bytes.</param>
 /// <param name="OldestMs">Time of the oldest of them, Unix milliseconds; null when none waits.</param>
 /// <param name="RoomBytes">Bytes that the lane would still accept.</param>
-public readonly record struct LaneUsage(long Entries, long Bytes, long? OldestMs, long RoomBytes);
+public readonly record struct LaneUsage(long Entries, long Bytes, long? OldestMs, long RoomBytes)
+{
+    /// <summary>Entries accepted since the epoch began.</summary>
+    public long AcceptedEntries { get; init; }
+
+    /// <summary>Their data and blobs, in bytes.</summary>
+    public long AcceptedBytes { get; init; }
+}
 
 /// <summary>A lane has no room. Answer the peer with its protocol's own status (DICOM 0xA700, HTTP 507).</summary>
 public sealed class SpoolFullException(Lane lane, long roomBytes)

@@ -14,6 +14,7 @@ internal sealed class Spool : IAsyncDisposable
     private readonly Journal _journal;
     private readonly Committer _committer;
     private readonly EventLog _log;
+    private Action _refill = () => { };
 
     /// <summary>Puts open parts together; <see cref="Open"/> is how production gets them.</summary>
     internal Spool(
@@ -32,6 +33,13 @@ internal sealed class Spool : IAsyncDisposable
     public IEventLog Log => _log;
 
     public Journal Journal => _journal;
+
+    /// <summary>Told how long each commit took and how many entries it had.</summary>
+    public Action<TimeSpan, int>? Measured
+    {
+        get => _committer.Measured;
+        set => _committer.Measured = value;
+    }
 
     public SegmentFiles Segments => _segments;
 
@@ -72,14 +80,19 @@ internal sealed class Spool : IAsyncDisposable
             segments = new SegmentFiles(disk, Path.Combine(folder, "segments"), SegmentBytes(options));
             journal = options.Store == "segments"
                 ? new SegmentJournal(disk, Path.Combine(folder, "segments"), site, restored, segments, logger)
-                : new SqliteJournal(Path.Combine(folder, "log.db"), site, restored, segments);
+                : new SqliteJournal(Path.Combine(folder, "log.db"), site, restored, segments, checkpoints: options.CheckpointedBy == "node");
             if (restored)
             {
                 File.Delete(marker);
                 disk.FlushDirectory(folder);
             }
 
-            return new Spool(folderLock, segments, around?.Invoke(journal) ?? journal, options, () => disk.FreeBytes(folder), clock, logger);
+            var balloon = new Balloon(disk, folder, options.BalloonBytes);
+            balloon.Fill();
+            var spool = new Spool(folderLock, segments, around?.Invoke(journal) ?? journal, options, () => disk.FreeBytes(folder), clock, logger);
+            spool._committer.MakeRoom = balloon.Burst;
+            spool._refill = balloon.Fill;
+            return spool;
         }
         catch
         {
@@ -109,6 +122,11 @@ internal sealed class Spool : IAsyncDisposable
     {
         ((BlobStore)Blobs).Committed(group);
         _segments.Reclaim();
+        if (group.Freed.Count > 0)
+        {
+            _refill();
+        }
+
         if (group.Entries.Count > 0)
         {
             _log.Announce();

@@ -27,14 +27,18 @@ public static class StorageExtensions
         builder.Services.AddSingleton(services =>
         {
             var node = services.GetRequiredService<IOptions<NodeOptions>>().Value;
-            return Spool.Open(
+            var spool = Spool.Open(
                 Path.GetDirectoryName(node.PathOf("log", "lock"))!,
                 node.SiteId,
                 services.GetRequiredService<IOptions<StorageOptions>>().Value,
                 services.GetRequiredService<IDisk>(),
                 services.GetRequiredService<TimeProvider>(),
                 services.GetRequiredService<ILogger<Committer>>());
+            spool.Measured = services.GetRequiredService<CommitFigures>().Note;
+            return spool;
         });
+        builder.Services.AddMetrics();
+        builder.Services.AddSingleton<CommitFigures>();
         builder.Services.AddSingleton<IEventLog>(services => services.GetRequiredService<Spool>().Log);
         builder.Services.AddSingleton<IBlobStore>(services => services.GetRequiredService<Spool>().Blobs);
         builder.Services.AddSingleton(services => new LogMaintenance(
@@ -43,7 +47,9 @@ public static class StorageExtensions
             services.GetRequiredService<IOptions<StorageOptions>>().Value,
             services.GetRequiredService<TimeProvider>()));
         builder.Services.AddHostedService<OpenAtStart>();
-        builder.Services.AddHealthChecks().AddCheck<SpoolHealth>("storage");
+        builder.Services.AddSingleton<Scrub>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Scrub>());
+        builder.Services.AddHealthChecks().AddCheck<SpoolHealth>("storage").AddCheck<Scrub>("scrub");
         return builder;
     }
 

@@ -59,6 +59,11 @@ internal sealed class ChineseTexts : Texts
     public override string OnTrial => "试运行中";
     public override string ConfigurationDrifts(string wanted) => $"本站点应运行 {wanted}，目前尚未生效。";
     public override string OfflineHint => "站点可独立继续工作。所示数字为其最后一次上报。";
+    public override string OutageRoom => "可承受断网";
+    public override string DeliveredShare => "已送达";
+    public override string InQuarantine => "隔离中";
+    public override string DiskUse => "磁盘";
+    public override string CommitTime => "提交耗时（99%）";
     public override string AllDelivered => "已全部送达";
     public override string Spool => "队列";
     public override string Lane => "通道";

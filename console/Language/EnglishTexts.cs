@@ -59,6 +59,11 @@ internal sealed class EnglishTexts : Texts
     public override string OnTrial => "on trial";
     public override string ConfigurationDrifts(string wanted) => $"{wanted} is meant for this site and does not run here yet.";
     public override string OfflineHint => "The site works on by itself. Figures are the last that it reported.";
+    public override string OutageRoom => "Room for an outage of";
+    public override string DeliveredShare => "Delivered";
+    public override string InQuarantine => "In quarantine";
+    public override string DiskUse => "Disk";
+    public override string CommitTime => "Commit, 99 %";
     public override string AllDelivered => "Everything has been delivered";
     public override string Spool => "Spool";
     public override string Lane => "Lane";

@@ -75,6 +75,11 @@ public abstract class Texts
     public abstract string ConfigurationDrifts(string wanted);
     public abstract string OfflineHint { get; }
     public abstract string AllDelivered { get; }
+    public abstract string OutageRoom { get; }
+    public abstract string DeliveredShare { get; }
+    public abstract string InQuarantine { get; }
+    public abstract string DiskUse { get; }
+    public abstract string CommitTime { get; }
     public abstract string Spool { get; }
     public abstract string Lane { get; }
     public abstract string Waiting { get; }

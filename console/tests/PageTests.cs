@@ -23,7 +23,8 @@ public sealed class PageTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         var lanes = new LaneStatus[] { new("urgent", 0, 0, null, 1_000), new("bulk", 3, 4_000_000, 0, 96_000_000) };
-        var site = new SiteView(new SiteStatus("east", Guid.Empty, "0.1.0", 0, lanes, new ConfigurationStatus("config-26.10.4", "d", OnTrial: true, null, null)), 0, Online: false, "config-26.11.1");
+        var site = new SiteView(new SiteStatus("east", Guid.Empty, "0.1.0", 0, lanes, new ConfigurationStatus("config-26.10.4", "d", OnTrial: true, null, null),
+            new SpoolFigures(31.5, 0.99999, 2, 4.25, 17.5, 1_000_000_000, 9_000_000_000)), 0, Online: false, "config-26.11.1");
         _services.MapGet("/fleet/sites", () => Results.Json<IReadOnlyList<SiteView>>([site], ContractsJson.Default.IReadOnlyListSiteView));
         _services.MapGet("/pacs-gw/studies", () => Results.Json(_studies, ContractsJson.Default.IReadOnlyListStudyView));
         await _services.StartAsync(Cancel);
@@ -46,15 +47,15 @@ public sealed class PageTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("en", "Offline", "2 instances", "lang=\"en\"", "Configuration config-26.10.4", "on trial", "config-26.11.1 is meant for this site")]
-    [InlineData("zh-CN", "离线", "2 个实例", "lang=\"zh-CN\"", "配置 config-26.10.4", "试运行中", "本站点应运行 config-26.11.1")]
+    [InlineData("en", "Offline", "2 instances", "lang=\"en\"", "1 day 7 h", "Configuration config-26.10.4", "on trial", "config-26.11.1 is meant for this site")]
+    [InlineData("zh-CN", "离线", "2 个实例", "lang=\"zh-CN\"", "可承受断网", "配置 config-26.10.4", "试运行中", "本站点应运行 config-26.11.1")]
     public async Task The_server_draws_sites_and_studies_in_the_language_of_the_browser(string language, params string[] expected)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, "/");
         request.Headers.AcceptLanguage.Add(new StringWithQualityHeaderValue(language));
         using var response = await _http.SendAsync(request, Cancel);
         var html = WebUtility.HtmlDecode(await response.Content.ReadAsStringAsync(Cancel));
-        Assert.All([.. expected, "data-study=\"1.2.3\"", "1.50 MB", "96.0 MB", "2026-11-23"], text => Assert.Contains(text, html, StringComparison.Ordinal));
+        Assert.All([.. expected, "data-study=\"1.2.3\"", "1.50 MB", "96.0 MB", "2026-11-23", "99.999 %", "1.00 GB", "4.3 ms"], text => Assert.Contains(text, html, StringComparison.Ordinal));
         Assert.True(response.Headers.CacheControl?.NoStore);
         Assert.Contains("default-src 'self'", string.Join(' ', response.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
     }

@@ -15,6 +15,7 @@ namespace Yizhan.Station;
 /// <param name="WindowBytes">Bytes that may be under way now: what the line carries in the target time.</param>
 /// <param name="BytesSent">Bytes of bodies that the centre answered since the process began, after compression.</param>
 /// <param name="Lanes">What waits, urgent first.</param>
+/// <param name="Figures">How the spool does.</param>
 /// <param name="Quarantine">What cannot be delivered.</param>
 internal sealed record SpoolView(
     string SiteId,
@@ -24,16 +25,22 @@ internal sealed record SpoolView(
     long WindowBytes,
     long BytesSent,
     IReadOnlyList<SpoolLane> Lanes,
+    SpoolFigures Figures,
     IReadOnlyList<Quarantined> Quarantine);
 
 /// <summary>A lane of the spool.</summary>
 /// <param name="Status">What waits.</param>
 /// <param name="Delivered">Highest sequence that the centre confirmed.</param>
+/// <param name="CentreHas">Highest sequence that the centre has now; lower than <paramref name="Delivered"/> while a restored centre gets the rest again.</param>
+/// <param name="Released">Highest sequence that is no longer kept.</param>
 /// <param name="Error">Why it makes no progress; null while it does.</param>
-internal sealed record SpoolLane(LaneStatus Status, long Delivered, string? Error);
+internal sealed record SpoolLane(LaneStatus Status, long Delivered, long CentreHas, long Released, string? Error);
 
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web)]
 [JsonSerializable(typeof(SpoolView))]
+[JsonSerializable(typeof(IReadOnlyList<SpoolEntry>))]
+[JsonSerializable(typeof(Decision))]
+[JsonSerializable(typeof(Replayed))]
 internal sealed partial class StationJson : JsonSerializerContext;
 
 /// <summary>Runs the shipper for the life of the process.</summary>
@@ -41,16 +48,17 @@ internal sealed partial class LinkService : BackgroundService
 {
     private readonly IEventLog _log;
     private readonly Quarantine _quarantine;
+    private readonly SpoolMetrics _metrics;
     private readonly StationOptions _options;
     private readonly ILogger _logger;
     private readonly HttpLink? _link;
     private readonly Shipper? _shipper;
 
     public LinkService(
-        IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, SiteConfiguration configuration,
+        IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, SpoolMetrics metrics, SiteConfiguration configuration,
         IOptions<StationOptions> options, TimeProvider clock, ILoggerFactory loggers)
     {
-        (_log, _quarantine, _options) = (log, quarantine, options.Value);
+        (_log, _quarantine, _metrics, _options) = (log, quarantine, metrics, options.Value);
         _logger = loggers.CreateLogger<LinkService>();
         if (_options.CentreUrl is not null)
         {
@@ -59,6 +67,7 @@ internal sealed partial class LinkService : BackgroundService
             {
                 Heard = retention.Note,
                 Configuration = configuration.Status,
+                Figures = metrics.Figures,
             };
         }
     }
@@ -72,8 +81,13 @@ internal sealed partial class LinkService : BackgroundService
         _shipper?.State ?? new LinkState("off", 0, null),
         _shipper?.WindowBytes ?? 0,
         _link?.BytesSent ?? 0,
-        [.. Enum.GetValues<Lane>().Select(lane => new SpoolLane(LaneStatuses.Of(_log, lane), _log.Delivered(lane), _shipper?.ErrorOf(lane)))],
-        _quarantine.Items());
+        [.. Enum.GetValues<Lane>().Select(lane => new SpoolLane(
+            LaneStatuses.Of(_log, lane), _log.Delivered(lane), _shipper?.MarkOf(lane) ?? 0, _log.Released(lane), _shipper?.ErrorOf(lane)))],
+        _metrics.Figures(),
+        _quarantine.Items(_log.Epoch));
+
+    /// <summary>Begins again after an operator changed what is sent.</summary>
+    public void StartOver() => _shipper?.StartOver();
 
     public override void Dispose()
     {

@@ -16,21 +16,32 @@ namespace Yizhan.Station;
 /// <param name="Id">Its id.</param>
 /// <param name="Reason">What the centre or the site's own store said.</param>
 /// <param name="QuarantinedMs">When, Unix milliseconds UTC.</param>
-internal sealed record Quarantined(string Lane, long Sequence, string Epoch, string Type, string Id, string Reason, long QuarantinedMs);
+/// <param name="Key">Its key.</param>
+/// <param name="WaitsFor">Sequence of the entry of the same key that it waits for; null when it was refused itself.</param>
+/// <param name="ReplayedMs">When it was sent again under a sequence of its own; null while it was not.</param>
+internal sealed record Quarantined(
+    string Lane, long Sequence, string Epoch, string Type, string Id, string Reason, long QuarantinedMs, string Key, long? WaitsFor, long? ReplayedMs);
 
 /// <summary>
-/// Remembers, durably and before the tombstone leaves, which entries were given up and why. What is listed here must not be
-/// released from the log until somebody has replayed or discarded it.
+/// Remembers, durably and before the tombstone leaves, which entries were given up and why. What is listed here is not released from the log until it
+/// was replayed. By the rule <c>station:poisonedKeys</c> later entries of the same key pass, or wait here for the first one.
 /// </summary>
 internal sealed class Quarantine : IDisposable
 {
+    /// <summary>Begins the id of an entry that was replayed.</summary>
+    public const string ReplayPrefix = "replay/";
+
     private readonly SqliteConnection _db;
     private readonly Lock _lock = new();
-    private readonly Dictionary<(string Epoch, Lane, long), Quarantined> _all = [];
+    private readonly bool _keysWait;
+    private readonly Dictionary<(string Epoch, Lane Lane, long Sequence), Quarantined> _all = [];
 
-    public Quarantine(IOptions<NodeOptions> node)
+    public Quarantine(IOptions<NodeOptions> node, IOptions<StationOptions> options)
     {
-        _db = SqliteFile.OpenWriter(node.Value.PathOf("station", "quarantine.db"), """
+        _keysWait = options.Value.PoisonedKeys == "wait";
+        _db = SqliteFile.OpenWriter(
+            node.Value.PathOf("station", "quarantine.db"),
+            """
             CREATE TABLE quarantined (
                 lane           TEXT    NOT NULL,
                 sequence       INTEGER NOT NULL,
@@ -41,9 +52,15 @@ internal sealed class Quarantine : IDisposable
                 quarantined_ms INTEGER NOT NULL,
                 PRIMARY KEY (epoch, lane, sequence)
             ) STRICT;
+            """,
+            """
+            ALTER TABLE quarantined ADD COLUMN key TEXT NOT NULL DEFAULT '';
+            ALTER TABLE quarantined ADD COLUMN waits_for INTEGER;
+            ALTER TABLE quarantined ADD COLUMN replayed_ms INTEGER;
             """);
         const string All = """
-            SELECT lane AS Lane, sequence AS Sequence, epoch AS Epoch, type AS Type, id AS Id, reason AS Reason, quarantined_ms AS QuarantinedMs
+            SELECT lane AS Lane, sequence AS Sequence, epoch AS Epoch, type AS Type, id AS Id, reason AS Reason, quarantined_ms AS QuarantinedMs,
+                key AS Key, waits_for AS WaitsFor, replayed_ms AS ReplayedMs
             FROM quarantined
             """;
         foreach (var item in _db.Query<Quarantined>(All))
@@ -52,12 +69,32 @@ internal sealed class Quarantine : IDisposable
         }
     }
 
-    /// <summary>Everything in quarantine, oldest first.</summary>
-    public IReadOnlyList<Quarantined> Items()
+    /// <summary>Everything of an epoch that is in quarantine, oldest first.</summary>
+    public IReadOnlyList<Quarantined> Items(Guid epoch)
     {
         lock (_lock)
         {
-            return [.. _all.Values.OrderBy(i => i.QuarantinedMs).ThenBy(i => i.Sequence)];
+            return [.. _all.Values.Where(i => i.Epoch == epoch.ToString() && i.ReplayedMs is null).OrderBy(i => i.QuarantinedMs).ThenBy(i => i.Sequence)];
+        }
+    }
+
+    /// <summary>An entry in quarantine, or replayed out of it; null for any other.</summary>
+    public Quarantined? Find(EntryIdentity identity)
+    {
+        lock (_lock)
+        {
+            return _all.GetValueOrDefault((identity.Epoch.ToString(), identity.Lane, identity.Sequence));
+        }
+    }
+
+    /// <summary>An entry in quarantine and those that wait for it, in sequence; empty when it is not there.</summary>
+    public IReadOnlyList<Quarantined> With(Guid epoch, Lane lane, long sequence)
+    {
+        lock (_lock)
+        {
+            return [.. _all.Where(i => i.Key.Epoch == epoch.ToString() && i.Key.Lane == lane && i.Value.ReplayedMs is null
+                    && (i.Key.Sequence == sequence || i.Value.WaitsFor == sequence))
+                .OrderBy(i => i.Key.Sequence).Select(i => i.Value)];
         }
     }
 
@@ -66,41 +103,75 @@ internal sealed class Quarantine : IDisposable
     {
         lock (_lock)
         {
-            return _all.Keys.Where(k => k.Epoch == epoch.ToString() && k.Item2 == lane).Min(k => (long?)k.Item3);
+            return _all.Where(i => i.Key.Epoch == epoch.ToString() && i.Key.Lane == lane && i.Value.ReplayedMs is null).Min(i => (long?)i.Key.Sequence);
         }
     }
 
     /// <summary>Puts an entry into quarantine; on disk when it returns.</summary>
-    public void Add(LoggedEntry logged, string reason, long nowMs)
+    public void Add(LoggedEntry logged, string reason, long nowMs) => Add(logged, reason, nowMs, waitsFor: null);
+
+    /// <summary>Notes that entries were sent again; on disk when it returns. Their tombstones stay what the centre has in their old places.</summary>
+    public void Replayed(IEnumerable<Quarantined> items, long nowMs)
     {
-        var (identity, entry) = (logged.Identity, logged.Entry);
-        var item = new Quarantined(
-            identity.Lane.ToString(), identity.Sequence, identity.Epoch.ToString(), entry.Type, entry.Id, reason, nowMs);
         lock (_lock)
         {
+            using var transaction = _db.BeginTransaction();
+            var replayed = items.Select(i => i with { ReplayedMs = nowMs }).ToList();
             _db.Execute(
-                "INSERT OR IGNORE INTO quarantined VALUES (@Lane, @Sequence, @Epoch, @Type, @Id, @Reason, @QuarantinedMs)", item);
-            _all[(item.Epoch, identity.Lane, identity.Sequence)] = item;
+                "UPDATE quarantined SET replayed_ms = @ReplayedMs WHERE epoch = @Epoch AND lane = @Lane AND sequence = @Sequence", replayed, transaction);
+            transaction.Commit();
+            replayed.ForEach(i => _all[(i.Epoch, Enum.Parse<Lane>(i.Lane), i.Sequence)] = i);
         }
     }
 
-    /// <summary>What is sent for an entry: itself, or the tombstone when it is in quarantine.</summary>
-    public Entry Outgoing(LoggedEntry logged)
+    /// <summary>What is sent for an entry: itself, or the tombstone when it is in quarantine or waits there for an earlier one of its key.</summary>
+    public Entry Outgoing(LoggedEntry logged, long nowMs)
     {
         var (identity, entry) = (logged.Identity, logged.Entry);
         lock (_lock)
         {
             if (!_all.TryGetValue((identity.Epoch.ToString(), identity.Lane, identity.Sequence), out var item))
             {
-                return entry;
+                if (!_keysWait || entry.Key.Length == 0 || FirstOfKey(identity, entry) is not { } first)
+                {
+                    return entry;
+                }
+
+                item = Add(logged, $"It waits for entry {first}, which has the same key.", nowMs, first);
             }
 
             var tombstone = new LinkTombstone(
                 entry.Type, entry.Id, Convert.ToHexStringLower(SHA256.HashData(entry.Data.Span)), item.Reason, item.QuarantinedMs);
-            var id = $"tombstone/{identity.Site}/{identity.Epoch}/{identity.Lane}/{identity.Sequence}";
-            return new Entry(identity.Lane, LinkTombstone.EventType, id, entry.Key, item.QuarantinedMs, tombstone.ToJson());
+            return new Entry(identity.Lane, LinkTombstone.EventType, TombstoneId(identity), entry.Key, item.QuarantinedMs, tombstone.ToJson());
         }
     }
 
+    /// <summary>Id of the tombstone in an entry's place.</summary>
+    public static string TombstoneId(EntryIdentity identity) => $"tombstone/{identity.Site}/{identity.Epoch}/{identity.Lane}/{identity.Sequence}";
+
     public void Dispose() => _db.Dispose();
+
+    /// <summary>What an entry waits for. One that is replayed does not wait for what it is a replay of, only for another replay.</summary>
+    private long? FirstOfKey(EntryIdentity identity, Entry entry) => _all
+        .Where(i => i.Key.Epoch == identity.Epoch.ToString() && i.Key.Lane == identity.Lane && i.Key.Sequence < identity.Sequence
+            && i.Value is { ReplayedMs: null, WaitsFor: null } && i.Value.Key == entry.Key && (IsReplay(i.Value.Id) || !IsReplay(entry.Id)))
+        .Min(i => (long?)i.Key.Sequence);
+
+    private static bool IsReplay(string id) => id.StartsWith(ReplayPrefix, StringComparison.Ordinal);
+
+    private Quarantined Add(LoggedEntry logged, string reason, long nowMs, long? waitsFor)
+    {
+        var (identity, entry) = (logged.Identity, logged.Entry);
+        var item = new Quarantined(
+            identity.Lane.ToString(), identity.Sequence, identity.Epoch.ToString(), entry.Type, entry.Id, reason, nowMs, entry.Key, waitsFor, null);
+        lock (_lock)
+        {
+            _db.Execute(
+                """
+                INSERT OR IGNORE INTO quarantined (lane, sequence, epoch, type, id, reason, quarantined_ms, key, waits_for)
+                VALUES (@Lane, @Sequence, @Epoch, @Type, @Id, @Reason, @QuarantinedMs, @Key, @WaitsFor)
+                """, item);
+            return _all[(item.Epoch, identity.Lane, identity.Sequence)] = item;
+        }
+    }
 }

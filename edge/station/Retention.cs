@@ -24,6 +24,7 @@ internal sealed partial class Retention : BackgroundService
 
     private readonly IEventLog _log;
     private readonly Quarantine _quarantine;
+    private readonly SpoolMetrics _metrics;
     private readonly ILogConsumer[] _consumers;
     private readonly StorageOptions _storage;
     private readonly StationOptions _options;
@@ -37,10 +38,10 @@ internal sealed partial class Retention : BackgroundService
     private readonly long?[] _safe = new long?[4];
 
     public Retention(
-        IEventLog log, Quarantine quarantine, IEnumerable<ILogConsumer> consumers, IOptions<NodeOptions> node, IOptions<StorageOptions> storage,
-        IOptions<StationOptions> options, TimeProvider clock, ILogger<Retention> logger)
+        IEventLog log, Quarantine quarantine, SpoolMetrics metrics, IEnumerable<ILogConsumer> consumers, IOptions<NodeOptions> node,
+        IOptions<StorageOptions> storage, IOptions<StationOptions> options, TimeProvider clock, ILogger<Retention> logger)
     {
-        (_log, _quarantine, _consumers) = (log, quarantine, [.. consumers]);
+        (_log, _quarantine, _metrics, _consumers) = (log, quarantine, metrics, [.. consumers]);
         (_storage, _options, _clock, _logger) = (storage.Value, options.Value, clock, logger);
         _db = SqliteFile.OpenWriter(node.Value.PathOf("station", "retention.db"), """
             CREATE TABLE ran (one INTEGER PRIMARY KEY CHECK (one = 1), seconds REAL NOT NULL) STRICT;
@@ -73,18 +74,20 @@ internal sealed partial class Retention : BackgroundService
                 return;
             }
 
-            using var transaction = _db.BeginTransaction();
             for (var lane = 0; lane < _confirmed.Length; lane++)
             {
                 (_confirmed[lane], _safe[lane]) = (marks.Marks[lane], marks.Safe?[lane]);
-                _db.Execute(
-                    """
-                    INSERT INTO proof VALUES (@Epoch, @lane, @confirmed, @safe)
-                    ON CONFLICT DO UPDATE SET confirmed = excluded.confirmed, safe = excluded.safe
-                    """, new { Epoch, lane, confirmed = _confirmed[lane], safe = _safe[lane] }, transaction);
             }
 
-            transaction.Commit();
+            try
+            {
+                SaveProof_NeedsLock();
+            }
+            catch (SqliteException e)
+            {
+                // A full disk must not stop the link, which is what empties it. What is in memory counts until the next restart.
+                NotNoted(e.Message);
+            }
         }
     }
 
@@ -107,6 +110,8 @@ internal sealed partial class Retention : BackgroundService
             readThrough = Math.Min(readThrough, await consumer.ReadThroughAsync(cancellationToken));
         }
 
+        // Room first: on a full disk it is what the notes below need.
+        await MakeRoomAsync(readThrough, cancellationToken);
         foreach (var lane in Enum.GetValues<Lane>())
         {
             Sample(lane);
@@ -118,8 +123,6 @@ internal sealed partial class Retention : BackgroundService
                 }
             }
         }
-
-        await MakeRoomAsync(readThrough, cancellationToken);
     }
 
     public override void Dispose()
@@ -135,7 +138,8 @@ internal sealed partial class Retention : BackgroundService
         {
             do
             {
-                await RunOnceAsync(stoppingToken);
+                _metrics.Sample();
+                await TryRunOnceAsync(stoppingToken);
             }
             while (await timer.WaitForNextTickAsync(stoppingToken));
         }
@@ -146,6 +150,34 @@ internal sealed partial class Retention : BackgroundService
         {
             // The log or the disk failed: the health check says so, and nothing more is given up.
             Stopped(e);
+        }
+    }
+
+    private void SaveProof_NeedsLock()
+    {
+        using var transaction = _db.BeginTransaction();
+        for (var lane = 0; lane < _confirmed.Length; lane++)
+        {
+            _db.Execute(
+                """
+                INSERT INTO proof VALUES (@Epoch, @lane, @confirmed, @safe)
+                ON CONFLICT DO UPDATE SET confirmed = excluded.confirmed, safe = excluded.safe
+                """, new { Epoch, lane, confirmed = _confirmed[lane], safe = _safe[lane] }, transaction);
+        }
+
+        transaction.Commit();
+    }
+
+    /// <summary>On a disk without a byte left nothing can be noted: the next round may find room.</summary>
+    private async Task TryRunOnceAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await RunOnceAsync(cancellationToken);
+        }
+        catch (SqliteException e)
+        {
+            NotNoted(e.Message);
         }
     }
 
@@ -237,6 +269,9 @@ internal sealed partial class Retention : BackgroundService
 
     [LoggerMessage(8031, LogLevel.Warning, "{UsedBytes} of {CapacityBytes} bytes are used, and nothing more may be given up: the centre has to confirm first.")]
     private partial void NoRoomToMake(long usedBytes, long capacityBytes);
+
+    [LoggerMessage(8033, LogLevel.Warning, "What the centre has could not be noted, and nothing was given up by age: {Reason}")]
+    private partial void NotNoted(string reason);
 
     [LoggerMessage(8032, LogLevel.Error, "Nothing more is given up until the node is restarted.")]
     private partial void Stopped(Exception exception);

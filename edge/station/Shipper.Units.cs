@@ -299,7 +299,7 @@ internal sealed partial class Shipper
         }
 
         var lanes = _lanes.Select(l => LaneStatuses.Of(log, l.Lane)).ToList();
-        await link.ReportAsync(new SiteStatus(log.Site, log.Epoch, Version, UtcMs(), lanes, Configuration?.Invoke()), cancellationToken);
+        await link.ReportAsync(new SiteStatus(log.Site, log.Epoch, Version, UtcMs(), lanes, Configuration?.Invoke(), Figures()), cancellationToken);
         return () =>
         {
             if (!first)
@@ -327,6 +327,16 @@ internal sealed partial class Shipper
         {
             Heard(marks);
             _running.Add(HearAsync(cancellationToken));
+        };
+    }
+
+    private async Task<Action> StartOverAsync(CancellationToken cancellationToken)
+    {
+        await _startOver.Task.WaitAsync(cancellationToken);
+        return () =>
+        {
+            _startOver = new(TaskCreationOptions.RunContinuationsAsynchronously);
+            throw new LinkDownException("The quarantine was changed; starting over.");
         };
     }
 
@@ -376,13 +386,28 @@ internal sealed partial class Shipper
         {
             var pending = lane.Window[at];
             quarantine.Add(pending.Logged, problem.Detail ?? problem.Title, UtcMs());
-            lane.Window[at] = new Pending(pending.Logged, quarantine.Outgoing(pending.Logged), []);
-            Release(pending);
+            for (var i = at; i < lane.Window.Count; i++)
+            {
+                // The entry itself, and those that wait for it by the rule.
+                SendTombstone(lane, i);
+            }
+
             EntryQuarantined(lane.Lane, sequence, problem.Detail ?? problem.Title);
             return;
         }
 
         Pause(lane, problem, cancellationToken);
+    }
+
+    private void SendTombstone(LaneQueue lane, int at)
+    {
+        var pending = lane.Window[at];
+        var outgoing = quarantine.Outgoing(pending.Logged, UtcMs());
+        if (outgoing.Type == LinkTombstone.EventType && pending.Entry.Type != LinkTombstone.EventType)
+        {
+            lane.Window[at] = new Pending(pending.Logged, outgoing, []);
+            Release(pending);
+        }
     }
 
     private static BatchEntry ToBatch(Entry entry) => new(

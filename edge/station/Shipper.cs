@@ -1,3 +1,4 @@
+using Yizhan.Contracts;
 using Yizhan.Link;
 using Yizhan.Storage;
 
@@ -44,6 +45,7 @@ internal sealed partial class Shipper(
         new(Lane.Telemetry, options.TelemetryWeight, random),
     ];
 
+    private TaskCompletionSource _startOver = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _units;
     private int _turn = 1;
     private volatile LinkState _state = new("down", clock.GetUtcNow().ToUnixTimeMilliseconds(), null);
@@ -65,6 +67,12 @@ internal sealed partial class Shipper(
 
     /// <summary>Highest sequence of a lane that the centre has now; lower than what it confirmed after it was restored.</summary>
     public long MarkOf(Lane lane) => _lanes[(int)lane].Mark;
+
+    /// <summary>Figures that go with the site's status; null: none.</summary>
+    public Func<SpoolFigures?> Figures { get; init; } = () => null;
+
+    /// <summary>Forgets what was read of the lanes and begins again: an operator changed what is sent.</summary>
+    public void StartOver() => _startOver.TrySetResult();
 
     /// <summary>Ships until it is told to stop.</summary>
     /// <exception cref="IOException">The site's own log failed.</exception>
@@ -116,6 +124,7 @@ internal sealed partial class Shipper(
             _running.Add(ReportAsync(first: true, session.Token));
             _running.Add(MoreAsync(log.LastPosition, session.Token));
             _running.Add(HearAsync(session.Token));
+            _running.Add(StartOverAsync(session.Token));
             while (true)
             {
                 foreach (var lane in _lanes)
@@ -176,7 +185,7 @@ internal sealed partial class Shipper(
 
         var own = await log.ReadLaneAsync(lane, taken.Sequence - 1, 1, 1, cancellationToken);
         return own.Count > 0 && own[0].Identity.Sequence == taken.Sequence
-            && LinkTaken.Of(taken.Sequence, quarantine.Outgoing(own[0]).Id) != taken
+            && LinkTaken.Of(taken.Sequence, Quarantine.TombstoneId(own[0].Identity)) != taken
             && LinkTaken.Of(taken.Sequence, own[0].Entry.Id) != taken;
     }
 
@@ -201,7 +210,7 @@ internal sealed partial class Shipper(
                     return;
                 }
 
-                var entry = quarantine.Outgoing(logged);
+                var entry = quarantine.Outgoing(logged, UtcMs());
                 lane.Add(new Pending(logged, entry, [.. entry.Blobs.Distinct().Select(TransferOf)]));
             }
 

@@ -17,6 +17,7 @@ public sealed class StationModule : IServiceModule
         builder.AddSettings<StationOptions, StationOptionsValidator>(Name);
         builder.AddEventLog();
         builder.Services.TryAddSingleton<Quarantine>();
+        builder.Services.TryAddSingleton<SpoolMetrics>();
         builder.Services.TryAddSingleton<Retention>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Retention>());
         builder.Services.TryAddSingleton<SiteConfiguration>();
@@ -27,6 +28,9 @@ public sealed class StationModule : IServiceModule
     }
 
     /// <inheritdoc/>
-    public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/spool", (LinkService link) => TypedResults.Ok(link.View()));
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        SpoolEndpoints.Map(routes);
+        routes.MapLogMaintenance();
+    }
 }

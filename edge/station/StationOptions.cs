@@ -68,6 +68,13 @@ public sealed class StationOptions
     /// <summary>An entry that the centre refuses this many times is put into quarantine. Default 3.</summary>
     [Range(1, 100)]
     public int QuarantineAfter { get; set; } = 3;
+
+    /// <summary>
+    /// What happens to later entries of a lane that have the same key as one in quarantine: <c>pass</c> (default) sends them, <c>wait</c> keeps them in quarantine
+    /// until the first is replayed.
+    /// </summary>
+    [RegularExpression("pass|wait", ErrorMessage = "station:poisonedKeys must be pass or wait.")]
+    public string PoisonedKeys { get; set; } = "pass";
 }
 
 [OptionsValidator]

@@ -35,6 +35,7 @@ public sealed class PacsGwModule : IServiceModule
 
         // Started in this order and stopped in the other: nothing is received that would not be indexed.
         builder.Services.AddHostedService<ArchiveIndexer>();
+        builder.Services.AddHostedService<ArchiveEviction>();
         builder.Services.AddSingleton<DicomListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<DicomListener>());
     }

@@ -45,6 +45,12 @@ public sealed class PacsGwOptions
     [Range(1, 3600)]
     public int IdleSeconds { get; set; } = 60;
 
+    /// <summary>
+    /// Share of the room, in percent, above which the archive gives up its oldest studies, if the centre has them. 0 (default) never does; a site says 80.
+    /// </summary>
+    [Range(0, 100)]
+    public int EvictAbovePercent { get; set; }
+
     /// <summary>SOP classes that are accepted besides the standard's storage classes: private ones, by UID.</summary>
     public IList<string> PrivateSopClasses { get; set; } = [];
 

@@ -24,11 +24,17 @@ internal sealed partial class SqliteJournal : Journal
     /// <param name="site">Site of the log, when it is created.</param>
     /// <param name="newEpoch">The log was restored: begin a new epoch.</param>
     /// <param name="segments">Where the blobs are.</param>
-    public SqliteJournal(string path, string site, bool newEpoch, SegmentFiles segments)
+    /// <param name="checkpoints">False: another process checkpoints the database.</param>
+    public SqliteJournal(string path, string site, bool newEpoch, SegmentFiles segments, bool checkpoints = true)
     {
         _path = path;
         _segments = segments;
         _writer = SqliteFile.OpenWriter(path, Migrations);
+        if (!checkpoints)
+        {
+            Run("PRAGMA wal_autocheckpoint = 0");
+        }
+
         State = Load(site, newEpoch);
         foreach (var (segment, offset, length) in LiveExtents())
         {

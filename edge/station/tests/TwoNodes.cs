@@ -14,6 +14,7 @@ internal sealed class TwoNodes : IAsyncDisposable
 
     private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-link-").FullName;
     private readonly List<string> _edgeSettings = [];
+    private TimeProvider _edgeClock = TimeProvider.System;
 
     public WebApplication Centre { get; private set; } = null!;
 
@@ -40,9 +41,11 @@ internal sealed class TwoNodes : IAsyncDisposable
     /// <param name="edge">More settings of the site.</param>
     /// <param name="centre">More settings of the centre.</param>
     /// <param name="installed">When the root was made; null: now.</param>
-    public static async Task<TwoNodes> StartAsync(string[]? edge = null, string[]? centre = null, TimeProvider? installed = null)
+    /// <param name="edgeClock">The site's clock; null: the real one.</param>
+    public static async Task<TwoNodes> StartAsync(
+        string[]? edge = null, string[]? centre = null, TimeProvider? installed = null, TimeProvider? edgeClock = null)
     {
-        var nodes = new TwoNodes();
+        var nodes = new TwoNodes { _edgeClock = edgeClock ?? TimeProvider.System };
         EmbeddedCa.Open(nodes.PathOf("centre", "fleet", "ca"), installed ?? TimeProvider.System).Dispose();
         nodes._edgeSettings.AddRange(edge ?? []);
         await nodes.StartCentreAsync(0, centre ?? []);
@@ -65,7 +68,7 @@ internal sealed class TwoNodes : IAsyncDisposable
             $"--node:siteId={Site}", $"--node:dataFolder={PathOf("edge")}", "--web:url=http://127.0.0.1:0", "--log:level=error",
             $"--station:centreUrl=https://127.0.0.1:{Listener.EndPoint.Port}", $"--station:certificatePath={PathOf("site.crt")}",
             $"--station:keyPath={PathOf("site.key")}", $"--station:rootPath={Ca.RootFile}", "--station:probeMs=100",
-            .. _edgeSettings, .. settings]).Add<StationModule>().Build();
+            .. _edgeSettings, .. settings]).Add<StationModule>().With(services => services.AddSingleton(_edgeClock)).Build();
         await Edge.StartAsync(Cancel);
     }
 

@@ -61,6 +61,8 @@ internal sealed class ArchiveWriter(SqliteConnection db, SqliteTransaction trans
         if (Exists("SELECT 1 FROM instance WHERE series = $1 AND sop_uid = $2 AND sha256 = $3 AND transfer_syntax = $4",
                 series, stored.SopInstanceUid, stored.Sha256, stored.TransferSyntaxUid))
         {
+            // Its newest entry is what has to be released before the study may go.
+            Execute("UPDATE study SET change = max(change, $2) WHERE pk = $1", study, instance.Position);
             return IndexOutcome.Known;
         }
 
