@@ -10,7 +10,7 @@ internal static class BackupCommand
 {
     public static Command Create()
     {
-        var node = new Option<Uri>("--node") { Description = "Web address of the running node.", DefaultValueFactory = _ => new Uri("http://127.0.0.1:8081/") };
+        var node = new Option<Uri>("--node") { Description = "Web address of the running node.", DefaultValueFactory = _ => new Uri("http://127.0.0.1:8081/"), CustomParser = NodeClient.Address };
         var module = new Option<string>("--module") { Description = "station at a site, fleet at a centre.", DefaultValueFactory = _ => "station" };
         var to = new Option<DirectoryInfo?>("--to") { Description = "Folder for backups, at or below the node's storage:backupFolder; that one by default." };
         var json = new Option<bool>("--json") { Description = "Print one JSON object last." };

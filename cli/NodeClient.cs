@@ -1,3 +1,4 @@
+using System.CommandLine.Parsing;
 using System.Net.Http.Json;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -26,6 +27,19 @@ internal static class NodeClient
             await Console.Error.WriteLineAsync($"yizhan: the node at {node} does not answer: {e.Message} Give its web address with --node.");
             return 69;
         }
+    }
+
+    /// <summary>Reads the value of <c>--node</c>.</summary>
+    public static Uri? Address(ArgumentResult result)
+    {
+        var text = result.Tokens.Count == 1 ? result.Tokens[0].Value : "";
+        if (Uri.TryCreate(text, UriKind.Absolute, out var address) && address.Scheme is ("http" or "https"))
+        {
+            return address;
+        }
+
+        result.AddError($"'{text}' is no web address; accepted is one such as http://127.0.0.1:8081/.");
+        return null;
     }
 
     public static async Task<JsonNode> GetAsync(HttpClient http, string path, CancellationToken cancellationToken)

@@ -15,6 +15,7 @@ internal static class SpoolCommand
     {
         Description = "Web address of the running node.",
         DefaultValueFactory = _ => new Uri("http://127.0.0.1:8081/"),
+        CustomParser = NodeClient.Address,
     };
 
     private static readonly Option<bool> Json = new("--json") { Description = "Print one JSON object last." };

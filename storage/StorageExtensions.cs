@@ -1,3 +1,4 @@
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -37,6 +38,8 @@ public static class StorageExtensions
             spool.Measured = services.GetRequiredService<CommitFigures>().Note;
             return spool;
         });
+        builder.Services.AddExceptionHandler<FullAnswers>();
+        builder.Services.AddSingleton<IStartupFilter, FullAnswers>();
         builder.Services.AddMetrics();
         builder.Services.AddSingleton<CommitFigures>();
         builder.Services.AddSingleton<IEventLog>(services => services.GetRequiredService<Spool>().Log);

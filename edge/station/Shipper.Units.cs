@@ -322,10 +322,18 @@ internal sealed partial class Shipper
     private async Task<Action> HearAsync(CancellationToken cancellationToken)
     {
         await Task.Delay(TimeSpan.FromSeconds(options.RetentionSeconds), clock, cancellationToken);
+        var confirmed = Array.ConvertAll(_lanes, lane => lane.Mark);
         var marks = await link.MarksAsync(log.Epoch, cancellationToken);
         return () =>
         {
             Heard(marks);
+            if (_lanes.FirstOrDefault(lane => marks.Marks[(int)lane.Lane] < confirmed[(int)lane.Lane]) is { } back)
+            {
+                // Restored behind our back, while nothing was under way that would have noticed.
+                throw new LinkDownException(
+                    $"Lane {back.Lane}: the centre stands at {marks.Marks[(int)back.Lane]} although {confirmed[(int)back.Lane]} was confirmed; starting over.");
+            }
+
             _running.Add(HearAsync(cancellationToken));
         };
     }

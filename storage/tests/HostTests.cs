@@ -1,3 +1,5 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -100,6 +102,62 @@ public sealed class HostTests : IDisposable
         Assert.Equal("2", journal.Synchronous);
     }
 
+    [Theory]
+    [InlineData("throws")]
+    [InlineData("answers")]
+    public async Task Every_answer_that_there_is_no_room_says_when_to_come_again(string how)
+    {
+        await using var app = Host("sqlite").Build();
+        await app.StartAsync(Cancel);
+        using var http = new HttpClient { BaseAddress = new Uri(app.Urls.First()) };
+        using var answer = await http.GetAsync("/storage-test/" + how, Cancel);
+        Assert.Equal(507, (int)answer.StatusCode);
+        Assert.Equal(TimeSpan.FromSeconds(60), answer.Headers.RetryAfter?.Delta);
+    }
+
+    [Fact]
+    public async Task A_scrub_reads_no_faster_than_it_may_and_reports_damage_until_it_is_gone()
+    {
+        await using var store = LocalStore.Open("sqlite", folder: Path.Combine(_folder, "log"));
+        var bytes = Given.Bytes(3_000_000, "image");
+        await store.AppendWithBlobAsync("image", bytes);
+        var options = new StorageOptions { ScrubMiBPerSecond = 1 };
+        using var maintenance = new LogMaintenance(store.Spool, new NodeOptions { DataFolder = _folder }, options, store.Clock);
+        using var scrub = new Scrub(maintenance, Microsoft.Extensions.Options.Options.Create(options), store.Clock, Microsoft.Extensions.Logging.Abstractions.NullLogger<Scrub>.Instance);
+        var began = store.Clock.GetTimestamp();
+        await RunAsync(scrub, store);
+        Assert.True(store.Clock.GetElapsedTime(began) >= TimeSpan.FromSeconds(2.8));
+        Assert.True(scrub.Last.Ok);
+
+        var segment = Directory.GetFiles(Path.Combine(_folder, "log", "segments"), "*.seg").Single();
+        using (var file = new FileStream(segment, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete))
+        {
+            file.Position = 1_000_000;
+            file.Write(new byte[100]);
+        }
+
+        await RunAsync(scrub, store);
+        Assert.Equal("image", Assert.Single(scrub.Last.Damaged).EntryId);
+        Assert.Equal(HealthStatus.Degraded, (await scrub.CheckHealthAsync(new HealthCheckContext(), Cancel)).Status);
+
+        await store.Log.MarkDeliveredAsync(Lane.Bulk, 1, Cancel);
+        await store.Log.ReleaseAsync(Lane.Bulk, 1, Cancel);
+        await RunAsync(scrub, store);
+        Assert.True(scrub.Last.Ok);
+    }
+
+    private static async Task RunAsync(Scrub scrub, LocalStore store)
+    {
+        var round = scrub.RunOnceAsync(Cancel);
+        while (!round.IsCompleted)
+        {
+            store.Clock.Advance(TimeSpan.FromMilliseconds(50));
+            await Task.Delay(1, Cancel);
+        }
+
+        await round;
+    }
+
     private ServiceHost Host(string store) => new ServiceHost(
         ["--node:dataFolder=" + _folder, "--node:siteId=site-7", "--storage:store=" + store, "--storage:freeFloorBytes=0", "--web:url=http://127.0.0.1:0"]).Storage();
 
@@ -120,6 +178,8 @@ file static class HostExtensions
 
         public static void Map(Microsoft.AspNetCore.Routing.IEndpointRouteBuilder routes)
         {
+            routes.MapGet("/throws", IResult () => throw new SpoolFullException(Lane.Bulk, 0));
+            routes.MapGet("/answers", () => Results.StatusCode(507));
         }
     }
 
