@@ -14,4 +14,6 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<StudyView>))]
 [JsonSerializable(typeof(IReadOnlyList<ReleaseView>))]
 [JsonSerializable(typeof(ReleaseApproval))]
+[JsonSerializable(typeof(IReadOnlyList<DestinationView>))]
+[JsonSerializable(typeof(IReadOnlyList<DeliveryView>))]
 public sealed partial class ContractsJson : JsonSerializerContext;

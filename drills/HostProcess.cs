@@ -139,6 +139,26 @@ public sealed class HostProcess : IAsyncDisposable
         }
     }
 
+    /// <summary>Runs one of the host's commands to its end, with our own input and output; returns its exit code.</summary>
+    /// <param name="command">The command.</param>
+    /// <param name="arguments">Its arguments.</param>
+    /// <param name="cancellationToken">Kills it.</param>
+    public static async Task<int> RunToEndAsync(string command, IEnumerable<string> arguments, CancellationToken cancellationToken)
+    {
+        using var process = Process.Start(new ProcessStartInfo("dotnet", [FindProgram(), command, .. arguments]))
+            ?? throw new InvalidOperationException("The host did not start.");
+        try
+        {
+            await process.WaitForExitAsync(cancellationToken);
+            return process.ExitCode;
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill();
+            throw;
+        }
+    }
+
     private static string FindProgram()
     {
         var beside = Path.Combine(AppContext.BaseDirectory, "Yizhan.Host.dll");

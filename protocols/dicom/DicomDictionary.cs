@@ -55,6 +55,9 @@ public static partial class DicomDictionary
     public static bool TryGetTag(ReadOnlySpan<char> keyword, out DicomTag tag) =>
         Keywords.Lookup.TryGetValue(keyword, out tag);
 
+    /// <summary>Every keyword, such as <c>PatientName</c>; no order.</summary>
+    public static IReadOnlyCollection<string> AllKeywords => Keywords.Lookup.Dictionary.Keys;
+
     /// <summary>True if the VR in the standard is "US or SS", decided by Pixel Representation (PS3.5 §A.1).</summary>
     internal static bool IsUnsignedOrSigned(DicomTag tag)
     {

@@ -1,9 +1,13 @@
+using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.PacsGw.Archive;
 using Yizhan.PacsGw.Codecs;
+using Yizhan.PacsGw.Deidentify;
 using Yizhan.PacsGw.DicomWeb;
+using Yizhan.PacsGw.Orthanc;
 using Yizhan.PacsGw.Receive;
 using Yizhan.PacsGw.Rendering;
+using Yizhan.PacsGw.Rules;
 using Yizhan.Platform;
 using Yizhan.Storage;
 
@@ -24,10 +28,17 @@ public sealed class PacsGwModule : IServiceModule
 
         NativeCodecs.Require();
         builder.Services.AddSingleton<Transcoder>();
+        builder.Services.AddSingleton<GatewayDatabase>();
+        builder.Services.AddSingleton(services => new UidFactory(
+            services.GetRequiredService<IOptions<PacsGwOptions>>().Value.UidRoot ?? UidFactory.FromEnvironment));
+        builder.Services.AddSingleton<ProjectKeys>();
+        builder.Services.AddSingleton<RuleBook>();
+        builder.Services.AddSingleton<RouteQueue>();
         builder.Services.AddSingleton<InstanceIntake>();
         builder.Services.AddSingleton<ArchiveDatabase>();
         builder.Services.AddSingleton<ArchiveChanges>();
         builder.Services.AddSingleton<ILogConsumer, ArchiveConsumer>();
+        builder.Services.AddSingleton<ILogConsumer, RouteConsumer>();
         builder.Services.AddSingleton<StoredInstances>();
         builder.Services.AddSingleton<StudyList>();
         builder.Services.AddSingleton<ReadAudit>();
@@ -38,6 +49,10 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddHostedService<ArchiveEviction>();
         builder.Services.AddSingleton<DicomListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<DicomListener>());
+        builder.Services.AddHostedService<OrthancFollower>();
+        builder.Services.AddHostedService<RouteFollower>();
+        builder.Services.AddSingleton<RouteSender>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<RouteSender>());
     }
 
     /// <inheritdoc/>
@@ -46,5 +61,6 @@ public sealed class PacsGwModule : IServiceModule
         StudyEndpoints.Map(routes);
         DicomWebEndpoints.Map(routes);
         DataSetEndpoint.Map(routes);
+        RouteEndpoints.Map(routes);
     }
 }

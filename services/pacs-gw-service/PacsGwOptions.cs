@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using System.Net;
 using Microsoft.Extensions.Options;
+using Yizhan.PacsGw.Orthanc;
 
 namespace Yizhan.PacsGw;
 
@@ -69,6 +70,19 @@ public sealed class PacsGwOptions
     /// <summary>Largest part of a data set before its pixel data that is decoded for the index, in bytes. Default 64 MiB.</summary>
     [Range(64 * 1024, 1024 * 1024 * 1024)]
     public int MaxHeaderBytes { get; set; } = 64 * 1024 * 1024;
+
+    /// <summary>File with the rules: what is rejected, coerced, de-identified and sent where. None by default.</summary>
+    public string? RulesFile { get; set; }
+
+    /// <summary>Largest data set of which a changed copy is made, in bytes; it is in memory then. Default 512 MiB.</summary>
+    [Range(1024 * 1024, 2_000_000_000)]
+    public long MaxChangedBytes { get; set; } = 512 * 1024 * 1024;
+
+    /// <summary>Root of the UIDs that we create. Null: the environment's <c>DICOM_UID_ROOT</c>, and without that <c>2.25</c>.</summary>
+    public string? UidRoot { get; set; }
+
+    /// <summary>An Orthanc whose new instances are taken in; none by default.</summary>
+    public OrthancOptions? Orthanc { get; set; }
 }
 
 /// <summary>An application entity that may open associations with us.</summary>
@@ -102,6 +116,25 @@ internal sealed class PacsGwOptionsValidator : IValidateOptions<PacsGwOptions>
             {
                 messages.Add($"pacs-gw:peers:{i}:address is '{address}'; accepted is an IP address, or none.");
             }
+        }
+
+        if (options.Orthanc is { } orthanc)
+        {
+            CheckAeTitle("orthanc:aeTitle", orthanc.AeTitle, messages);
+            if (!Uri.TryCreate(orthanc.Url, UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https"))
+            {
+                messages.Add($"pacs-gw:orthanc:url is '{orthanc.Url}'; accepted is an address such as http://127.0.0.1:8042/.");
+            }
+
+            if (orthanc.PollSeconds is < 1 or > 3600)
+            {
+                messages.Add($"pacs-gw:orthanc:pollSeconds is {orthanc.PollSeconds}; accepted is 1 to 3600.");
+            }
+        }
+
+        if ((options.UidRoot ?? UidFactory.FromEnvironment) is { } root && UidFactory.Problem(root) is { } problem)
+        {
+            messages.Add($"pacs-gw:uidRoot (or DICOM_UID_ROOT) is '{root}': {problem}.");
         }
 
         foreach (var uid in options.PrivateSopClasses.Where(uid => !Uid.IsValid(uid)))

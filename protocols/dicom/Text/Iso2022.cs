@@ -51,7 +51,8 @@ internal static class Iso2022
             }
             else
             {
-                size = g1?.Kind == RepertoireKind.DoubleByteG1 && value.Length > 1 ? 2 : 1;
+                // A second byte below 0x80 belongs to G0: a delimiter stays one.
+                size = g1?.Kind == RepertoireKind.DoubleByteG1 && value.Length > 1 && value[1] >= 0x80 ? 2 : 1;
                 text.Append(g1 is null ? "\uFFFD" : g1.Encoding.GetString(value[..size]));
             }
 

@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
+using Yizhan.PacsGw.Rules;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.Receive;
@@ -11,7 +12,7 @@ namespace Yizhan.PacsGw.Receive;
 /// while it is hashed and inspected; one append makes blob and event durable together; only then is there a success to report.
 /// </summary>
 internal sealed partial class InstanceIntake(
-    IEventLog log, IBlobStore blobs, TimeProvider clock, IOptions<PacsGwOptions> options, ILogger<InstanceIntake> logger)
+    IEventLog log, IBlobStore blobs, RuleBook rules, TimeProvider clock, IOptions<PacsGwOptions> options, ILogger<InstanceIntake> logger)
 {
     /// <summary>DICOM Instances Transferred (PS3.15 A.5.3.7).</summary>
     private const string InstancesTransferred = "110104";
@@ -22,6 +23,12 @@ internal sealed partial class InstanceIntake(
     /// <summary>True for the storage SOP classes of the standard and the configured private ones.</summary>
     public bool Stores(string sopClassUid) =>
         DicomUids.StorageSopClasses.ContainsKey(sopClassUid) || _privateSopClasses.Contains(sopClassUid);
+
+    /// <summary>Why a rule refuses an instance; null when none does.</summary>
+    internal string? Rejection(IntakeSource source, DicomDataset header) =>
+        RuleEngine.Decide(rules.Rules, new RuleSubject(source.CallingAeTitle, source.CalledAeTitle, header)).Rejection is { } rule
+            ? $"Rule '{rule.Name}': {rule.Reject}"
+            : null;
 
     /// <summary>Starts one instance. Never throws for lack of room: the reception then drains what comes and reports it.</summary>
     public InstanceReception Begin(IntakeSource source, string transferSyntaxUid)

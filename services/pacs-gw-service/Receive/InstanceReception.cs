@@ -151,9 +151,10 @@ internal sealed class InstanceReception : IAsyncDisposable
             }
         }
 
-        return _intake.Stores(header.GetString(DicomTags.SOPClassUID)!)
-            ? null
-            : (IntakeOutcome.SopClassNotSupported, "Its SOP class is neither a storage class of the standard nor in pacs-gw:privateSopClasses.");
+        return !_intake.Stores(header.GetString(DicomTags.SOPClassUID)!)
+            ? (IntakeOutcome.SopClassNotSupported, "Its SOP class is neither a storage class of the standard nor in pacs-gw:privateSopClasses.")
+            : _intake.Rejection(_source, header) is { } reason ? (IntakeOutcome.Rejected, reason)
+            : null;
     }
 
     private InstanceStored Describe(BlobRef blob)

@@ -23,6 +23,9 @@ internal enum IntakeOutcome
     /// <summary>Its SOP class is not stored here.</summary>
     SopClassNotSupported,
 
+    /// <summary>A rule of this site refuses it.</summary>
+    Rejected,
+
     /// <summary>The disk or the log failed.</summary>
     ProcessingFailure,
 }
@@ -53,6 +56,7 @@ internal sealed record IntakeResult(
         IntakeOutcome.CannotUnderstand => DimseStatus.CannotUnderstand,
         IntakeOutcome.DoesNotMatch => DimseStatus.DataSetDoesNotMatchSopClass,
         IntakeOutcome.SopClassNotSupported => DimseStatus.SopClassNotSupported,
+        IntakeOutcome.Rejected => DimseStatus.NotAuthorized,
         _ => DimseStatus.ProcessingFailure,
     };
 }

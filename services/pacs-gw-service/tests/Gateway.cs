@@ -32,6 +32,8 @@ internal sealed class Gateway : IAsyncDisposable
 
     public int DicomPort => Services.GetRequiredService<DicomListener>().EndPoint!.Port;
 
+    public GatewayDatabase Database => Services.GetRequiredService<GatewayDatabase>();
+
     public IEventLog Log => Services.GetRequiredService<IEventLog>();
 
     public static CancellationToken Cancel => TestContext.Current.CancellationToken;
@@ -54,10 +56,17 @@ internal sealed class Gateway : IAsyncDisposable
     /// <summary>Stops the node and starts it again on the same folder.</summary>
     public async Task<Gateway> RestartAsync(params string[] settings)
     {
+        await using var stopped = await StopAsync();
+        return await stopped.StartAsync(settings);
+    }
+
+    /// <summary>Stops the node and keeps its folder.</summary>
+    public async Task<StoppedGateway> StopAsync()
+    {
         Http.Dispose();
         await _app.StopAsync(Cancel);
         await _app.DisposeAsync();
-        return await StartInAsync(_folder, settings);
+        return new StoppedGateway(_folder);
     }
 
     public async ValueTask DisposeAsync()
@@ -169,6 +178,28 @@ internal sealed class Gateway : IAsyncDisposable
 
         using var response = await Http.PostAsync(new Uri("dicom-web/" + path, UriKind.Relative), content, Cancel);
         return (response.StatusCode, JsonNode.Parse(await response.Content.ReadAsStringAsync(Cancel))!.AsObject());
+    }
+}
+
+/// <summary>A folder whose node is stopped; deleted unless the node is started again.</summary>
+internal sealed class StoppedGateway(string folder) : IAsyncDisposable
+{
+    private bool _started;
+
+    public Task<Gateway> StartAsync(params string[] settings)
+    {
+        _started = true;
+        return Gateway.StartInAsync(folder, settings);
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        if (!_started)
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+
+        return ValueTask.CompletedTask;
     }
 }
 

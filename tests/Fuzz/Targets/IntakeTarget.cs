@@ -4,7 +4,10 @@ using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.PacsGw;
+using Yizhan.PacsGw.Deidentify;
 using Yizhan.PacsGw.Receive;
+using Yizhan.PacsGw.Rules;
+using Yizhan.Platform;
 using Yizhan.Storage;
 
 namespace Yizhan.Fuzz.Targets;
@@ -22,8 +25,9 @@ internal sealed class IntakeTarget : Target
     public IntakeTarget(DataSetMutator mutator, MemoryStore store)
     {
         (_mutator, _store) = (mutator, store);
-        _intake = new InstanceIntake(
-            _store, _store, new StoppedClock(), Options.Create(new PacsGwOptions()), NullLogger<InstanceIntake>.Instance);
+        var (clock, options, node) = (new StoppedClock(), Options.Create(new PacsGwOptions()), Options.Create(new NodeOptions()));
+        var rules = new RuleBook(options, node, new ProjectKeys(node, new UidFactory(null)), clock);
+        _intake = new InstanceIntake(_store, _store, rules, clock, options, NullLogger<InstanceIntake>.Instance);
     }
 
     public override string Name => "intake";

@@ -1,0 +1,26 @@
+using Microsoft.Extensions.Options;
+using Yizhan.PacsGw.Deidentify;
+using Yizhan.Platform;
+
+namespace Yizhan.PacsGw.Rules;
+
+/// <summary>The rules of this node, read once at its start, and what makes their copies.</summary>
+internal sealed class RuleBook
+{
+    /// <param name="options">Names the file; none: no rules.</param>
+    /// <param name="node">Names the system that changes attributes.</param>
+    /// <param name="projects">Keys of the projects.</param>
+    /// <param name="clock">Says when attributes were changed.</param>
+    /// <exception cref="SettingException">The file is wrong; the message has file and line. The node does not start.</exception>
+    public RuleBook(IOptions<PacsGwOptions> options, IOptions<NodeOptions> node, ProjectKeys projects, TimeProvider clock)
+    {
+        Rules = options.Value.RulesFile is { } path ? RuleFile.Read(path) : RuleSet.Empty;
+        Copies = new CopyMaker(Rules, projects.Of, $"YIZHAN {node.Value.SiteId}", clock);
+    }
+
+    /// <summary>The rules.</summary>
+    public RuleSet Rules { get; }
+
+    /// <summary>Makes what they send.</summary>
+    public CopyMaker Copies { get; }
+}
