@@ -9,6 +9,7 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(InstanceStored))]
 [JsonSerializable(typeof(AuditRecord))]
 [JsonSerializable(typeof(SiteStatus))]
+[JsonSerializable(typeof(DeviceMessage))]
 [JsonSerializable(typeof(IReadOnlyList<LogEvent>))]
 [JsonSerializable(typeof(IReadOnlyList<SiteView>))]
 [JsonSerializable(typeof(IReadOnlyList<StudyView>))]

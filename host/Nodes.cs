@@ -1,6 +1,7 @@
 using Yizhan.Audit;
 using Yizhan.Console;
 using Yizhan.Fleet;
+using Yizhan.MqttBridge;
 using Yizhan.PacsGw;
 using Yizhan.Platform;
 using Yizhan.Station;
@@ -20,6 +21,7 @@ internal static class Nodes
     /// <summary>A site: everything that has to work while the line is down.</summary>
     public static ServiceHost Edge(string[] settings) => new ServiceHost(settings)
         .Add<StationModule>()
+        .Add<MqttBridgeModule>()
         .Add<PacsGwModule>()
         .Add<AuditModule>();
 }

@@ -89,6 +89,21 @@ public sealed class EmbeddedCa : IDisposable
         return Issue($"CN={siteId}", names, CertificateTrust.ClientAuth);
     }
 
+    /// <summary>A client certificate for a device at a site: its common name is who the device is. It says of nobody that he is a site.</summary>
+    /// <param name="name">1 to 64 characters of a-z, 0-9, '-' and '.' (the upper bound of a common name, RFC 5280 appendix A.1).</param>
+    /// <exception cref="ArgumentException">The name has other characters, or too many.</exception>
+    public IssuedCertificate IssueDevice(string name)
+    {
+        if (name.Length is 0 or > 64 || !name.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c is '-' or '.'))
+        {
+            throw new ArgumentException($"'{name}' is not a device's name: 1 to 64 characters of a-z, 0-9, '-' and '.'.", nameof(name));
+        }
+
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddUri(new Uri($"spiffe://yizhan/device/{name}"));
+        return Issue($"CN={name}", names, CertificateTrust.ClientAuth);
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _root.Dispose();
 
