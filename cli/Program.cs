@@ -4,6 +4,7 @@ using Yizhan.Cli;
 var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an unreliable link.")
 {
     UpCommand.Create(),
+    SimCommand.Create(),
     DemoCommand.Create(),
     SpoolCommand.Create(),
     BackupCommand.Create(),

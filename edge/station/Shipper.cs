@@ -256,10 +256,13 @@ internal sealed partial class Shipper(
         Become("down", reason);
         using var wait = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var back = link.ReturnAsync(wait.Token);
-        await Task.WhenAny(back, Task.Delay(delay, clock, wait.Token));
+        await Task.WhenAny(back, SleepAsync(delay, wait.Token));
         wait.Cancel();
         await back.ConfigureAwait(Quietly);
     }
+
+    /// <summary>Being cancelled, a bare delay would go on on the thread pool.</summary>
+    private async Task SleepAsync(TimeSpan delay, CancellationToken cancellationToken) => await Task.Delay(delay, clock, cancellationToken);
 
     private void Become(string state, string? error)
     {

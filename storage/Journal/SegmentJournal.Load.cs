@@ -143,6 +143,13 @@ internal sealed partial class SegmentJournal
 
         if (replay.Last[^1].IsLast && replay.Last.TrueForAll(HasItsBlobs))
         {
+            // It is read here, which does not mean that it is on the disk; before anything follows it, it must be.
+            foreach (var part in replay.Last)
+            {
+                _segments.Rewrite(part.Segment, part.Offset, Record.DiskBytes(part.Payload.Length));
+            }
+
+            _segments.FlushDirty();
             ApplyLast(replay, mayGoOn: 0);
             return;
         }
@@ -213,11 +220,17 @@ internal sealed partial class SegmentJournal
         try
         {
             var bytes = record.AsSpan(0, Record.HeaderBytes + extent.Length);
-            return _segments.Read(extent.Segment, extent.Offset, bytes) == bytes.Length
+            var whole = _segments.Read(extent.Segment, extent.Offset, bytes) == bytes.Length
                 && Record.TryParse(bytes, _segments.EpochOf(extent.Segment), extent.Offset, out var header)
                 && header.Kind == RecordKind.Extent
                 && header.Payload == extent.Length
                 && Record.Verify(bytes, RecordKind.Extent, bytes[Record.HeaderBytes..]);
+            if (whole)
+            {
+                _segments.Rewrite(extent.Segment, extent.Offset, bytes.Length);
+            }
+
+            return whole;
         }
         finally
         {

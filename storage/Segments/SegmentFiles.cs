@@ -274,6 +274,22 @@ internal sealed class SegmentFiles : IDisposable
         file.FlushData();
     }
 
+    /// <summary>
+    /// Writes a record and the header of its file again as they were found, for the next <see cref="FlushDirty"/>: what an ended process left may be in
+    /// the page cache only, and after a flush that failed the kernel takes such pages for clean.
+    /// </summary>
+    public void Rewrite(long segment, int offset, int bytes)
+    {
+        var found = Get(segment);
+        foreach (var (from, length) in new[] { (0, FileHeaderBytes), (offset, bytes) })
+        {
+            var record = new byte[length];
+            found.File.Write(record.AsSpan(0, found.File.Read(record, from)), from);
+        }
+
+        found.MarkDirty();
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -306,7 +322,7 @@ internal sealed class SegmentFiles : IDisposable
             var path = Path.Combine(_folder, name);
             if (name.EndsWith(SpareExtension, StringComparison.Ordinal))
             {
-                Keep(path, name);
+                Discard(path, name);
                 continue;
             }
 
@@ -335,7 +351,10 @@ internal sealed class SegmentFiles : IDisposable
         }
     }
 
-    private void Keep(string spare, string name)
+    /// <summary>
+    /// A spare of an earlier run is not used: a power cut in the middle of a rename may have left a second name for it, and it would be two files at once.
+    /// </summary>
+    private void Discard(string spare, string name)
     {
         // Its number was given once; a file of that number must not come back.
         if (long.TryParse(Path.GetFileNameWithoutExtension(name.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
@@ -343,15 +362,7 @@ internal sealed class SegmentFiles : IDisposable
             _nextNumber = Math.Max(_nextNumber, number + 1);
         }
 
-        using var file = _disk.Open(spare, create: false);
-        if (_spares.Count < MaxSpares && file.Length == _segmentBytes)
-        {
-            _spares.Enqueue(spare);
-        }
-        else
-        {
-            _disk.Delete(spare);
-        }
+        _disk.Delete(spare);
     }
 
     private Segment Roll_NeedsLock()

@@ -21,7 +21,7 @@ public sealed class ArrowsPointToWhatIsUsed
         ["samples"] = ["protocols"],
         ["host"] = ["services", "edge", "fleet", "console", "platform", "storage", "contracts"],
         ["drills"] = ["contracts", "platform", "protocols", "samples", "host"],
-        ["cli"] = ["contracts", "drills", "platform", "protocols", "samples", "storage"],
+        ["cli"] = ["contracts", "drills", "platform", "protocols", "samples", "storage", "tests"],
         ["bench"] = ["contracts", "drills", "protocols", "samples", "storage", "platform"],
     };
 

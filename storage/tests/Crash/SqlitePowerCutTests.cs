@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
+using Yizhan.Simulation;
 using Yizhan.Storage.Tests.Contract;
 
 namespace Yizhan.Storage.Tests.Crash;
