@@ -101,6 +101,28 @@ public sealed class BackupTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData("sqlite")]
+    [InlineData("segments")]
+    public async Task A_file_whose_end_was_used_again_is_not_taken_for_the_one_that_was_copied(string kind)
+    {
+        await using var store = LocalStore.Open(kind, folder: Path.Combine(Data, "log"));
+        await store.AppendWithBlobAsync("stays", Given.Bytes(500_000, "stays"), Lane.Normal);
+        await store.AppendWithBlobAsync("goes", Given.Bytes(500_000, "goes"));
+        await BackUpAsync(store, kind);
+        await store.Log.MarkDeliveredAsync(Lane.Bulk, 1, Cancel);
+        await store.Log.ReleaseAsync(Lane.Bulk, 1, Cancel);
+        await store.ReopenAsync();
+        await store.AppendWithBlobAsync("comes", Given.Bytes(500_000, "comes"));
+        await BackUpAsync(store, kind);
+
+        Restore.Run(Backups, Path.Combine(_folder, "to"));
+        await using var copy = LocalStore.Open(kind, folder: Path.Combine(_folder, "to", "log"));
+        var report = await VerifyAsync(copy);
+        Assert.True(report.Ok, string.Join('\n', report.Damaged));
+        Assert.Equal(["stays", "comes"], (await copy.Log.ReadAllAsync()).Select(e => e.Entry.Id));
+    }
+
     [Fact]
     [System.Runtime.Versioning.UnsupportedOSPlatform("windows")]
     public async Task What_is_beside_the_log_is_in_the_backup_and_a_private_file_stays_private()
