@@ -18,9 +18,9 @@ public static class OfflineLog
         string dataFolder, string? site, IProgress<VerifyReport>? progress, CancellationToken cancellationToken)
     {
         var folder = Path.Combine(dataFolder, "log");
-        if (!Directory.Exists(Path.Combine(folder, "segments")))
+        if (!Directory.Exists(folder))
         {
-            throw new IOException($"{dataFolder} is no data folder of a node: it has no log/segments.");
+            throw new IOException($"{dataFolder} is no data folder of a node: it has no folder 'log'.");
         }
 
         var database = Path.Combine(folder, "log.db");
