@@ -5,6 +5,7 @@ using Spectre.Console;
 using Yizhan.Contracts;
 using Yizhan.Platform.Releases;
 using Yizhan.Platform.SiteFiles;
+using Yizhan.Sops;
 
 namespace Yizhan.Cli;
 
@@ -122,6 +123,12 @@ internal static class ConfigCommand
                 var encrypted = parsed.GetValue(secrets) is { } folder ? Path.Combine(folder.FullName, site.SiteId + ".sops.yaml") : "";
                 if (File.Exists(encrypted))
                 {
+                    var text = await File.ReadAllTextAsync(encrypted, cancellationToken);
+                    if (SopsFile.Recipients(text, SopsFormat.Yaml).Count == 0 || SopsFile.PlainValues(text, SopsFormat.Yaml) is [_, ..])
+                    {
+                        throw new ArgumentException($"'{encrypted}' is not encrypted, or not all of it (yizhan secrets check); nothing was released.");
+                    }
+
                     files[$"secrets/{site.SiteId}.sops.yaml"] = await File.ReadAllBytesAsync(encrypted, cancellationToken);
                 }
             }
@@ -280,6 +287,11 @@ internal static class ConfigCommand
             using var key = ReleaseKey.Load(parsed.GetValue(Key)!.FullName);
             using var centre = new CentreClient(parsed.GetValue(Centre)!);
             var release = await GetAsync(parsed.GetValue(what)!, parsed.GetValue(Centre)!, cancellationToken);
+            if (key.Name == release.Manifest.ProposedBy)
+            {
+                throw new ArgumentException($"'{key.Name}' proposed {release.Version}; accepted: the key of somebody else.");
+            }
+
             if (File.Exists(parsed.GetValue(what)))
             {
                 await File.WriteAllBytesAsync(parsed.GetValue(what)!, release.With(key.Name, key.Sign(release)).ToBytes(), cancellationToken);
@@ -413,7 +425,7 @@ internal static class ConfigCommand
         {
             return await run();
         }
-        catch (Exception e) when (e is ReleaseRefusedException or CentreException or ArgumentException)
+        catch (Exception e) when (e is ReleaseRefusedException or CentreException or SopsException or ArgumentException)
         {
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
             return 1;

@@ -13,6 +13,7 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     AuditCommand.Create(),
     ConfigCommand.Create(),
     new Command("dicom", "DICOM tools.") { DicomTestRulesCommand.Create() },
+    SecretsCommand.Create(),
 };
 
 // Ctrl+C stops the nodes in order before this process ends; the library's own patience of two seconds would orphan them.
