@@ -8,6 +8,7 @@ namespace Yizhan.Contracts;
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(InstanceStored))]
 [JsonSerializable(typeof(AuditRecord))]
+[JsonSerializable(typeof(WorkitemChanged))]
 [JsonSerializable(typeof(SiteStatus))]
 [JsonSerializable(typeof(DeviceMessage))]
 [JsonSerializable(typeof(IReadOnlyList<LogEvent>))]

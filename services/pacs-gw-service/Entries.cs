@@ -12,6 +12,11 @@ internal static class Entries
         Lane.Normal, AuditRecord.EventType, id, record.Entity, record.RecordedMs,
         JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord));
 
+    /// <summary>A changed workitem as an entry; entries of one workitem keep their order.</summary>
+    public static Entry Of(WorkitemChanged changed, string id, long timeMs) => new(
+        Lane.Normal, WorkitemChanged.EventType, id, changed.WorkitemUid, timeMs,
+        JsonSerializer.SerializeToUtf8Bytes(changed, ContractsJson.Default.WorkitemChanged));
+
     /// <summary>A stored instance as an entry; entries of one study keep their order.</summary>
     public static Entry Of(InstanceStored stored, BlobRef blob, string id, long timeMs) => new(
         Lane.Bulk, InstanceStored.EventType, id, stored.StudyInstanceUid, timeMs,

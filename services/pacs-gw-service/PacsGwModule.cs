@@ -44,6 +44,9 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddSingleton<ReadAudit>();
         builder.Services.AddSingleton<RenderSource>();
 
+        builder.Services.AddSingleton<Ups.Workitems>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Ups.Workitems>());
+
         // Started in this order and stopped in the other: nothing is received that would not be indexed.
         builder.Services.AddHostedService<ArchiveIndexer>();
         builder.Services.AddHostedService<ArchiveEviction>();

@@ -118,7 +118,7 @@ internal sealed class FrameReader
             return await ReadWordsAsync((frame - 1) * length, (int)length, word, cancellationToken);
         }
 
-        var bytes = new byte[length];
+        var bytes = GC.AllocateUninitializedArray<byte>((int)length);
         if (_fragments is null && (_syntax.IsDeflated || _frameBits % 8 != 0))
         {
             var target = PipeWriter.Create(new MemoryStream(bytes));

@@ -1,4 +1,5 @@
 using System.IO.Compression;
+using System.Runtime.InteropServices;
 using Yizhan.Dicom;
 
 namespace Yizhan.PacsGw.Codecs;
@@ -51,8 +52,8 @@ internal static class PixelCodec
         return new NativeFrame(
             uid switch
             {
-                _ when IsNative(uid) => Interleave(frame.Span, format),
-                "1.2.840.10008.1.2.1.98" => Interleave(frame.Span, format),
+                _ when IsNative(uid) => Interleave(frame, format),
+                "1.2.840.10008.1.2.1.98" => Interleave(frame, format),
                 "1.2.840.10008.1.2.8.1" => Interleave(Inflate(frame, format), format),
                 "1.2.840.10008.1.2.5" => RleCodec.Decode(frame.Span, format),
                 Jpeg + "50" or Jpeg + "51" or Jpeg + "57" or Jpeg + "70" => JpegCodec.Decode(frame, format),
@@ -118,8 +119,16 @@ internal static class PixelCodec
         return pixels;
     }
 
-    private static byte[] Interleave(ReadOnlySpan<byte> native, PixelFormat format)
+    private static byte[] Interleave(ReadOnlyMemory<byte> frame, PixelFormat format)
     {
+        // The usual case needs no copy: the frame was read into an array of its own.
+        if ((format.Samples == 1 || (!format.IsPlanar && !format.IsSubsampled))
+            && MemoryMarshal.TryGetArray(frame, out var array) && array is { Offset: 0, Array: { } whole } && whole.Length == format.FrameBytes)
+        {
+            return whole;
+        }
+
+        var native = frame.Span;
         var pixels = new byte[format.FrameBytes];
         var stored = format.IsSubsampled ? pixels.Length / 3 * 2 : pixels.Length;
         if (native.Length < stored)

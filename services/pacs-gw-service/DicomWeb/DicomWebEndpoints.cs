@@ -41,6 +41,7 @@ internal static class DicomWebEndpoints
 
         web.MapGet(Instance + "/frames/{frames}/rendered", RenderedEndpoints.FramesAsync).WithSummary("WADO-RS: rendered frames");
 
+        Ups.UpsEndpoints.Map(web);
         web.MapPost("/studies", StowEndpoint.StoreAsync).WithSummary("STOW-RS");
         web.MapPost(Study, StowEndpoint.StoreAsync).WithSummary("STOW-RS: into one study");
     }
@@ -55,7 +56,7 @@ internal static class DicomWebEndpoints
     /// <summary>No identifier from a URL goes further than here unless it is one.</summary>
     private static async ValueTask<object?> RefuseBadUids(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
     {
-        foreach (var name in (string[])["study", "series", "instance"])
+        foreach (var name in (string[])["study", "series", "instance", "workitem"])
         {
             if (context.HttpContext.Request.RouteValues[name] is string uid && !Uid.IsValid(uid))
             {

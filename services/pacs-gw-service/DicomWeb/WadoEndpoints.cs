@@ -17,7 +17,9 @@ internal static class WadoEndpoints
         HttpContext context, StoredInstances stored, Transcoder transcoder, ReadAudit audit, TimeProvider clock, CancellationToken cancellationToken)
     {
         var place = Place.Of(context);
-        var syntaxes = stored.TransferSyntaxes(place.Study, place.Series, place.Instance);
+        var one = place.Instance is not null && stored.After(0, place.Study, place.Series, place.Instance) is [var only, ..] ? only : null;
+        IReadOnlyList<string> syntaxes = place.Instance is null ? stored.TransferSyntaxes(place.Study, place.Series, null)
+            : one is null ? [] : [one.TransferSyntaxUid];
         if (syntaxes.Count == 0)
         {
             return NotFound();
@@ -39,11 +41,10 @@ internal static class WadoEndpoints
         await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
         if (single)
         {
-            return await SendOneAsync(
-                context.Response, stored.After(0, place.Study, place.Series, place.Instance)[0], targets.Values.Single()!, transcoder, cancellationToken);
+            return await SendOneAsync(context.Response, one!, targets.Values.Single()!, transcoder, cancellationToken);
         }
 
-        await SendAllAsync(context, place, targets!, stored, transcoder, clock, cancellationToken);
+        await SendAllAsync(context, one is null ? Instances(stored, place) : [one], targets!, transcoder, clock, cancellationToken);
         return Results.Empty;
     }
 
@@ -115,26 +116,35 @@ internal static class WadoEndpoints
         }
     }
 
-    private static async Task SendAllAsync(
-        HttpContext context, Place place, Dictionary<string, string> targets, StoredInstances stored, Transcoder transcoder, TimeProvider clock,
-        CancellationToken cancellationToken)
+    /// <summary>All instances of a place, looked up in steps: a study of any size.</summary>
+    private static IEnumerable<StoredInstance> Instances(StoredInstances stored, Place place)
     {
-        var parts = new MultipartResponse(context.Response, Dicom, $"{Guid.CreateVersion7(clock.GetUtcNow()):N}");
-        var root = DicomWebEndpoints.Root(context.Request);
         var last = 0L;
         while (stored.After(last, place.Study, place.Series, place.Instance) is { Count: > 0 } step)
         {
             foreach (var instance in step)
             {
-                // An instance that came after the syntaxes were looked at goes as stored.
-                await using var data = await OpenAsync(
-                    transcoder, instance, targets.GetValueOrDefault(instance.TransferSyntaxUid, instance.TransferSyntaxUid), cancellationToken);
-                parts.BeginPart($"{Dicom}; transfer-syntax={data.TransferSyntaxUid}", $"{root}/{instance.Path}");
-                context.Response.BodyWriter.Write(FileHeader(instance, data.TransferSyntaxUid).Span);
-                await WriteAsync(context, data, instance, transcoder, cancellationToken);
+                yield return instance;
             }
 
             last = step[^1].Pk;
+        }
+    }
+
+    private static async Task SendAllAsync(
+        HttpContext context, IEnumerable<StoredInstance> instances, Dictionary<string, string> targets, Transcoder transcoder, TimeProvider clock,
+        CancellationToken cancellationToken)
+    {
+        var parts = new MultipartResponse(context.Response, Dicom, $"{Guid.CreateVersion7(clock.GetUtcNow()):N}");
+        var root = DicomWebEndpoints.Root(context.Request);
+        foreach (var instance in instances)
+        {
+            // An instance that came after the syntaxes were looked at goes as stored.
+            await using var data = await OpenAsync(
+                transcoder, instance, targets.GetValueOrDefault(instance.TransferSyntaxUid, instance.TransferSyntaxUid), cancellationToken);
+            parts.BeginPart($"{Dicom}; transfer-syntax={data.TransferSyntaxUid}", $"{root}/{instance.Path}");
+            context.Response.BodyWriter.Write(FileHeader(instance, data.TransferSyntaxUid).Span);
+            await WriteAsync(context, data, instance, transcoder, cancellationToken);
         }
 
         await parts.EndAsync(cancellationToken);

@@ -38,7 +38,7 @@ internal static class Grayscale
         var mask = (1 << format.BitsStored) - 1;
         var table = Table(frame, dataset, number, asked, invert, mask);
         var shift = format.HighBit + 1 - format.BitsStored;
-        var grey = new byte[format.Rows * format.Columns];
+        var grey = GC.AllocateUninitializedArray<byte>(format.Rows * format.Columns);
         switch (format.BitsAllocated)
         {
             case 1:
@@ -88,6 +88,8 @@ internal static class Grayscale
             return lut is not null ? lut.At(value) : (value * modality.Slope) + modality.Intercept;
         }
 
+        // Only values that occur get their grey: a CT has 16 bits and uses 12 of them.
+        var (least, most) = Range(frame, mask);
         Func<double, double> toGrey;
         if ((asked ?? WindowOf(dataset, number)) is { } window)
         {
@@ -99,7 +101,6 @@ internal static class Grayscale
         }
         else
         {
-            var (least, most) = Range(frame, mask);
             var (black, white) = (Value(least), Value(most));
             if (format.IsSigned && least <= mask >> 1 && most > mask >> 1)
             {
@@ -110,7 +111,7 @@ internal static class Grayscale
         }
 
         var table = new byte[mask + 1];
-        for (var stored = 0; stored <= mask; stored++)
+        for (var stored = least; stored <= most; stored++)
         {
             var grey = (byte)Math.Round(Math.Clamp(toGrey(Value(stored)), 0, 1) * 255);
             table[stored] = invert ? (byte)(255 - grey) : grey;
@@ -183,10 +184,21 @@ internal static class Grayscale
 
         var shift = format.HighBit + 1 - format.BitsStored;
         var (least, most) = (int.MaxValue, int.MinValue);
-        for (var i = 0; i < format.Rows * format.Columns; i++)
+        if (format.BytesPerSample == 1)
         {
-            var stored = ((format.BytesPerSample == 1 ? frame.Pixels[i] : BinaryPrimitives.ReadUInt16LittleEndian(frame.Pixels.AsSpan(i * 2))) >> shift) & mask;
-            (least, most) = (Math.Min(least, stored), Math.Max(most, stored));
+            foreach (var value in frame.Pixels.AsSpan(0, format.Rows * format.Columns))
+            {
+                var stored = (value >> shift) & mask;
+                (least, most) = (Math.Min(least, stored), Math.Max(most, stored));
+            }
+        }
+        else
+        {
+            foreach (var value in MemoryMarshal.Cast<byte, ushort>(frame.Pixels.AsSpan()))
+            {
+                var stored = (value >> shift) & mask;
+                (least, most) = (Math.Min(least, stored), Math.Max(most, stored));
+            }
         }
 
         return (least, most);

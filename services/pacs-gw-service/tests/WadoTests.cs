@@ -144,6 +144,49 @@ public sealed class WadoTests
     }
 
     [Fact]
+    public async Task Metadata_that_has_not_changed_is_304_until_its_study_grows()
+    {
+        await using var gateway = await Gateway.StartAsync();
+        await gateway.SendAsync(Instance("1.1"));
+        await gateway.IndexedAsync();
+        using var first = await gateway.GetAsync("studies/1.2.3/metadata");
+        var tag = first.Headers.ETag!;
+        Assert.Equal(HttpStatusCode.NotModified, await AgainAsync());
+        await gateway.SendAsync(Instance("1.2"));
+        await gateway.IndexedAsync();
+        Assert.Equal(HttpStatusCode.OK, await AgainAsync());
+
+        async Task<HttpStatusCode> AgainAsync()
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, new Uri("dicom-web/studies/1.2.3/metadata", UriKind.Relative));
+            request.Headers.IfNoneMatch.Add(tag);
+            using var response = await gateway.Http.SendAsync(request, Gateway.Cancel);
+            return response.StatusCode;
+        }
+    }
+
+    [Theory]
+    [InlineData("image/jls", "image/jls; transfer-syntax=1.2.840.10008.1.2.4.80")]
+    [InlineData("multipart/related; type=image/jp2", "image/jp2; transfer-syntax=1.2.840.10008.1.2.4.90")]
+    [InlineData("multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.5", "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.5")]
+    [InlineData("image/jpeg, image/dicom-rle;q=0.1", "image/dicom-rle; transfer-syntax=1.2.840.10008.1.2.5")]
+    [InlineData("multipart/related; type=application/octet-stream; transfer-syntax=*", "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1")]
+    public async Task A_frame_comes_in_the_form_that_is_asked_for(string accept, string expected)
+    {
+        await using var gateway = await Gateway.StartAsync();
+        await gateway.SendAsync(Instance("1.1"));
+        await gateway.IndexedAsync();
+        using var response = await gateway.GetAsync(Place + "/frames/1", accept);
+        var (type, body) = accept.StartsWith("multipart", StringComparison.Ordinal)
+            ? (await Gateway.PartsAsync(response)).Single()
+            : (response.Content.Headers.ContentType!.ToString(), await response.Content.ReadAsByteArrayAsync(Gateway.Cancel));
+        Assert.Equal(expected, type);
+        var uid = expected.Split('=')[1];
+        var format = Codecs.PixelFormat.Of(Instance("1.1").ToDataset());
+        Assert.Equal(Enumerable.Range(0, 16).Select(i => (byte)i), Codecs.PixelCodec.Decode(body, uid, format).Pixels);
+    }
+
+    [Fact]
     public async Task Single_bit_frames_that_start_inside_a_byte_are_moved_to_its_start()
     {
         await using var gateway = await Gateway.StartAsync();
