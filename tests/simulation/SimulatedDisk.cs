@@ -44,6 +44,9 @@ internal sealed class SimulatedDisk : IDisk
     /// <summary>The first write from this operation on lands somewhere else in its file.</summary>
     public int MisdirectAt { get; set; } = int.MaxValue;
 
+    /// <summary>A hole keeps its bytes: to make one is a hint.</summary>
+    public bool KeepsHoles { get; init; }
+
     /// <summary>Bytes of the disk.</summary>
     public long Capacity { get; set; } = 1L << 40;
 
@@ -157,7 +160,7 @@ internal sealed class SimulatedDisk : IDisk
     public SimulatedDisk AfterPowerCut(PowerCut cut, int seed)
     {
         var random = new SeededRandom((ulong)seed);
-        var after = new SimulatedDisk { Capacity = Capacity, Observe = Observe };
+        var after = new SimulatedDisk { Capacity = Capacity, Observe = Observe, KeepsHoles = KeepsHoles };
         lock (_gate)
         {
             var names = new Dictionary<string, Inode>(_durableNames);
@@ -193,7 +196,7 @@ internal sealed class SimulatedDisk : IDisk
         lock (_gate)
         {
             TurnOff();
-            var after = new SimulatedDisk { Capacity = Capacity, Observe = Observe, _durableNames = _durableNames };
+            var after = new SimulatedDisk { Capacity = Capacity, Observe = Observe, KeepsHoles = KeepsHoles, _durableNames = _durableNames };
             foreach (var (path, inode) in _names)
             {
                 after._names.Add(path, inode);
@@ -334,7 +337,10 @@ internal sealed class SimulatedDisk : IDisk
             lock (disk._gate)
             {
                 disk.Step($"punch {name} {offset}+{length}");
-                inode.Punch(offset, Math.Max(0, Math.Min(length, inode.Length - offset)));
+                if (!disk.KeepsHoles)
+                {
+                    inode.Punch(offset, Math.Max(0, Math.Min(length, inode.Length - offset)));
+                }
             }
         }
 
