@@ -70,7 +70,9 @@ const lanes = (...figures) => ['urgent', 'normal', 'bulk', 'telemetry'].map((lan
 export function sampleSites(now) {
   const site = (siteId, online, contactAgo, lanes) => ({
     status: { siteId, epoch: '0199d2f0-0000-7000-8000-000000000001', version: '0.1.0', sentMs: now - contactAgo, lanes,
-      configuration: { version: online ? 'config-26.11.2' : 'config-26.10.4', digest: 'd', onTrial: false, refusedDigest: null, problem: null } },
+      configuration: { version: online ? 'config-26.11.2' : 'config-26.10.4', digest: 'd', onTrial: false, refusedDigest: null, problem: null },
+      spool: { outageHours: online ? 61.5 : 4.2, deliveredRatio: online ? 1 : 0.99731, quarantined: online ? 0 : 3, commitP99Ms: 4.25, batchEntries: 17.5,
+        usedBytes: 88e9, capacityBytes: 500e9 } },
     wantedConfiguration: 'config-26.11.2',
     lastContactMs: now - contactAgo,
     online,
