@@ -6,5 +6,6 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
     PacsBench.Create(),
     StoreBench.Create(),
     SpoolBench.Create(),
+    BackfillBench.Create(),
 };
 return await root.Parse(args).InvokeAsync();

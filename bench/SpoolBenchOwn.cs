@@ -9,7 +9,9 @@ using Yizhan.Storage;
 namespace Yizhan.Bench;
 
 /// <summary>Our event log, opened as every service opens it.</summary>
-internal sealed class OwnSystem(string store) : SpoolSystem(store)
+/// <param name="store">sqlite or segments.</param>
+/// <param name="site">Whose log it is.</param>
+internal sealed class OwnSystem(string store, string site = "bench") : SpoolSystem(store)
 {
     // What is larger belongs into a blob; the link's small messages end here as well.
     private const int MaxEntryBytes = 256 * 1024;
@@ -22,7 +24,7 @@ internal sealed class OwnSystem(string store) : SpoolSystem(store)
 
     public override Task StartAsync(string folder, int producers, int bytes, CancellationToken cancellationToken)
     {
-        _node = new ServiceHost([$"--node:dataFolder={folder}", "--node:siteId=bench", $"--storage:store={Name}", "--log:level=Warning"])
+        _node = new ServiceHost([$"--node:dataFolder={folder}", $"--node:siteId={site}", $"--storage:store={Name}", "--log:level=Warning"])
             .Add<LogModule>()
             .Build();
 
@@ -33,22 +35,30 @@ internal sealed class OwnSystem(string store) : SpoolSystem(store)
 
     public override async Task PutAsync(int producer, byte[] item, CancellationToken cancellationToken)
     {
-        // Eight cells apart: producers do not share a cache line.
-        var id = string.Create(CultureInfo.InvariantCulture, $"{producer}-{++_numbers[producer * 8]}");
         if (item.Length <= MaxEntryBytes)
         {
-            await Log.AppendAsync([new Entry(Lane.Normal, "yizhan.bench.item.v1", id, "", 0, item)], cancellationToken);
-            return;
+            await Log.AppendAsync([new Entry(Lane.Normal, "yizhan.bench.item.v1", NextId(producer), "", 0, item)], cancellationToken);
         }
+        else
+        {
+            await PutBlobAsync(producer, item, cancellationToken);
+        }
+    }
 
+    /// <summary>An item as a blob, with an entry that names it.</summary>
+    public async Task PutBlobAsync(int producer, byte[] item, CancellationToken cancellationToken)
+    {
         await using var blob = _node!.Services.GetRequiredService<IBlobStore>().Begin(Lane.Bulk);
         await blob.WriteAsync(item, cancellationToken);
-        var entry = new Entry(Lane.Bulk, "yizhan.bench.blob.v1", id, "", 0, ReadOnlyMemory<byte>.Empty)
+        var entry = new Entry(Lane.Bulk, "yizhan.bench.blob.v1", NextId(producer), "", 0, "{}"u8.ToArray())
         {
             Blobs = [await blob.CompleteAsync(cancellationToken)],
         };
         await Log.AppendAsync([entry], cancellationToken);
     }
+
+    /// <summary>The producers' numbers are eight cells apart, so that they do not share a cache line.</summary>
+    private string NextId(int producer) => string.Create(CultureInfo.InvariantCulture, $"{producer}-{++_numbers[producer * 8]}");
 
     public override async ValueTask DisposeAsync()
     {

@@ -30,10 +30,21 @@ public sealed class HostProcess : IAsyncDisposable
     /// <param name="logPath">Its output is appended to this file.</param>
     /// <param name="cancellationToken">Stops the node again.</param>
     /// <exception cref="InvalidOperationException">It ended or did not answer in 60 s; the message holds the end of its log.</exception>
+    public static Task<HostProcess> StartAsync(string[] arguments, Uri web, string logPath, CancellationToken cancellationToken) =>
+        StartAsync(arguments, web, logPath, network: null, cancellationToken);
+
+    /// <summary>The same in a network of its own.</summary>
+    /// <param name="arguments">What the host program is called with.</param>
+    /// <param name="web">Where the node will listen, on the loopback of its network.</param>
+    /// <param name="logPath">Its output is appended to this file.</param>
+    /// <param name="network">Its network; null for this process's.</param>
+    /// <param name="cancellationToken">Stops the node again.</param>
+    /// <exception cref="InvalidOperationException">It ended or did not answer in 60 s; the message holds the end of its log.</exception>
     public static async Task<HostProcess> StartAsync(
-        string[] arguments, Uri web, string logPath, CancellationToken cancellationToken)
+        string[] arguments, Uri web, string logPath, NetworkNamespace? network, CancellationToken cancellationToken)
     {
-        var start = new ProcessStartInfo("dotnet", [ProgramPath, .. arguments])
+        string[] command = network is null ? ["dotnet"] : ["ip", "netns", "exec", network.Name, "dotnet"];
+        var start = new ProcessStartInfo(command[0], [.. command[1..], ProgramPath, .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
@@ -47,7 +58,7 @@ public sealed class HostProcess : IAsyncDisposable
         var node = new HostProcess(process, output, logPath, web);
         try
         {
-            await node.WaitUntilHealthyAsync(cancellationToken);
+            await node.WaitUntilHealthyAsync(network, cancellationToken);
             return node;
         }
         catch
@@ -95,9 +106,10 @@ public sealed class HostProcess : IAsyncDisposable
         _process.Dispose();
     }
 
-    private async Task WaitUntilHealthyAsync(CancellationToken cancellationToken)
+    private async Task WaitUntilHealthyAsync(NetworkNamespace? network, CancellationToken cancellationToken)
     {
-        using var http = new HttpClient { BaseAddress = Web, Timeout = TimeSpan.FromSeconds(2) };
+        using var http = network?.HttpClient(Web) ?? new HttpClient { BaseAddress = Web };
+        http.Timeout = TimeSpan.FromSeconds(2);
         for (var attempt = 0; attempt < 600; attempt++)
         {
             if (_process.HasExited)

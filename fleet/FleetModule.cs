@@ -1,6 +1,7 @@
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
+using Yizhan.Fleet.Kafka;
 using Yizhan.Fleet.Releases;
 using Yizhan.Platform;
 using Yizhan.Platform.Certificates;
@@ -18,7 +19,10 @@ public sealed class FleetModule : IServiceModule
     public static void Register(IHostApplicationBuilder builder)
     {
         builder.AddSettings<FleetOptions, FleetOptionsValidator>(Name);
+        builder.AddSettings<KafkaOptions, KafkaOptionsValidator>("kafka");
         builder.AddEventLog();
+        builder.Services.TryAddSingleton<KafkaSink>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<KafkaSink>());
         builder.Services.TryAddSingleton(OpenCa);
         builder.Services.TryAddSingleton<SiteRegistry>();
         builder.Services.TryAddSingleton<SafePoint>();

@@ -192,7 +192,9 @@ public sealed class ServiceHost
             }
         }
 
-        _builder.Configuration.AddEnvironmentVariables("YIZHAN_");
+        // A setting has a section; YIZHAN_LONG, by which the test suites are told how long they may take, is none.
+        _builder.Configuration.AddInMemoryCollection(new ConfigurationBuilder().AddEnvironmentVariables("YIZHAN_").Build().AsEnumerable()
+            .Where(setting => setting.Value is not null && setting.Key.Contains(':', StringComparison.Ordinal)));
         _builder.Configuration.AddCommandLine([.. settings]);
     }
 

@@ -34,6 +34,8 @@ internal sealed class HttpLink : ILink, IDisposable
     private readonly Lock _rateLock = new();
     private double _bytesPerSecond;
     private long _lastAnswer;
+    private long _lastMoved;
+    private Socket? _socket;
 
     public HttpLink(StationOptions options, TimeProvider clock)
     {
@@ -187,7 +189,7 @@ internal sealed class HttpLink : ILink, IDisposable
             Version = HttpVersion.Version20,
             VersionPolicy = HttpVersionPolicy.RequestVersionExact,
         };
-        var moved = new Movement(_clock);
+        var moved = new Movement(this);
         if (body is { } b)
         {
             request.Content = new RunContent(b.Bytes, moved);
@@ -222,6 +224,13 @@ internal sealed class HttpLink : ILink, IDisposable
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
+            if (given && _clock.GetElapsedTime(Math.Max(Interlocked.Read(ref _lastMoved), Interlocked.Read(ref _lastAnswer))) >= limit)
+            {
+                // Half open: neither end was told that the other is gone. Without this the next request would wait on the same connection,
+                // and so on until its pings fail.
+                Interlocked.Exchange(ref _socket, null)?.Dispose();
+            }
+
             throw new LinkDownException(
                 given ? $"Nothing moved for {_options.StallSeconds} s." : $"{_options.CentreUrl} did not answer in time.", e);
         }
@@ -293,6 +302,7 @@ internal sealed class HttpLink : ILink, IDisposable
             }
 
             await socket.ConnectAsync(context.DnsEndPoint, cancellationToken);
+            Interlocked.Exchange(ref _socket, socket);
             return new NetworkStream(socket, ownsSocket: true);
         }
         catch
@@ -317,15 +327,19 @@ internal sealed class HttpLink : ILink, IDisposable
     private readonly record struct Body(ReadOnlyMemory<byte> Bytes, string Type, bool Compressed);
 
     /// <summary>When something of a request moved last.</summary>
-    private sealed class Movement(TimeProvider clock)
+    private sealed class Movement(HttpLink link)
     {
-        private long _last = clock.GetTimestamp();
+        private long _last = link._clock.GetTimestamp();
 
-        public long Started { get; } = clock.GetTimestamp();
+        public long Started { get; } = link._clock.GetTimestamp();
 
         public long Last => Interlocked.Read(ref _last);
 
-        public void Note() => Interlocked.Exchange(ref _last, clock.GetTimestamp());
+        public void Note()
+        {
+            Interlocked.Exchange(ref _last, link._clock.GetTimestamp());
+            Interlocked.Exchange(ref link._lastMoved, Last);
+        }
     }
 
     /// <summary>A body that is written in small pieces, each of which is a sign of life.</summary>
