@@ -101,6 +101,22 @@ public sealed class ReleaseTests : IAsyncLifetime
         await UntilAsync(async () => (await _nodes.ArrivedAsync()).Any(e => e.Entry.Id.StartsWith("config/config-26.11.2/rolled-back/", StringComparison.Ordinal)));
     }
 
+    [Fact]
+    [Trait("Clause", "D7.3")]
+    public async Task A_site_that_has_seen_a_newer_release_refuses_what_a_restored_centre_offers()
+    {
+        await InstalledAsync("config-26.11.1");
+        await TwoNodes.StopAsync(_nodes.Edge);
+        var state = _nodes.PathOf("edge", "configuration", "state.json");
+        await File.WriteAllTextAsync(
+            state, (await File.ReadAllTextAsync(state, Cancel)).Replace("\"newest\": {\n    \"version\": \"config-26.11.1\"", "\"newest\": {\n    \"version\": \"config-27.01.1\"", StringComparison.Ordinal), Cancel);
+        await _nodes.StartEdgeAsync();
+        Centre.Propose(Release("config-26.11.2", approved: true));
+        await UntilAsync(() => Centre.List()[0].State == "stopped");
+        Assert.Contains("config-26.11.2 is not newer than config-27.01.1", Centre.List()[0].Waits, StringComparison.Ordinal);
+        Assert.Equal("config-26.11.1", Site.Slots.State.Active?.Version);
+    }
+
     [Theory]
     [InlineData("config-26.11.1", false, "There is another config-26.11.1 already")]
     [InlineData("config-26.10.9", false, "config-26.10.9 is not newer than config-26.11.1")]
