@@ -7,5 +7,6 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
     StoreBench.Create(),
     SpoolBench.Create(),
     BackfillBench.Create(),
+    AuditBench.Create(),
 };
 return await root.Parse(args).InvokeAsync();

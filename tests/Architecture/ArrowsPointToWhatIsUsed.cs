@@ -22,7 +22,7 @@ public sealed class ArrowsPointToWhatIsUsed
         ["host"] = ["services", "edge", "fleet", "console", "platform", "storage", "contracts"],
         ["drills"] = ["contracts", "platform", "protocols", "samples", "host"],
         ["cli"] = ["contracts", "drills", "platform", "protocols", "samples", "storage", "tests"],
-        ["bench"] = ["contracts", "drills", "protocols", "samples", "storage", "platform"],
+        ["bench"] = ["contracts", "drills", "protocols", "samples", "services", "storage", "platform"],
     };
 
     public static TheoryData<string> Projects() =>
