@@ -142,7 +142,7 @@ internal sealed class AuditBenchPostgres : IAsyncDisposable
 
     private static async Task RunAsync(string program, string[] arguments, CancellationToken cancellationToken)
     {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments) { WorkingDirectory = "/" })!;
+        using var process = Process.Start(new ProcessStartInfo(program, arguments) { WorkingDirectory = "/", RedirectStandardOutput = true })!;
         await process.WaitForExitAsync(cancellationToken);
         if (process.ExitCode != 0)
         {

@@ -297,20 +297,24 @@ internal sealed class AuditLog : IDisposable
         var payloads = new byte[drafts.Count][];
         var terms = new IndexEntry[drafts.Count];
         var first = _tree.Current.Checkpoint.Size;
+        var keys = new SubjectKey[drafts.Count];
+        var previous = new long[drafts.Count];
         for (var i = 0; i < drafts.Count; i++)
+        {
+            var source = _state.Of(drafts[i].Origin);
+            (previous[i], source.LastLeaf) = (source.LastLeaf, drafts[i].Origin.Sequence);
+            keys[i] = drafts[i].Kind == AuditDraft.Erasure ? SubjectKeys.Known : Keys.For(drafts[i].Facts.Subject);
+        }
+
+        Parallel.For(0, drafts.Count, i =>
         {
             var draft = drafts[i];
             var (site, epoch, lane, sequence) = draft.Origin;
-            var source = _state.Of(draft.Origin);
-            var key = draft.Kind == AuditDraft.Erasure ? SubjectKeys.Known : Keys.For(draft.Facts.Subject);
-            payloads[i] = SealedRecord.Seal(key, draft.Payload.ToBytes(), out var hash);
-            var leaf = new AuditLeaf(
-                draft.Kind, hash, draft.Facts.RecordedMs, TreeHash.Of(payloads[i]), payloads[i].Length, new AuditSource(site, epoch, (int)lane, source.LastLeaf, sequence));
-            leaves[i] = leaf.ToBytes();
-            source.LastLeaf = sequence;
-            terms[i] = new IndexEntry(first + i, draft.Facts.RecordedMs, TermsOf(draft.Kind, site, key.Id, draft.Payload, draft.Facts));
-        }
-
+            payloads[i] = SealedRecord.Seal(keys[i], draft.Payload.ToBytes(), out var hash);
+            var source = new AuditSource(site, epoch, (int)lane, previous[i], sequence);
+            leaves[i] = new AuditLeaf(draft.Kind, hash, draft.Facts.RecordedMs, TreeHash.Of(payloads[i]), payloads[i].Length, source).ToBytes();
+            terms[i] = new IndexEntry(first + i, draft.Facts.RecordedMs, TermsOf(draft.Kind, site, keys[i].Id, draft.Payload, draft.Facts));
+        });
         return (leaves, payloads, terms);
     }
 

@@ -61,7 +61,7 @@ internal sealed class AuditIndex : IDisposable
             return;
         }
 
-        Replace(_segments.Count, 0, Segment.Of(Size, endLeaf, entries));
+        Replace(_segments.Count, 0, Filed(Segment.Of(Size, endLeaf, entries)));
         while (_segments.Count > 1 && Covers(_segments[^2]) <= 2 * Covers(_segments[^1]) && Covers(_segments[^2]) + Covers(_segments[^1]) <= Segment.MaxLeaves)
         {
             Replace(_segments.Count - 2, 2, Filed(Segment.Merge(_segments[^2], _segments[^1])));

@@ -21,16 +21,27 @@ internal sealed class TermHasher(byte[] secret)
             {
                 return known;
             }
-
-            if (_cache.Count >= MaxCached)
-            {
-                _cache.Clear();
-            }
-
-            Span<byte> hash = stackalloc byte[HMACSHA256.HashSizeInBytes];
-            HMACSHA256.HashData(secret, Encoding.UTF8.GetBytes($"{field}\0{value}"), hash);
-            return _cache[(field, value)] = BitConverter.ToUInt64(hash);
         }
+
+        Span<byte> hash = stackalloc byte[HMACSHA256.HashSizeInBytes];
+        HMACSHA256.HashData(secret, Encoding.UTF8.GetBytes($"{field}\0{value}"), hash);
+        var term = BitConverter.ToUInt64(hash);
+
+        // An id is not asked for twice; who, what and where are.
+        if (field is not Field.Id)
+        {
+            lock (_gate)
+            {
+                if (_cache.Count >= MaxCached)
+                {
+                    _cache.Clear();
+                }
+
+                _cache[(field, value)] = term;
+            }
+        }
+
+        return term;
     }
 
     /// <summary>All terms of a record, none twice.</summary>

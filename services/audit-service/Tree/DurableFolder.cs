@@ -20,12 +20,21 @@ internal enum FileStep
 /// <param name="onStep">Called after each step with the path below the root.</param>
 internal sealed partial class DurableFolder(string root, Action<FileStep, string>? onStep = null)
 {
+    private static readonly ParallelOptions AtOnce = new() { MaxDegreeOfParallelism = 16 };
     private readonly HashSet<string> _unsyncedFolders = [];
+    private readonly List<(string Path, FileStream File, bool IsAside)> _staged = [];
 
     public string Root { get; } = Path.GetFullPath(root);
 
-    /// <summary>Writes a whole file. It is durable after the next <see cref="SyncNames"/>, and never seen half.</summary>
+    /// <summary>Writes a whole file: durable on return but for its name, which is after the next <see cref="SyncNames"/>. Never seen half.</summary>
     public void Replace(string path, ReadOnlySpan<byte> bytes, UnixFileMode mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead)
+    {
+        StageReplace(path, bytes, mode);
+        SyncStaged();
+    }
+
+    /// <summary>Writes a whole file aside; <see cref="SyncStaged"/> puts it into its place.</summary>
+    public void StageReplace(string path, ReadOnlySpan<byte> bytes, UnixFileMode mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead)
     {
         var target = Path.Combine(Root, path);
         CreateFolders(Path.GetDirectoryName(target)!);
@@ -35,55 +44,73 @@ internal sealed partial class DurableFolder(string root, Action<FileStep, string
             options.UnixCreateMode = mode;
         }
 
-        using (var file = new FileStream(target + LogVerifier.Temporary, options))
-        {
-            file.Write(bytes);
-            onStep?.Invoke(FileStep.Written, path);
-            RandomAccess.FlushToDisk(file.SafeFileHandle);
-            onStep?.Invoke(FileStep.Synced, path);
-        }
-
-        File.Move(target + LogVerifier.Temporary, target, overwrite: true);
-        _unsyncedFolders.Add(Path.GetDirectoryName(target)!);
-        onStep?.Invoke(FileStep.Renamed, path);
+        var file = new FileStream(target + LogVerifier.Temporary, options);
+        _staged.Add((path, file, IsAside: true));
+        file.Write(bytes);
+        onStep?.Invoke(FileStep.Written, path);
     }
 
     /// <summary>
-    /// Writes at the end of a file that only grows, after <paramref name="offset"/> bytes that are there, and flushes it. What a kill left
-    /// after these is overwritten. A new name is durable after the next <see cref="SyncNames"/>.
+    /// Writes at the end of a file that only grows, after <paramref name="offset"/> bytes that are there. What a kill left after these is
+    /// overwritten. Durable after <see cref="SyncStaged"/>, a new name after <see cref="SyncNames"/>.
     /// </summary>
-    public void Append(string path, long offset, ReadOnlySpan<byte> bytes)
+    public void StageAppend(string path, long offset, ReadOnlySpan<byte> bytes)
     {
         var target = Path.Combine(Root, path);
         CreateFolders(Path.GetDirectoryName(target)!);
+        var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.Write, Share = FileShare.Read, BufferSize = 0 };
         if (!File.Exists(target))
         {
             _unsyncedFolders.Add(Path.GetDirectoryName(target)!);
+            if (!OperatingSystem.IsWindows())
+            {
+                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead;
+            }
         }
 
-        var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.Write, Share = FileShare.Read, BufferSize = 0 };
-        if (!OperatingSystem.IsWindows() && !File.Exists(target))
-        {
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead;
-        }
-
-        using var file = new FileStream(target, options);
+        var file = new FileStream(target, options);
+        _staged.Add((path, file, IsAside: false));
         if (file.Length > offset)
         {
             file.SetLength(offset);
         }
 
         RandomAccess.Write(file.SafeFileHandle, bytes, offset);
-        RandomAccess.FlushToDisk(file.SafeFileHandle);
-        onStep?.Invoke(FileStep.Appended, path);
+    }
+
+    /// <summary>Flushes what was staged, all at once so that the disk's journal is written once for all, and renames what was written aside.</summary>
+    public void SyncStaged()
+    {
+        try
+        {
+            Parallel.ForEach(_staged, AtOnce, staged => RandomAccess.FlushToDisk(staged.File.SafeFileHandle));
+            foreach (var (path, file, isAside) in _staged)
+            {
+                file.Dispose();
+                onStep?.Invoke(isAside ? FileStep.Synced : FileStep.Appended, path);
+            }
+
+            foreach (var (path, _, _) in _staged.Where(s => s.IsAside))
+            {
+                var target = Path.Combine(Root, path);
+                File.Move(target + LogVerifier.Temporary, target, overwrite: true);
+                _unsyncedFolders.Add(Path.GetDirectoryName(target)!);
+                onStep?.Invoke(FileStep.Renamed, path);
+            }
+        }
+        finally
+        {
+            _staged.ForEach(s => s.File.Dispose());
+            _staged.Clear();
+        }
     }
 
     /// <summary>Flushes the names of what was written since the last call.</summary>
     public void SyncNames()
     {
+        Parallel.ForEach(_unsyncedFolders, AtOnce, SyncFolder);
         foreach (var folder in _unsyncedFolders)
         {
-            SyncFolder(folder);
             onStep?.Invoke(FileStep.FolderSynced, Path.GetRelativePath(Root, folder));
         }
 

@@ -125,6 +125,7 @@ internal sealed class TreeLog : IDisposable
         }
 
         WritePartialTiles(edge, dirtyLevels);
+        _folder.SyncStaged();
         _folder.SyncNames();
         Publish(edge);
         foreach (var level in Enumerable.Range(TileAddress.Entries, RightEdge.Levels + 1))
@@ -183,7 +184,7 @@ internal sealed class TreeLog : IDisposable
                 bytes.Write(payloads[i]);
             }
 
-            _folder.Append(PayloadPath(index), _payloadBytes, bytes.GetBuffer().AsSpan(0, (int)bytes.Length));
+            _folder.StageAppend(PayloadPath(index), _payloadBytes, bytes.GetBuffer().AsSpan(0, (int)bytes.Length));
             _payloadBytes += bytes.Length;
             (done, index) = (done + count, index + count);
         }
@@ -218,7 +219,7 @@ internal sealed class TreeLog : IDisposable
         _published = new Published(checkpoint, note);
     }
 
-    private void WriteBundle(TileAddress tile) => _folder.Replace(tile.ToString(), _bundle.GetBuffer().AsSpan(0, (int)_bundle.Length));
+    private void WriteBundle(TileAddress tile) => _folder.StageReplace(tile.ToString(), _bundle.GetBuffer().AsSpan(0, (int)_bundle.Length));
 
     private void WriteHashes(TileAddress tile, IReadOnlyList<TreeHash> hashes)
     {
@@ -228,7 +229,7 @@ internal sealed class TreeLog : IDisposable
             hashes[i].CopyTo(bytes.AsSpan(i * TreeHash.Size));
         }
 
-        _folder.Replace(tile.ToString(), bytes);
+        _folder.StageReplace(tile.ToString(), bytes);
     }
 
     private void DropOldPartial(TileAddress old, TileAddress now)
