@@ -9,10 +9,10 @@ namespace Yizhan.Cli;
 internal static class AuditCommand
 {
     /// <summary>Where the node is.</summary>
-    public static readonly Option<Uri> Url = new("--url")
+    public static readonly Option<string> Url = new("--url")
     {
         Description = "Address of the node.",
-        DefaultValueFactory = _ => new Uri("http://127.0.0.1:8080/"),
+        DefaultValueFactory = _ => "http://127.0.0.1:8080/",
         Recursive = true,
     };
 
@@ -34,7 +34,13 @@ internal static class AuditCommand
     /// <summary>Runs the work of a command: what the node refuses, and what cannot be reached, is one line on standard error and an exit code.</summary>
     public static async Task<int> RunAsync(ParseResult parsed, Func<HttpClient, Task<int>> work)
     {
-        using var http = new HttpClient { BaseAddress = new Uri(parsed.GetValue(Url)!, "audit/") };
+        if (!Uri.TryCreate(parsed.GetValue(Url), UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https"))
+        {
+            await Console.Error.WriteLineAsync($"yizhan: --url is '{parsed.GetValue(Url)}'; accepted: http:// or https:// and a host, such as http://127.0.0.1:8080/.");
+            return 64;
+        }
+
+        using var http = new HttpClient { BaseAddress = new Uri(url, "audit/") };
         try
         {
             return await work(http);
