@@ -18,4 +18,6 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(ReleaseApproval))]
 [JsonSerializable(typeof(IReadOnlyList<DestinationView>))]
 [JsonSerializable(typeof(IReadOnlyList<DeliveryView>))]
+[JsonSerializable(typeof(IReadOnlyList<ConflictView>))]
+[JsonSerializable(typeof(ConflictDecision))]
 public sealed partial class ContractsJson : JsonSerializerContext;

@@ -57,6 +57,28 @@ internal sealed class GatewayDatabase : IDisposable
             sha256 TEXT PRIMARY KEY
         ) STRICT, WITHOUT ROWID;
         """,
+        """
+        -- Instances whose patient is not their study's. Decision: empty while it is open.
+        CREATE TABLE parked (
+            pk                 INTEGER PRIMARY KEY,
+            study_uid          TEXT    NOT NULL,
+            sop_uid            TEXT    NOT NULL,
+            sha256             TEXT    NOT NULL,
+            transfer_syntax    TEXT    NOT NULL,
+            patient_id         TEXT    NOT NULL,
+            patient_name       TEXT    NOT NULL,
+            study_patient_id   TEXT    NOT NULL,
+            study_patient_name TEXT    NOT NULL,
+            site               TEXT    NOT NULL,
+            stored_ms          INTEGER NOT NULL,
+            position           INTEGER NOT NULL,
+            event              TEXT    NOT NULL,
+            decision           TEXT    NOT NULL,
+            decided_by         TEXT,
+            decided_ms         INTEGER,
+            UNIQUE (study_uid, sop_uid, sha256, transfer_syntax)
+        ) STRICT;
+        """,
     ];
 
     private readonly Lock _gate = new();

@@ -6,7 +6,9 @@ using Yizhan.PacsGw.Deidentify;
 using Yizhan.PacsGw.DicomWeb;
 using Yizhan.PacsGw.Orthanc;
 using Yizhan.PacsGw.Receive;
+using Yizhan.PacsGw.Reconcile;
 using Yizhan.PacsGw.Rendering;
+using Yizhan.PacsGw.Retention;
 using Yizhan.PacsGw.Rules;
 using Yizhan.Platform;
 using Yizhan.Storage;
@@ -29,6 +31,8 @@ public sealed class PacsGwModule : IServiceModule
         NativeCodecs.Require();
         builder.Services.AddSingleton<Transcoder>();
         builder.Services.AddSingleton<GatewayDatabase>();
+        builder.Services.AddSingleton<GatewayMetrics>();
+        builder.Services.AddSingleton<ConflictDesk>();
         builder.Services.AddSingleton(services => new UidFactory(
             services.GetRequiredService<IOptions<PacsGwOptions>>().Value.UidRoot ?? UidFactory.FromEnvironment));
         builder.Services.AddSingleton<ProjectKeys>();
@@ -54,6 +58,7 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddHostedService(services => services.GetRequiredService<DicomListener>());
         builder.Services.AddHostedService<OrthancFollower>();
         builder.Services.AddHostedService<RouteFollower>();
+        builder.Services.AddHostedService<ArchiveRetention>();
         builder.Services.AddSingleton<RouteSender>();
         builder.Services.AddHostedService(services => services.GetRequiredService<RouteSender>());
     }
@@ -65,5 +70,6 @@ public sealed class PacsGwModule : IServiceModule
         DicomWebEndpoints.Map(routes);
         DataSetEndpoint.Map(routes);
         RouteEndpoints.Map(routes);
+        ConflictEndpoints.Map(routes);
     }
 }

@@ -78,6 +78,14 @@ public sealed class PacsGwOptions
     [Range(1024 * 1024, 2_000_000_000)]
     public long MaxChangedBytes { get; set; } = 512 * 1024 * 1024;
 
+    /// <summary>Days that the archive keeps a study after its last instance came, once the centre has it. Null (default): for ever.</summary>
+    [Range(1, 36_500)]
+    public int? RetentionDays { get; set; }
+
+    /// <summary>Gigabytes (10^9 bytes) of data sets beyond which the archive gives up its oldest studies that the centre has. Null (default): none.</summary>
+    [Range(1, 10_000_000)]
+    public long? RetentionGigabytes { get; set; }
+
     /// <summary>Root of the UIDs that we create. Null: the environment's <c>DICOM_UID_ROOT</c>, and without that <c>2.25</c>.</summary>
     public string? UidRoot { get; set; }
 

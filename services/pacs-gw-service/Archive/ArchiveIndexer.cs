@@ -3,6 +3,7 @@ using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
+using Yizhan.PacsGw.Reconcile;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.Archive;
@@ -16,6 +17,7 @@ internal sealed partial class ArchiveIndexer(
     IBlobStore blobs,
     ArchiveDatabase database,
     ArchiveChanges changes,
+    ConflictDesk desk,
     IOptions<PacsGwOptions> options,
     TimeProvider clock,
     ILogger<ArchiveIndexer> logger) : BackgroundService
@@ -137,6 +139,12 @@ internal sealed partial class ArchiveIndexer(
         var writer = new ArchiveWriter(db, transaction, clock.GetUtcNow().ToUnixTimeMilliseconds());
         foreach (var instance in instances)
         {
+            if (desk.Park(db, instance))
+            {
+                Parked(instance.Stored.SopInstanceUid, instance.Stored.StudyInstanceUid, instance.Position);
+                continue;
+            }
+
             var outcome = writer.Add(instance, out var conflict);
             if (outcome == IndexOutcome.AddedBesideOther)
             {
@@ -227,6 +235,10 @@ internal sealed partial class ArchiveIndexer(
     [LoggerMessage(3043, LogLevel.Warning,
         "Instance {SopInstanceUid} disagrees with study {StudyInstanceUid} about patient, date or accession number, position {Position}.")]
     private partial void StudyConflict(string sopInstanceUid, string studyInstanceUid, long position);
+
+    [LoggerMessage(3048, LogLevel.Warning,
+        "Instance {SopInstanceUid}, position {Position}, names another patient than study {StudyInstanceUid}: a person has to decide (GET /pacs-gw/conflicts).")]
+    private partial void Parked(string sopInstanceUid, string studyInstanceUid, long position);
 
     [LoggerMessage(3044, LogLevel.Error, "The event at position {Position} from {Site} is no instance-stored event; it was passed over.")]
     private partial void NotAnEvent(long position, string site);

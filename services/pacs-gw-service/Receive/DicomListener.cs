@@ -11,6 +11,7 @@ namespace Yizhan.PacsGw.Receive;
 internal sealed partial class DicomListener(
     IOptions<PacsGwOptions> options,
     InstanceIntake intake,
+    GatewayMetrics metrics,
     TimeProvider clock,
     ILoggerFactory loggers) : BackgroundService
 {
@@ -192,12 +193,14 @@ internal sealed partial class DicomListener(
 
         counted = true;
         Accepted(associationId, request.CallingAeTitle, address, request.PresentationContexts.Count);
+        metrics.Association(request.CallingAeTitle, "Accepted");
         return AssociateAnswer.Accept(request, SupportedTransferSyntaxes);
     }
 
     private AssociateAnswer Reject(AssociateRequest request, IPAddress? address, RejectReason reason, bool transient)
     {
         Rejected(request.CallingAeTitle, address, request.CalledAeTitle, reason);
+        metrics.Association(request.CallingAeTitle, $"{reason}");
         return AssociateAnswer.Reject(reason, transient);
     }
 

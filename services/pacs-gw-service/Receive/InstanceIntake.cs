@@ -12,7 +12,7 @@ namespace Yizhan.PacsGw.Receive;
 /// while it is hashed and inspected; one append makes blob and event durable together; only then is there a success to report.
 /// </summary>
 internal sealed partial class InstanceIntake(
-    IEventLog log, IBlobStore blobs, RuleBook rules, TimeProvider clock, IOptions<PacsGwOptions> options, ILogger<InstanceIntake> logger)
+    IEventLog log, IBlobStore blobs, RuleBook rules, GatewayMetrics metrics, TimeProvider clock, IOptions<PacsGwOptions> options, ILogger<InstanceIntake> logger)
 {
     /// <summary>DICOM Instances Transferred (PS3.15 A.5.3.7).</summary>
     private const string InstancesTransferred = "110104";
@@ -61,7 +61,9 @@ internal sealed partial class InstanceIntake(
             entries.Add(Entries.Of(record, $"audit/{log.Site}/{source.Id}/{stored.StudyInstanceUid}"));
         }
 
+        var from = clock.GetTimestamp();
         var receipts = await log.AppendAsync(entries, cancellationToken);
+        metrics.Stage("commit", clock.GetElapsedTime(from));
         if (audit)
         {
             source.Audited(stored.StudyInstanceUid);
@@ -72,8 +74,14 @@ internal sealed partial class InstanceIntake(
             stored.SopClassUid, stored.SopInstanceUid, stored.StudyInstanceUid, stored.SeriesInstanceUid);
     }
 
-    internal void Log(IntakeSource source, IntakeResult result)
+    /// <summary>Now, for the time that an instance takes.</summary>
+    internal long Timestamp => clock.GetTimestamp();
+
+    /// <summary>Logs and counts how an instance ended.</summary>
+    internal void Ended(IntakeSource source, IntakeResult result, long bytes, long began)
     {
+        metrics.Stage("receive", clock.GetElapsedTime(began));
+        metrics.Instance(source.CallingAeTitle, result.Status, result.IsDurable ? bytes : 0);
         switch (result.Outcome)
         {
             case IntakeOutcome.Stored:

@@ -21,18 +21,21 @@ internal sealed class InstanceReception : IAsyncDisposable
     private readonly string _transferSyntaxUid;
     private readonly BlobWriter? _blob;
     private readonly DicomStreamInspector _inspector;
+    private readonly long _began;
     private (IntakeOutcome Outcome, string Reason)? _failure;
 
     public InstanceReception(InstanceIntake intake, IntakeSource source, string transferSyntaxUid, BlobWriter blob)
     {
         (_intake, _source, _transferSyntaxUid, _blob) = (intake, source, transferSyntaxUid, blob);
         _inspector = new DicomStreamInspector(DicomTransferSyntax.Get(transferSyntaxUid));
+        _began = intake.Timestamp;
     }
 
     public InstanceReception(InstanceIntake intake, IntakeSource source, string transferSyntaxUid, SpoolFullException full)
     {
         (_intake, _source, _transferSyntaxUid) = (intake, source, transferSyntaxUid);
         _inspector = new DicomStreamInspector(DicomTransferSyntax.Get(transferSyntaxUid));
+        _began = intake.Timestamp;
         _failure = (IntakeOutcome.OutOfResources, full.Message);
     }
 
@@ -81,7 +84,7 @@ internal sealed class InstanceReception : IAsyncDisposable
             {
                 var blob = await _blob!.CompleteAsync(cancellationToken);
                 var result = await _intake.AppendAsync(_source, Describe(blob), blob, cancellationToken);
-                _intake.Log(_source, result);
+                _intake.Ended(_source, result, _inspector.BytesPushed, _began);
                 return result;
             }
         }
@@ -107,7 +110,7 @@ internal sealed class InstanceReception : IAsyncDisposable
             header.GetString(DicomTags.StudyInstanceUID) ?? "",
             header.GetString(DicomTags.SeriesInstanceUID) ?? "",
             reason);
-        _intake.Log(_source, result);
+        _intake.Ended(_source, result, _inspector.BytesPushed, _began);
         return result;
     }
 

@@ -22,6 +22,7 @@ internal sealed partial class RouteSender(
     RuleBook book,
     RouteQueue queue,
     IBlobStore blobs,
+    GatewayMetrics metrics,
     IOptions<PacsGwOptions> options,
     TimeProvider clock,
     ILogger<RouteSender> logger) : BackgroundService
@@ -70,7 +71,9 @@ internal sealed partial class RouteSender(
                     continue;
                 }
 
+                var from = clock.GetTimestamp();
                 var progress = await SendAsync(destination, batch, cancellationToken);
+                metrics.Stage("send", clock.GetElapsedTime(from));
                 if (_away.TryRemove(destination.Name, out _))
                 {
                     Back(destination.Name);
@@ -193,7 +196,7 @@ internal sealed partial class RouteSender(
         {
             if (result.IsStored)
             {
-                await queue.DeliveredAsync(copy.Delivery, cancellationToken);
+                await DeliveredAsync(copy.Delivery, cancellationToken);
                 ended++;
             }
             else if (result.Outcome is StoreOutcome.Unknown or StoreOutcome.NotSent)
@@ -228,7 +231,7 @@ internal sealed partial class RouteSender(
                 // Before it is there: whoever follows that Orthanc must know that it is ours.
                 queue.Posting(copy.OrthancId);
                 await client.StoreAsync(stream => copy.WriteFileAsync(stream, options.Value.AeTitle, cancellationToken), cancellationToken);
-                await queue.DeliveredAsync(copy.Delivery, cancellationToken);
+                await DeliveredAsync(copy.Delivery, cancellationToken);
                 ended++;
             }
             catch (HttpRequestException e) when (e.StatusCode is HttpStatusCode.BadRequest or HttpStatusCode.UnsupportedMediaType)
@@ -240,9 +243,16 @@ internal sealed partial class RouteSender(
         return ended;
     }
 
+    private async ValueTask DeliveredAsync(Delivery delivery, CancellationToken cancellationToken)
+    {
+        await queue.DeliveredAsync(delivery, cancellationToken);
+        metrics.Copy(delivery.Destination, "delivered");
+    }
+
     private void Refuse(Delivery delivery, string reason, bool final)
     {
         queue.Refused(delivery, reason, final);
+        metrics.Copy(delivery.Destination, "refused");
         Refused(delivery.SopInstanceUid, delivery.Destination, delivery.Rule, reason);
     }
 

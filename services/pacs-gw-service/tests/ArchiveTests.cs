@@ -101,7 +101,7 @@ public sealed class ArchiveTests
         [
             Instance(1).ToSend(),
             (Instance(2) with { Study = "1.2.9", PatientName = "Other^Person" }).ToSend(),
-            (Instance(3) with { PatientName = "Third^Person" }).ToSend(),
+            (Instance(3) with { Date = "20200101" }).ToSend(),
         ]);
         await gateway.IndexedAsync();
         using var db = gateway.Services.GetRequiredService<ArchiveDatabase>().OpenReader();

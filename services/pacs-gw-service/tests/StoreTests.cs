@@ -238,12 +238,12 @@ public sealed class StoreTests
     {
         await using var gateway = await Gateway.StartAsync();
         await gateway.SendAsync(Instance("1.1"));
-        await gateway.SendAsync(Instance("1.1") with { PatientId = "P2" });
+        await gateway.SendAsync(Instance("1.1") with { Number = 7 });
         await gateway.IndexedAsync();
         Assert.Equal(2, (await gateway.EntriesAsync(InstanceStored.EventType)).Count);
         Assert.Single(await gateway.EntriesAsync(AuditRecord.EventType), a => ((string)a["detail"]!).Contains("other content", StringComparison.Ordinal));
-        var found = Assert.Single(await gateway.QueryAsync("instances?includefield=PatientID"))!;
-        Assert.Equal("P1", (string)found["00100020"]!["Value"]![0]!);
+        var found = Assert.Single(await gateway.QueryAsync("instances?includefield=InstanceNumber"))!;
+        Assert.Equal(1, (int)found["00200013"]!["Value"]![0]!);
     }
 
     [Fact]

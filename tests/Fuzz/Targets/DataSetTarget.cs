@@ -10,7 +10,7 @@ internal sealed class DataSetTarget(DataSetMutator mutator) : Target
 {
     private static readonly DicomLimits Limits = new() { MaxInflatedBytes = 256 * 1024 };
     private static readonly DicomInspectorOptions Inspecting = new() { Limits = Limits };
-    private static readonly DicomJsonOptions Json = new() { ReadBulkData = (_, _) => default, Limits = Limits };
+    private static readonly DicomJsonOptions Json = new() { ReadBulkData = (_, _) => ReadOnlyMemory<byte>.Empty, Limits = Limits };
 
     public override string Name => "data-set";
 

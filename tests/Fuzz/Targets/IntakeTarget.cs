@@ -27,7 +27,7 @@ internal sealed class IntakeTarget : Target
         (_mutator, _store) = (mutator, store);
         var (clock, options, node) = (new StoppedClock(), Options.Create(new PacsGwOptions()), Options.Create(new NodeOptions()));
         var rules = new RuleBook(options, node, new ProjectKeys(node, new UidFactory(null)), clock);
-        _intake = new InstanceIntake(_store, _store, rules, clock, options, NullLogger<InstanceIntake>.Instance);
+        _intake = new InstanceIntake(_store, _store, rules, new GatewayMetrics(), clock, options, NullLogger<InstanceIntake>.Instance);
     }
 
     public override string Name => "intake";

@@ -6,7 +6,7 @@ namespace Yizhan.Fuzz.Targets;
 /// <summary>The DICOM JSON model as strangers send it (STOW-RS, UPS-RS).</summary>
 internal sealed class JsonTarget(IReadOnlyList<Seed> seeds) : Target
 {
-    private static readonly DicomJsonOptions Options = new() { BulkDataUri = e => e.Value.Length > 64 || e.Fragments is not null ? "b/1" : null, ReadBulkData = (_, _) => default };
+    private static readonly DicomJsonOptions Options = new() { BulkDataUri = e => e.Value.Length > 64 || e.Fragments is not null ? "b/1" : null, ReadBulkData = (_, _) => ReadOnlyMemory<byte>.Empty };
 
     private static readonly byte[][] Pieces =
     [
