@@ -8,6 +8,7 @@ using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.Dicom.Network;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.Codecs;
 using Yizhan.PacsGw.Deidentify;
 using Yizhan.PacsGw.Orthanc;
 using Yizhan.Storage;
@@ -22,6 +23,7 @@ internal sealed partial class RouteSender(
     RuleBook book,
     RouteQueue queue,
     IBlobStore blobs,
+    Transcoder transcoder,
     GatewayMetrics metrics,
     IOptions<PacsGwOptions> options,
     TimeProvider clock,
@@ -162,13 +164,25 @@ internal sealed partial class RouteSender(
                 return null;
             }
 
-            var bytes = new byte[blob.Length];
-            await new BlobStream(blob).ReadExactlyAsync(bytes, cancellationToken);
+            byte[] bytes;
+            if (syntax.IsEncapsulated && rule.Deidentify is { } profile && book.Rules.Profiles[profile].Blank.Count > 0
+                && Transcoder.Can(syntax.Uid, DicomTransferSyntax.ExplicitVrLittleEndian.Uid))
+            {
+                // Parts of an image can be blanked when its pixels are there one by one.
+                bytes = await DecodeAsync(delivery, hash, cancellationToken);
+                syntax = DicomTransferSyntax.ExplicitVrLittleEndian;
+            }
+            else
+            {
+                bytes = new byte[blob.Length];
+                await new BlobStream(blob).ReadExactlyAsync(bytes, cancellationToken);
+            }
+
             var copy = book.Copies.Make(decision, rule, DicomDataset.Parse(bytes, syntax), syntax, delivery.CallingAeTitle);
             return new OpenCopy(
                 delivery, copy.SopClassUid, copy.SopInstanceUid, OrthancClient.IdOf(copy.Dataset), syntax, null, DicomWriter.ToArray(copy.Dataset, syntax));
         }
-        catch (Exception e) when (e is NotDeidentifiableException or DicomFormatException or InvalidDataException or ArgumentException)
+        catch (Exception e) when (e is NotDeidentifiableException or CodecException or DicomFormatException or InvalidDataException or ArgumentException)
         {
             Refuse(delivery, e.Message, final: true);
             return null;
@@ -180,6 +194,29 @@ internal sealed partial class RouteSender(
                 await blob.DisposeAsync();
             }
         }
+    }
+
+    /// <summary>A data set with its pixels decoded, in explicit VR little endian.</summary>
+    /// <exception cref="InvalidDataException">It becomes larger than what may be changed.</exception>
+    private async Task<byte[]> DecodeAsync(Delivery delivery, ContentHash hash, CancellationToken cancellationToken)
+    {
+        var instance = new StoredInstance(
+            0, delivery.StudyInstanceUid, delivery.SeriesInstanceUid, delivery.SopInstanceUid, delivery.SopClassUid, delivery.TransferSyntaxUid, hash,
+            delivery.Length, delivery.CallingAeTitle);
+        await using var decoded = transcoder.OpenRead(instance, DicomTransferSyntax.ExplicitVrLittleEndian.Uid, cancellationToken);
+        var bytes = new MemoryStream();
+        var buffer = new byte[128 * 1024];
+        while (await decoded.ReadAsync(buffer, cancellationToken) is > 0 and var read)
+        {
+            if (bytes.Length + read > options.Value.MaxChangedBytes)
+            {
+                throw new InvalidDataException($"it has more than {options.Value.MaxChangedBytes} bytes once it is decoded (pacs-gw:maxChangedBytes)");
+            }
+
+            bytes.Write(buffer, 0, read);
+        }
+
+        return bytes.ToArray();
     }
 
     /// <summary>Sends over one association; how many came to an end.</summary>

@@ -125,6 +125,43 @@ public sealed class RouteTests
         }
     }
 
+    [Fact]
+    public async Task Parts_of_compressed_pixels_are_blanked_in_the_copy()
+    {
+        var original = Outside.Files("jpegls").Single(f => f.EndsWith("MR_small_jpeg_ls_lossless.dcm", StringComparison.Ordinal));
+        var file = DicomFile.Parse(await File.ReadAllBytesAsync(original, Gateway.Cancel));
+        var port = Outside.FreePort();
+        var folder = Directory.CreateTempSubdirectory("yizhan-routes-");
+        await using var rules = new RulesFile($$"""
+            destinations: { research: { aeTitle: RESEARCH, host: 127.0.0.1, port: {{port}} } }
+            deidentify: { lung: { project: lung, blank: ["0 0 64 10"] } }
+            rules: [{ name: research, deidentify: lung, route: research }]
+            """);
+        using var peer = Outside.Start("storescp", "-od", folder.FullName, "+xa", $"{port}");
+        try
+        {
+            await Outside.ListensAsync(port);
+            await using var gateway = await Gateway.StartAsync(rules.Setting);
+            var instance = Dicom.Network.StoreInstance.FromMemory(
+                file.Dataset.GetString(DicomTags.SOPClassUID)!, file.Dataset.GetString(DicomTags.SOPInstanceUID)!, file.TransferSyntax.Uid,
+                DicomWriter.ToArray(file.Dataset, file.TransferSyntax));
+            Assert.Equal([(ushort)0], await gateway.SendAsync([instance]));
+            await UntilAsync(gateway, d => d.Delivered == 1);
+            var copy = DicomFile.Parse(await File.ReadAllBytesAsync(folder.GetFiles().Single().FullName, Gateway.Cancel)).Dataset;
+            var pixels = copy.GetBytes(DicomTags.PixelData).ToArray();
+            Assert.Equal(64 * 64 * 2, pixels.Length);
+            var black = pixels.AsSpan(0, 2).ToArray();
+            Assert.All(Enumerable.Range(0, 64 * 10), i => Assert.Equal(black, pixels[(2 * i)..((2 * i) + 2)]));
+            Assert.Contains(pixels.Chunk(2).Skip(64 * 10), p => !p.AsSpan().SequenceEqual(black));
+            Assert.Equal("NO", copy.GetString(DicomTags.BurnedInAnnotation));
+        }
+        finally
+        {
+            peer.Kill();
+            folder.Delete(recursive: true);
+        }
+    }
+
     private static async Task<DestinationView> UntilAsync(Gateway gateway, Func<DestinationView, bool> reached, string name = "research")
     {
         while (true)
