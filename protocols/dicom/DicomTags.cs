@@ -514,6 +514,9 @@ public static class DicomTags
     /// <summary>(0040,0009) SH 1.</summary>
     public static DicomTag ScheduledProcedureStepID => new(0x00400009);
 
+    /// <summary>(0040,0020) CS 1.</summary>
+    public static DicomTag ScheduledProcedureStepStatus => new(0x00400020);
+
     /// <summary>(0040,0100) SQ 1.</summary>
     public static DicomTag ScheduledProcedureStepSequence => new(0x00400100);
 
@@ -523,8 +526,14 @@ public static class DicomTags
     /// <summary>(0040,0245) TM 1.</summary>
     public static DicomTag PerformedProcedureStepStartTime => new(0x00400245);
 
+    /// <summary>(0040,0252) CS 1.</summary>
+    public static DicomTag PerformedProcedureStepStatus => new(0x00400252);
+
     /// <summary>(0040,0253) SH 1.</summary>
     public static DicomTag PerformedProcedureStepID => new(0x00400253);
+
+    /// <summary>(0040,0270) SQ 1.</summary>
+    public static DicomTag ScheduledStepAttributesSequence => new(0x00400270);
 
     /// <summary>(0040,0275) SQ 1.</summary>
     public static DicomTag RequestAttributesSequence => new(0x00400275);

@@ -2,14 +2,19 @@ using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.PacsGw.Archive;
 using Yizhan.PacsGw.Codecs;
+using Yizhan.PacsGw.Commitment;
 using Yizhan.PacsGw.Deidentify;
 using Yizhan.PacsGw.DicomWeb;
 using Yizhan.PacsGw.Orthanc;
+using Yizhan.PacsGw.Peers;
+using Yizhan.PacsGw.Query;
 using Yizhan.PacsGw.Receive;
 using Yizhan.PacsGw.Reconcile;
 using Yizhan.PacsGw.Rendering;
 using Yizhan.PacsGw.Retention;
+using Yizhan.PacsGw.Retrieve;
 using Yizhan.PacsGw.Rules;
+using Yizhan.PacsGw.Worklist;
 using Yizhan.Platform;
 using Yizhan.Storage;
 
@@ -45,15 +50,28 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddSingleton<ILogConsumer, RouteConsumer>();
         builder.Services.AddSingleton<StoredInstances>();
         builder.Services.AddSingleton<StudyList>();
+        builder.Services.AddSingleton<ArchiveProgress>();
+        builder.Services.AddSingleton<ArchiveEvents>();
         builder.Services.AddSingleton<ReadAudit>();
         builder.Services.AddSingleton<RenderSource>();
 
         builder.Services.AddSingleton<Ups.Workitems>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Ups.Workitems>());
+        builder.Services.AddSingleton<PeerDirectory>();
+        builder.Services.AddSingleton<PeerTls>();
+        builder.Services.AddSingleton<PeerConnector>();
+        builder.Services.AddSingleton<OpenAssociations>();
+        builder.Services.AddSingleton<PeerClient>();
+        builder.Services.AddSingleton<PeerServices>();
+        builder.Services.AddSingleton<FindScp>();
+        builder.Services.AddSingleton<RetrieveScp>();
+        builder.Services.AddSingleton<CommitmentScp>();
+        builder.Services.AddSingleton<ProcedureStepScp>();
 
         // Started in this order and stopped in the other: nothing is received that would not be indexed.
         builder.Services.AddHostedService<ArchiveIndexer>();
         builder.Services.AddHostedService<ArchiveEviction>();
+        builder.Services.AddHostedService<CommitmentReporter>();
         builder.Services.AddSingleton<DicomListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<DicomListener>());
         builder.Services.AddHostedService<OrthancFollower>();
@@ -71,5 +89,7 @@ public sealed class PacsGwModule : IServiceModule
         DataSetEndpoint.Map(routes);
         RouteEndpoints.Map(routes);
         ConflictEndpoints.Map(routes);
+        PeerEndpoints.Map(routes);
+        WorklistEndpoints.Map(routes);
     }
 }

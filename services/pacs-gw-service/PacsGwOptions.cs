@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using System.Net;
 using Microsoft.Extensions.Options;
+using Yizhan.Dicom;
 using Yizhan.PacsGw.Orthanc;
 
 namespace Yizhan.PacsGw;
@@ -22,6 +23,19 @@ public sealed class PacsGwOptions
     /// <summary>TCP port for DICOM; 0 takes a free one. Default 11112.</summary>
     [Range(0, 65535)]
     public int DicomPort { get; set; } = 11112;
+
+    /// <summary>TCP port for DICOM over TLS (PS3.15 §B.12: TLS 1.2 or 1.3, both sides show a certificate); 0 takes a free one, null is off. Default null.</summary>
+    [Range(0, 65535)]
+    public int? DicomTlsPort { get; set; }
+
+    /// <summary>Our certificate for DICOM over TLS, PEM.</summary>
+    public string? TlsCertificatePath { get; set; }
+
+    /// <summary>Its key, PEM.</summary>
+    public string? TlsKeyPath { get; set; }
+
+    /// <summary>The root under which the certificates of peers are, PEM. No other root counts.</summary>
+    public string? TlsRootPath { get; set; }
 
     /// <summary>Who may open an association. Empty by default: nobody may.</summary>
     public IList<PeerOptions> Peers { get; set; } = [];
@@ -59,6 +73,22 @@ public sealed class PacsGwOptions
     [Range(1, 100_000)]
     public int MaxResults { get; set; } = 1000;
 
+    /// <summary>Time that one search of the archive may take, answers included. Default 30 s.</summary>
+    [Range(1, 3600)]
+    public int MaxSearchSeconds { get; set; } = 30;
+
+    /// <summary>Results that one C-FIND may get; then it ends with 0xA700. Default 10 000.</summary>
+    [Range(1, 1_000_000)]
+    public int MaxFindResults { get; set; } = 10_000;
+
+    /// <summary>Instances that one C-MOVE or C-GET may ask for; beyond it is refused with 0xA701. Default 100 000.</summary>
+    [Range(1, 1_000_000)]
+    public int MaxRetrievedInstances { get; set; } = 100_000;
+
+    /// <summary>Times that a report of storage commitment is tried, up to five minutes apart. Default 1000: three days.</summary>
+    [Range(1, 1_000_000)]
+    public int MaxCommitmentAttempts { get; set; } = 1000;
+
     /// <summary>Parts that one STOW-RS request may have. Default 20 000.</summary>
     [Range(1, 1_000_000)]
     public int MaxStowParts { get; set; } = 20_000;
@@ -93,7 +123,29 @@ public sealed class PacsGwOptions
     public OrthancOptions? Orthanc { get; set; }
 }
 
-/// <summary>An application entity that may open associations with us.</summary>
+/// <summary>A service that a peer may ask us for. Every peer may ask for C-ECHO.</summary>
+public enum PeerService
+{
+    /// <summary>C-STORE.</summary>
+    Store,
+
+    /// <summary>C-FIND of patients, studies, series and instances.</summary>
+    Query,
+
+    /// <summary>C-MOVE and C-GET.</summary>
+    Retrieve,
+
+    /// <summary>Storage commitment.</summary>
+    Commitment,
+
+    /// <summary>Modality worklist.</summary>
+    Worklist,
+
+    /// <summary>Modality performed procedure steps.</summary>
+    ProcedureStep,
+}
+
+/// <summary>An application entity that may open associations with us, and that we may open associations with.</summary>
 public sealed class PeerOptions
 {
     /// <summary>Its AE title: 1 to 16 printable ASCII characters, no backslash (PS3.5 §6.2).</summary>
@@ -102,6 +154,36 @@ public sealed class PeerOptions
 
     /// <summary>IP address that it must come from; any when null.</summary>
     public string? Address { get; set; }
+
+    /// <summary>Name or address to call it at; null when it is never called. It is a destination of C-MOVE when it has one.</summary>
+    public string? Host { get; set; }
+
+    /// <summary>TCP port to call it at. Default 104.</summary>
+    [Range(1, 65535)]
+    public int Port { get; set; } = 104;
+
+    /// <summary>Whether it must come over TLS, and is called over TLS. Default false.</summary>
+    public bool Tls { get; set; }
+
+    /// <summary>SHA-256 of its certificate, 64 hex digits; any certificate under our root when null.</summary>
+    public string? CertificateSha256 { get; set; }
+
+    /// <summary>What it may ask for. Everything when empty.</summary>
+    public IList<PeerService> Services { get; set; } = [];
+
+    /// <summary>Associations that it may have at a time; a further one is rejected as transient (local limit exceeded). Default 16.</summary>
+    [Range(1, 1000)]
+    public int MaxAssociations { get; set; } = 16;
+
+    /// <summary>Associations that it may open in a minute; a further one is rejected as transient (temporary congestion). Default 1200.</summary>
+    [Range(1, 100_000)]
+    public int MaxAssociationsPerMinute { get; set; } = 1200;
+
+    /// <summary>
+    /// Specific Character Set (PS3.3 §C.12.1.1.2) that it understands in answers, such as <c>GB18030</c>; when null that of its request. Text that it cannot
+    /// hold goes out as UTF-8.
+    /// </summary>
+    public string? CharacterSet { get; set; }
 }
 
 internal sealed class PacsGwOptionsValidator : IValidateOptions<PacsGwOptions>
@@ -124,6 +206,30 @@ internal sealed class PacsGwOptionsValidator : IValidateOptions<PacsGwOptions>
             {
                 messages.Add($"pacs-gw:peers:{i}:address is '{address}'; accepted is an IP address, or none.");
             }
+
+            var peerFailures = new List<ValidationResult>();
+            Validator.TryValidateObject(options.Peers[i], new ValidationContext(options.Peers[i]), peerFailures, validateAllProperties: true);
+            messages.AddRange(peerFailures.Select(f => $"pacs-gw:peers:{i}: {f.ErrorMessage}"));
+            if (options.Peers[i].CertificateSha256 is { } hash && (hash.Length != 64 || !hash.All(char.IsAsciiHexDigit)))
+            {
+                messages.Add($"pacs-gw:peers:{i}:certificateSha256 is '{hash}'; accepted are 64 hex digits, or none.");
+            }
+
+            if (options.Peers[i].CharacterSet is { } set && !DicomCharacterSet.Parse(set.Split('\\')).IsKnown)
+            {
+                messages.Add($"pacs-gw:peers:{i}:characterSet is '{set}'; accepted is a defined term such as ISO_IR 192, GB18030 or ISO_IR 100.");
+            }
+
+            if (options.Peers.Take(i).Any(p => p.AeTitle == options.Peers[i].AeTitle))
+            {
+                messages.Add($"pacs-gw:peers:{i}:aeTitle is '{options.Peers[i].AeTitle}', which another peer has already.");
+            }
+        }
+
+        if ((options.DicomTlsPort is not null || options.Peers.Any(p => p.Tls))
+            && (options.TlsCertificatePath is null || options.TlsKeyPath is null || options.TlsRootPath is null))
+        {
+            messages.Add("pacs-gw: DICOM over TLS needs tlsCertificatePath, tlsKeyPath and tlsRootPath.");
         }
 
         if (options.Orthanc is { } orthanc)

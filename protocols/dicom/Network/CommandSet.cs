@@ -7,7 +7,7 @@ namespace Yizhan.Dicom.Network;
 /// A DIMSE command set (PS3.7 §6.3.1, Annex E): the elements of group 0000, implicit VR little endian. The group length and the
 /// command data set type belong to the encoder; nobody sets them.
 /// </summary>
-public sealed class CommandSet
+public sealed partial class CommandSet
 {
     private readonly SortedList<CommandElement, byte[]> _elements = [];
 

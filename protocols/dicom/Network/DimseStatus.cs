@@ -93,6 +93,18 @@ public static class DimseStatus
     /// <summary>PS3.4 C.4.2: the move destination is unknown.</summary>
     public const ushort MoveDestinationUnknown = 0xA801;
 
+    /// <summary>PS3.4 C.4.2: refused, the number of matches cannot be calculated.</summary>
+    public const ushort CannotCountMatches = 0xA701;
+
+    /// <summary>PS3.4 C.4.2: refused, no sub-operation could be performed.</summary>
+    public const ushort CannotPerformSubOperations = 0xA702;
+
+    /// <summary>PS3.4 C.4.1 to C.4.3: failed, the identifier does not match the SOP class.</summary>
+    public const ushort IdentifierDoesNotMatch = 0xA900;
+
+    /// <summary>PS3.4 C.4.2: complete, one or more sub-operations failed.</summary>
+    public const ushort SubOperationsFailed = 0xB000;
+
     /// <summary>True for 0xFF00 and 0xFF01: this response is not the last.</summary>
     public static bool IsPending(ushort status) => status is Pending or PendingWithWarning;
 

@@ -43,7 +43,7 @@ public sealed record StoreResult(StoreInstance Instance, StoreOutcome Outcome, u
 }
 
 /// <summary>Sends instances over associations of its own (PS3.4 Annex B), as many at a time as the operations window allows.</summary>
-/// <param name="connect">Opens an association for a request: usually <see cref="Connector.RequestAsync"/>.</param>
+/// <param name="connect">Opens an association for a request: usually <see cref="Connector"/>.</param>
 /// <param name="callingAeTitle">Our AE title.</param>
 /// <param name="calledAeTitle">The peer's AE title.</param>
 public sealed class StoreScu(
@@ -53,6 +53,9 @@ public sealed class StoreScu(
 
     /// <summary>Called with each answer as it arrives, for progress; must return at once. Null: nobody is told.</summary>
     public Action<StoreResult>? Answered { get; init; }
+
+    /// <summary>Who asked for it by which C-MOVE (PS3.7 §9.3.1.1); null when nobody did.</summary>
+    public (string AeTitle, ushort MessageId)? MoveOriginator { get; init; }
 
     /// <summary>
     /// Sends all instances in order, one association for each 128 different pairs of SOP class and transfer syntax. An association that fails is
@@ -128,13 +131,17 @@ public sealed class StoreScu(
                 PresentationContexts = [.. contexts.Select(c => new PresentationContext(c.Value, c.Key.SopClass, [c.Key.TransferSyntax]))],
             },
             cancellationToken);
-        var sending = new Sending(association, instances, results, Answered);
+        var sending = new Sending(association, instances, results, Answered, MoveOriginator);
         return await sending.RunAsync(range, contexts, cancellationToken);
     }
 
     /// <summary>One association's worth: this task sends while another takes the answers.</summary>
     private sealed class Sending(
-        Association association, IReadOnlyList<StoreInstance> instances, StoreResult?[] results, Action<StoreResult>? answered)
+        Association association,
+        IReadOnlyList<StoreInstance> instances,
+        StoreResult?[] results,
+        Action<StoreResult>? answered,
+        (string AeTitle, ushort MessageId)? moveOriginator)
     {
         private readonly Dictionary<ushort, int> _outstanding = [];
         private ushort _messageId;
@@ -212,8 +219,14 @@ public sealed class StoreScu(
             try
             {
                 await using var dataSet = instance.Open();
-                await association.SendAsync(
-                    contextId, CommandSet.StoreRequest(id, instance.SopClassUid, instance.SopInstanceUid), dataSet, cancellationToken);
+                var request = CommandSet.StoreRequest(id, instance.SopClassUid, instance.SopInstanceUid);
+                if (moveOriginator is { } originator)
+                {
+                    request.SetString(CommandElement.MoveOriginatorApplicationEntityTitle, originator.AeTitle)
+                        .SetUInt16(CommandElement.MoveOriginatorMessageId, originator.MessageId);
+                }
+
+                await association.SendAsync(contextId, request, dataSet, cancellationToken);
             }
             catch (AssociationException e) when (e.NothingSent)
             {

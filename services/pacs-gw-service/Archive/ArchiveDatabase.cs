@@ -112,6 +112,54 @@ internal sealed class ArchiveDatabase
         """
         DELETE FROM cursor;
         """,
+        """
+        -- What a fuzzy search may begin with: see PersonName.SearchWords.
+        CREATE TABLE person_word (
+            study INTEGER NOT NULL REFERENCES study,
+            tag   INTEGER NOT NULL,
+            word  TEXT    NOT NULL,
+            PRIMARY KEY (tag, word, study)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX person_word_of_study ON person_word (study);
+        CREATE INDEX study_of_patient     ON study (patient);
+
+        -- Storage commitment that peers asked for and were not told about yet.
+        CREATE TABLE commitment (
+            peer            TEXT    NOT NULL,
+            transaction_uid TEXT    NOT NULL,
+            position        INTEGER NOT NULL,
+            event           TEXT    NOT NULL,
+            PRIMARY KEY (peer, transaction_uid)
+        ) STRICT;
+
+        -- What peers answered to our own requests.
+        CREATE TABLE commitment_received (
+            transaction_uid TEXT PRIMARY KEY,
+            event           TEXT NOT NULL
+        ) STRICT;
+
+        -- The newest state of each performed procedure step.
+        CREATE TABLE procedure_step (
+            sop_uid TEXT PRIMARY KEY,
+            status  TEXT NOT NULL,
+            event   TEXT NOT NULL
+        ) STRICT;
+
+        -- What is to be done, as data sets of the modality worklist. Open: 1 listed, 0 cancelled, -1 done.
+        CREATE TABLE worklist (
+            id        TEXT    PRIMARY KEY,
+            open      INTEGER NOT NULL,
+            start     TEXT    NOT NULL,
+            study     TEXT    NOT NULL,
+            accession TEXT    NOT NULL,
+            step      TEXT    NOT NULL,
+            modality  TEXT    NOT NULL,
+            json      TEXT    NOT NULL
+        ) STRICT;
+        CREATE INDEX worklist_open         ON worklist (start, id) WHERE open = 1;
+        CREATE INDEX worklist_by_study     ON worklist (study);
+        CREATE INDEX worklist_by_accession ON worklist (accession);
+        """,
     ];
 
     private readonly string _writer;
@@ -146,6 +194,9 @@ internal sealed class ArchiveDatabase
         var db = new SqliteConnection(_reader);
         db.Open();
         db.CreateFunction("name_fold", (string? name) => name is null ? "" : PersonName.Fold(name), isDeterministic: true);
+        db.CreateFunction(
+            "name_words", (string? name, string search) => name is not null && PersonName.MatchesFuzzily(name, search), isDeterministic: true);
+        db.CreateFunction("date_time", (string? value) => value is null ? "" : DicomDateTime.Normalize(value), isDeterministic: true);
         return db;
     }
 
@@ -162,6 +213,12 @@ internal sealed class ArchiveDatabase
         {
             using var transaction = db.BeginTransaction();
             db.Run(Migrations[version] + $"PRAGMA user_version = {version + 1};");
+            if (version == 2)
+            {
+                // Names are folded in another way since, and have words.
+                new ArchiveWriter(db, transaction, 0).IndexNamesAgain();
+            }
+
             transaction.Commit();
         }
     }

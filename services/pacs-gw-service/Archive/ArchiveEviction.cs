@@ -125,6 +125,7 @@ internal sealed partial class ArchiveEviction(
             "DELETE FROM instance WHERE series IN (SELECT pk FROM series WHERE study = $1)",
             "DELETE FROM series WHERE study = $1",
             "DELETE FROM person_name WHERE study = $1",
+            "DELETE FROM person_word WHERE study = $1",
             "DELETE FROM study WHERE pk = $1",
             "DELETE FROM patient WHERE NOT EXISTS (SELECT 1 FROM study WHERE study.patient = patient.pk) AND $1 > 0",
         })

@@ -18,6 +18,8 @@ internal sealed partial class ArchiveIndexer(
     ArchiveDatabase database,
     ArchiveChanges changes,
     ConflictDesk desk,
+    ArchiveProgress progress,
+    ArchiveEvents events,
     IOptions<PacsGwOptions> options,
     TimeProvider clock,
     ILogger<ArchiveIndexer> logger) : BackgroundService
@@ -57,6 +59,7 @@ internal sealed partial class ArchiveIndexer(
         using var db = database.OpenWriter();
         var position = ArchiveWriter.Cursor(db, log.Epoch);
         Following(position);
+        progress.Reach(position);
         while (true)
         {
             var next = await IndexBatchAsync(db, position, cancellationToken);
@@ -72,15 +75,20 @@ internal sealed partial class ArchiveIndexer(
     /// <summary>Indexes what comes after a position, up to a bound, and returns the new position; the same when there was nothing.</summary>
     internal async Task<long> IndexBatchAsync(SqliteConnection db, long position, CancellationToken cancellationToken)
     {
-        var instances = new List<ArchivedInstance>();
+        var batch = new List<(LoggedEntry Entry, ArchivedInstance? Instance)>();
         var bytes = 0L;
         var last = position;
         foreach (var entry in await log.ReadAsync(position, MaxBatch, cancellationToken))
         {
             if (entry.Entry.Type == InstanceStored.EventType && await ReadAsync(entry, cancellationToken) is { } instance)
             {
-                instances.Add(instance);
+                batch.Add((entry, instance));
                 bytes += instance.MetadataJson.Length;
+            }
+            else if (ArchiveEvents.Takes(entry.Entry.Type))
+            {
+                batch.Add((entry, null));
+                bytes += entry.Entry.Data.Length;
             }
 
             last = entry.Position;
@@ -95,9 +103,10 @@ internal sealed partial class ArchiveIndexer(
             return position;
         }
 
-        await PinAsync(instances, cancellationToken);
-        await WriteAsync(db, instances, last, cancellationToken);
-        if (instances.Count > 0)
+        await PinAsync([.. batch.Select(b => b.Instance).OfType<ArchivedInstance>()], cancellationToken);
+        await WriteAsync(db, batch, last, cancellationToken);
+        progress.Reach(last);
+        if (batch.Count > 0)
         {
             changes.Signal();
         }
@@ -133,12 +142,21 @@ internal sealed partial class ArchiveIndexer(
     }
 
     private async ValueTask WriteAsync(
-        SqliteConnection db, List<ArchivedInstance> instances, long last, CancellationToken cancellationToken)
+        SqliteConnection db,
+        List<(LoggedEntry Entry, ArchivedInstance? Instance)> batch,
+        long last,
+        CancellationToken cancellationToken)
     {
         using var transaction = db.BeginTransaction();
         var writer = new ArchiveWriter(db, transaction, clock.GetUtcNow().ToUnixTimeMilliseconds());
-        foreach (var instance in instances)
+        foreach (var (entry, archived) in batch)
         {
+            if (archived is not { } instance)
+            {
+                events.Apply(writer, entry);
+                continue;
+            }
+
             if (desk.Park(db, instance))
             {
                 Parked(instance.Stored.SopInstanceUid, instance.Stored.StudyInstanceUid, instance.Position);
@@ -160,7 +178,7 @@ internal sealed partial class ArchiveIndexer(
 
         writer.MoveCursor(log.Epoch, last);
         transaction.Commit();
-        Indexed(instances.Count, last);
+        Indexed(batch.Count, last);
     }
 
     /// <summary>Reads one event and the beginning of its blob. What cannot be decoded is indexed by what the event says: it is never lost.</summary>
@@ -225,8 +243,8 @@ internal sealed partial class ArchiveIndexer(
     [LoggerMessage(3040, LogLevel.Information, "The archive follows the event log from position {Position}.")]
     private partial void Following(long position);
 
-    [LoggerMessage(3041, LogLevel.Debug, "{Instances} instances indexed, log read through {Position}.")]
-    private partial void Indexed(int instances, long position);
+    [LoggerMessage(3041, LogLevel.Debug, "{Entries} entries indexed, log read through {Position}.")]
+    private partial void Indexed(int entries, long position);
 
     [LoggerMessage(3042, LogLevel.Warning,
         "Instance {SopInstanceUid} came again with other content ({Sha256}) from {CallingAeTitle}, position {Position}: both are kept.")]

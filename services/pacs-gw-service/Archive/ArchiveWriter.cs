@@ -1,5 +1,9 @@
+using System.Text;
 using Microsoft.Data.Sqlite;
 using Yizhan.Contracts;
+using Yizhan.Dicom;
+using Yizhan.PacsGw.Worklist;
+using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.Archive;
 
@@ -87,6 +91,53 @@ internal sealed class ArchiveWriter(SqliteConnection db, SqliteTransaction trans
         return beside ? IndexOutcome.AddedBesideOther : IndexOutcome.Added;
     }
 
+    /// <summary>A peer waits to be told what is kept.</summary>
+    public void AddCommitment(CommitmentRequested request, LoggedEntry entry) => Execute(
+        """
+        INSERT INTO commitment (peer, transaction_uid, position, event) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (peer, transaction_uid) DO UPDATE SET position = excluded.position, event = excluded.event
+        """, request.PeerAeTitle, request.TransactionUid, entry.Position, Text(entry));
+
+    /// <summary>The peer was told.</summary>
+    public void EndCommitment(CommitmentReported reported) => Execute(
+        "DELETE FROM commitment WHERE peer = $1 AND transaction_uid = $2", reported.PeerAeTitle, reported.TransactionUid);
+
+    /// <summary>A peer told us what it keeps.</summary>
+    public void AddReceived(CommitmentReceived received, LoggedEntry entry) => Execute(
+        "INSERT OR REPLACE INTO commitment_received (transaction_uid, event) VALUES ($1, $2)", received.TransactionUid, Text(entry));
+
+    /// <summary>The newest state of a procedure step.</summary>
+    public void SetProcedureStep(PerformedProcedureStep step, LoggedEntry entry) => Execute(
+        "INSERT OR REPLACE INTO procedure_step (sop_uid, status, event) VALUES ($1, $2, $3)", step.SopInstanceUid, step.Status, Text(entry));
+
+    /// <summary>Adds an order to the worklist, changes it, or takes it off.</summary>
+    /// <exception cref="ArgumentException">The order is none that can be listed.</exception>
+    public void Schedule(ProcedureScheduled order)
+    {
+        if (WorklistItem.Problem(order) is { } problem)
+        {
+            throw new ArgumentException(problem);
+        }
+
+        Execute(
+            """
+            INSERT INTO worklist (id, open, start, study, accession, step, modality, json)
+            VALUES ($1, CASE WHEN $2 = 1 AND EXISTS (
+                        SELECT 1 FROM study JOIN series ON series.study = study.pk
+                        WHERE (study.uid = $4 OR (study.accession_number = $5 AND $5 <> '')) AND $7 IN ('', series.modality)) THEN -1 ELSE $2 END,
+                    $3, $4, $5, $6, $7, CAST($8 AS TEXT))
+            ON CONFLICT (id) DO UPDATE SET open = CASE worklist.open WHEN -1 THEN -1 ELSE excluded.open END, start = excluded.start,
+                study = excluded.study, accession = excluded.accession, step = excluded.step, modality = excluded.modality, json = excluded.json
+            """,
+            order.Id, order.Status == "SCHEDULED" ? 1 : 0, order.ScheduledStart, WorklistItem.StudyOf(order), order.AccessionNumber,
+            WorklistItem.StepOf(order), order.Modality, DicomJson.ToUtf8Bytes(WorklistItem.ToDataset(order)));
+    }
+
+    /// <summary>A procedure step of the worklist was done.</summary>
+    public void CloseStep(string study, string step) => Execute("UPDATE worklist SET open = -1 WHERE study = $1 AND step = $2", study, step);
+
+    private static string Text(LoggedEntry entry) => Encoding.UTF8.GetString(entry.Entry.Data.Span);
+
     private (long Pk, bool IsNew) FindOrAddStudy(ArchivedInstance instance)
     {
         if (Scalar("SELECT pk FROM study WHERE uid = $1", instance.Stored.StudyInstanceUid) is long known)
@@ -106,15 +157,37 @@ internal sealed class ArchiveWriter(SqliteConnection db, SqliteTransaction trans
             DicomDate.Normalize(metadata.Text(0x00080020)), DicomTime.Normalize(metadata.Text(0x00080030)),
             metadata.Text(0x00080050), metadata.Text(0x00200010), metadata.Text(0x00081030), instance.Site, instance.StoredMs,
             nowMs, instance.Position, metadata.Select(tag => ArchiveLevels.Of(tag) == ArchiveLevel.Study))!;
+        IndexNames(study, metadata);
+        return (study, true);
+    }
+
+    /// <summary>Makes the index of names anew from what the studies say.</summary>
+    public void IndexNamesAgain()
+    {
+        Execute("DELETE FROM person_name; DELETE FROM person_word;");
+        var last = 0L;
+        while (Scalar("SELECT min(pk) FROM study WHERE pk > $1", last) is long study)
+        {
+            IndexNames(study, new JsonAttributes((byte[])Scalar("SELECT CAST(json AS BLOB) FROM study WHERE pk = $1", study)!));
+            last = study;
+        }
+    }
+
+    private void IndexNames(long study, JsonAttributes metadata)
+    {
         foreach (var tag in Names)
         {
-            foreach (var folded in PersonName.FoldGroups(metadata.Text(tag)))
+            var name = metadata.Text(tag);
+            foreach (var folded in PersonName.FoldGroups(name))
             {
                 Execute("INSERT OR IGNORE INTO person_name (study, tag, folded) VALUES ($1, $2, $3)", study, (long)tag, folded);
             }
-        }
 
-        return (study, true);
+            foreach (var word in PersonName.SearchWords(name))
+            {
+                Execute("INSERT OR IGNORE INTO person_word (study, tag, word) VALUES ($1, $2, $3)", study, (long)tag, word);
+            }
+        }
     }
 
     /// <summary>
@@ -157,6 +230,13 @@ internal sealed class ArchiveWriter(SqliteConnection db, SqliteTransaction trans
                               FROM (SELECT DISTINCT modality FROM series WHERE study = $1 AND modality <> '' ORDER BY modality))
             WHERE pk = $1
             """, study);
+
+        // Its first instance shows that the modality does what was ordered: by the study's UID, or by the number that both carry.
+        Execute(
+            """
+            UPDATE worklist SET open = -1
+            WHERE (study = $1 OR (accession = $2 AND $2 <> '')) AND modality IN ('', $3)
+            """, instance.Stored.StudyInstanceUid, metadata.Text(0x00080050), metadata.Text(0x00080060));
         return series;
     }
 

@@ -71,6 +71,23 @@ internal sealed class StoredInstances(ArchiveDatabase database)
         return found;
     }
 
+    /// <summary>Instances by their keys in the index, in that order; those that are gone are left out.</summary>
+    /// <param name="keys">At most a few hundred.</param>
+    public IReadOnlyList<StoredInstance> OfKeys(IReadOnlyList<long> keys)
+    {
+        using var db = database.OpenReader();
+        using var select = db.Command(
+            $"SELECT {Columns} {From} WHERE instance.pk IN (SELECT value FROM json_each($1)) ORDER BY instance.pk", $"[{string.Join(',', keys)}]");
+        using var row = select.ExecuteReader();
+        var found = new List<StoredInstance>();
+        while (row.Read())
+        {
+            found.Add(Read(row));
+        }
+
+        return found;
+    }
+
     /// <summary>Transfer syntaxes among the instances of a place; empty when there are no instances.</summary>
     public IReadOnlyList<string> TransferSyntaxes(string study, string? series, string? instance)
     {

@@ -1,6 +1,7 @@
 using System.Buffers;
 using Microsoft.Extensions.Options;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.Query;
 
 namespace Yizhan.PacsGw.DicomWeb;
 
@@ -27,14 +28,13 @@ internal static class QidoEndpoint
             return TypedResults.Problem($"Search results are {DicomWebEndpoints.Json}; the request accepts something else.", statusCode: 406);
         }
 
-        var query = QidoQuery.Parse(level, context.Request.Query, options.MaxResults, out var problem);
+        var study = context.Request.RouteValues["study"] as string;
+        var series = context.Request.RouteValues["series"] as string;
+        var query = QidoQuery.Parse(level, context.Request.Query, study, series, options.MaxResults, out var problem);
         if (problem is not null)
         {
             return TypedResults.Problem(problem, statusCode: 400);
         }
-
-        var study = context.Request.RouteValues["study"] as string;
-        var series = context.Request.RouteValues["series"] as string;
 
         // Keywords only: what somebody searched for is patient data.
         var keys = string.Join(' ', query.Matches.Select(m => m.Key.Keyword).Order(StringComparer.Ordinal));
@@ -43,25 +43,24 @@ internal static class QidoEndpoint
             keys.Length == 0 ? "all" : $"by {keys}", cancellationToken);
         try
         {
-            return await AnswerAsync(context, database, query, study, series, cancellationToken);
+            return await AnswerAsync(context, database, query, options, cancellationToken);
         }
-        catch (QidoException e)
+        catch (QueryException e)
         {
             return TypedResults.Problem(e.Message, statusCode: 400);
         }
     }
 
     private static async Task<IResult> AnswerAsync(
-        HttpContext context, ArchiveDatabase database, QidoQuery query, string? study, string? series, CancellationToken cancellationToken)
+        HttpContext context, ArchiveDatabase database, QidoQuery query, PacsGwOptions options, CancellationToken cancellationToken)
     {
-        using var db = database.OpenReader();
-        using var command = QidoSql.Build(db, query, study, series);
-        var result = new QidoResult(query, study is not null, series is not null, DicomWebEndpoints.Root(context.Request));
-        using var row = command.ExecuteReader();
+        using var search = new ArchiveSearch(database, TimeSpan.FromSeconds(options.MaxSearchSeconds), cancellationToken);
+        using var row = search.Open(query);
+        var result = new QidoResult(query, query.Study is not null, query.Series is not null, DicomWebEndpoints.Root(context.Request));
         var answer = new ArrayBufferWriter<byte>(64 * 1024);
         answer.Write("["u8);
         var rows = 0;
-        while (rows < query.Limit && row.Read())
+        while (rows < query.Limit && search.Read(row))
         {
             answer.Write(rows++ == 0 ? ""u8 : ","u8);
             result.Write(answer, row);
@@ -72,7 +71,7 @@ internal static class QidoEndpoint
             }
         }
 
-        AddWarnings(context, query, more: rows == query.Limit && row.Read());
+        AddWarnings(context, query, more: rows == query.Limit && search.Read(row));
         answer.Write("]"u8);
 
         // No match is a success with an empty list: CP-2473 took 204 out of the standard again.
@@ -89,12 +88,6 @@ internal static class QidoEndpoint
         if (more)
         {
             context.Response.Headers.Append("Warning", $"299 {agent} \"There are additional results that can be requested\"");
-        }
-
-        if (query.Fuzzy)
-        {
-            context.Response.Headers.Append(
-                "Warning", $"299 {agent} \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"");
         }
     }
 }

@@ -1,42 +1,35 @@
 using System.Globalization;
 using Microsoft.Extensions.Primitives;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.Query;
 
 namespace Yizhan.PacsGw.DicomWeb;
 
 /// <summary>A search request as understood (PS3.18 §8.3.4 and §10.6.1.2).</summary>
-internal sealed class QidoQuery
+internal sealed class QidoQuery : ArchiveQuery
 {
-    /// <summary>What is searched for.</summary>
-    public required ArchiveLevel Level { get; init; }
-
-    /// <summary>Attributes and the values that they must match. No value means that any will do.</summary>
-    public List<(MatchKey Key, string Value)> Matches { get; } = [];
-
     /// <summary>Attributes wanted besides the ones that the level has by itself.</summary>
     public HashSet<uint> Include { get; } = [];
 
     /// <summary>True for <c>includefield=all</c>.</summary>
     public bool IncludeAll { get; private set; }
 
-    /// <summary>True when the client asked for fuzzy matching, which is answered with a warning.</summary>
-    public bool Fuzzy { get; private set; }
-
-    /// <summary>Results wanted, at most the server's own limit.</summary>
-    public int Limit { get; private set; }
-
-    /// <summary>Results to leave out first.</summary>
-    public int Offset { get; private set; }
-
     /// <summary>Reads the query parameters.</summary>
     /// <param name="level">Level of the resource.</param>
     /// <param name="parameters">Of the request.</param>
+    /// <param name="study">Only of this study; null for all.</param>
+    /// <param name="series">Only of this series; null for all.</param>
     /// <param name="maxResults">The server's own limit.</param>
     /// <param name="problem">What is wrong with them, for the client; null when the query was understood.</param>
     public static QidoQuery Parse(
-        ArchiveLevel level, IEnumerable<KeyValuePair<string, StringValues>> parameters, int maxResults, out string? problem)
+        ArchiveLevel level,
+        IEnumerable<KeyValuePair<string, StringValues>> parameters,
+        string? study,
+        string? series,
+        int maxResults,
+        out string? problem)
     {
-        var query = new QidoQuery { Level = level, Limit = maxResults };
+        var query = new QidoQuery { Level = level, Study = study, Series = series, Limit = maxResults };
         problem = null;
         foreach (var (name, values) in parameters)
         {
@@ -105,7 +98,7 @@ internal sealed class QidoQuery
         }
 
         Include.Add(key.Path[0]);
-        Matches.Add((key, values[0] ?? ""));
+        Matches.Add(new MatchTerm(key, values[0] ?? ""));
         return null;
     }
 

@@ -1,41 +1,40 @@
-using System.Collections.Frozen;
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Options;
 using Yizhan.Dicom;
 using Yizhan.Dicom.Network;
+using Yizhan.PacsGw.Peers;
 
 namespace Yizhan.PacsGw.Receive;
 
 /// <summary>Listens for DICOM associations and decides who may open one.</summary>
 internal sealed partial class DicomListener(
     IOptions<PacsGwOptions> options,
-    InstanceIntake intake,
     GatewayMetrics metrics,
+    PeerDirectory peers,
+    PeerServices services,
+    OpenAssociations open,
+    PeerTls tls,
     TimeProvider clock,
     ILoggerFactory loggers) : BackgroundService
 {
     /// <summary>Connections beyond the allowed associations that are kept long enough to be told so.</summary>
     private const int SpareConnections = 32;
 
-    private static readonly FrozenSet<string> TransferSyntaxes = DicomTransferSyntax.All
-        .Select(s => s.Uid)
-        .Where(uid => !uid.StartsWith("1.2.840.10008.1.2.6.", StringComparison.Ordinal)
-            && !uid.StartsWith("1.2.840.10008.1.2.7.", StringComparison.Ordinal))
-        .ToFrozenSet();
-
-    private static readonly FrozenSet<string> VerificationSyntaxes =
-        new[] { DicomTransferSyntax.ImplicitVrLittleEndian.Uid, DicomTransferSyntax.ExplicitVrLittleEndian.Uid }.ToFrozenSet();
-
     private readonly ILogger _logger = loggers.CreateLogger<DicomListener>();
     private readonly PacsGwOptions _options = options.Value;
     private readonly Lock _gate = new();
     private readonly HashSet<Task> _connections = [];
     private Socket? _socket;
-    private int _associations;
+    private Socket? _tlsSocket;
 
     /// <summary>Where it listens once it has started; null when it does not.</summary>
     public IPEndPoint? EndPoint => (IPEndPoint?)_socket?.LocalEndPoint;
+
+    /// <summary>Where it listens for DICOM over TLS once it has started; null when it does not.</summary>
+    public IPEndPoint? TlsEndPoint => (IPEndPoint?)_tlsSocket?.LocalEndPoint;
 
     /// <inheritdoc/>
     /// <exception cref="SocketException">The port is taken: the node does not start.</exception>
@@ -46,21 +45,33 @@ internal sealed partial class DicomListener(
             return Task.CompletedTask;
         }
 
-        var endPoint = new IPEndPoint(IPAddress.Parse(_options.DicomAddress), _options.DicomPort);
-        _socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        _socket = Listen(_options.DicomPort);
+        Listening(_options.AeTitle, EndPoint!, _options.Peers.Count);
+        if (_options.DicomTlsPort is { } tlsPort)
+        {
+            tls.Check();
+            _tlsSocket = Listen(tlsPort);
+            Listening(_options.AeTitle, TlsEndPoint!, _options.Peers.Count);
+        }
+
+        return base.StartAsync(cancellationToken);
+    }
+
+    private Socket Listen(int port)
+    {
+        var endPoint = new IPEndPoint(IPAddress.Parse(_options.DicomAddress), port);
+        var socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {
-            _socket.Bind(endPoint);
-            _socket.Listen(512);
+            socket.Bind(endPoint);
+            socket.Listen(512);
+            return socket;
         }
         catch (SocketException e)
         {
-            _socket.Dispose();
+            socket.Dispose();
             throw new IOException($"Cannot listen for DICOM on {endPoint}: {e.Message}", e);
         }
-
-        Listening(_options.AeTitle, EndPoint!, _options.Peers.Count);
-        return base.StartAsync(cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -69,24 +80,32 @@ internal sealed partial class DicomListener(
         using var slots = new SemaphoreSlim(_options.MaxAssociations + SpareConnections);
         try
         {
-            while (true)
-            {
-                // With every slot taken, further connections wait in the kernel's bounded backlog.
-                await slots.WaitAsync(stoppingToken);
-                var connection = await AcceptAsync(_socket!, stoppingToken);
-                var serving = ServeAsync(connection, stoppingToken);
-                lock (_gate)
-                {
-                    _connections.Add(serving);
-                }
-
-                _ = ForgetAsync(serving, slots);
-            }
+            await Task.WhenAll(
+                AcceptAllAsync(_socket!, secured: false, slots, stoppingToken),
+                _tlsSocket is null ? Task.CompletedTask : AcceptAllAsync(_tlsSocket, secured: true, slots, stoppingToken));
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
             _socket!.Dispose();
+            _tlsSocket?.Dispose();
             await Task.WhenAll(Connections());
+        }
+    }
+
+    private async Task AcceptAllAsync(Socket listener, bool secured, SemaphoreSlim slots, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            // With every slot taken, further connections wait in the kernel's bounded backlog.
+            await slots.WaitAsync(cancellationToken);
+            var connection = await AcceptAsync(listener, cancellationToken);
+            var serving = ServeAsync(connection, secured, cancellationToken);
+            lock (_gate)
+            {
+                _connections.Add(serving);
+            }
+
+            _ = ForgetAsync(serving, slots);
         }
     }
 
@@ -94,6 +113,7 @@ internal sealed partial class DicomListener(
     public override void Dispose()
     {
         _socket?.Dispose();
+        _tlsSocket?.Dispose();
         base.Dispose();
     }
 
@@ -115,24 +135,25 @@ internal sealed partial class DicomListener(
     }
 
     /// <summary>Serves one connection and never throws: it has no caller that could act.</summary>
-    private async Task ServeAsync(Socket socket, CancellationToken cancellationToken)
+    private async Task ServeAsync(Socket socket, bool secured, CancellationToken cancellationToken)
     {
         await Task.Yield();
         var address = (socket.RemoteEndPoint as IPEndPoint)?.Address;
         var source = new IntakeSource("", _options.AeTitle, address?.ToString(), Guid.CreateVersion7(clock.GetUtcNow()).ToString("N"));
-        var counted = false;
+        PeerOptions? peer = null;
         try
         {
             socket.NoDelay = true;
-            var stream = new NetworkStream(socket, ownsSocket: true);
+            var (stream, certificate) = await SecureAsync(new NetworkStream(socket, ownsSocket: true), secured, cancellationToken);
+            using var shown = certificate;
             await using var association = await Association.AcceptAsync(
                 Connector.CreateReader(stream),
                 stream,
                 (request, _) =>
                 {
-                    var answer = Decide(request, address, source.Id, out counted);
                     source = new IntakeSource(request.CallingAeTitle, request.CalledAeTitle, address?.ToString(), source.Id);
-                    return new(answer);
+                    peer = peers.Admit(request, address, certificate, out var rejection);
+                    return new(Answer(request, address, source.Id, peer, rejection));
                 },
                 new AssociationOptions
                 {
@@ -146,10 +167,19 @@ internal sealed partial class DicomListener(
                 cancellationToken);
             if (association is not null)
             {
-                await new StoreScp(association, source, intake, loggers.CreateLogger<StoreScp>()).RunAsync(cancellationToken);
+                var serving = new PeerAssociation(association, peer!, source, services, loggers.CreateLogger<PeerAssociation>());
+                open.Add(serving);
+                try
+                {
+                    await serving.RunAsync(cancellationToken);
+                }
+                finally
+                {
+                    open.Remove(serving);
+                }
             }
         }
-        catch (AssociationException e)
+        catch (Exception e) when (e is AssociationException or AuthenticationException)
         {
             Broken(source.Id, source.CallingAeTitle, e.Message);
         }
@@ -164,50 +194,47 @@ internal sealed partial class DicomListener(
         finally
         {
             socket.Dispose();
-            if (counted)
+            if (peer is not null)
             {
-                Interlocked.Decrement(ref _associations);
+                peers.Leave(peer);
             }
         }
     }
 
-    /// <summary>PS3.8 §9.3.4: who is not known is refused for good, who is too many may come again.</summary>
-    private AssociateAnswer Decide(AssociateRequest request, IPAddress? address, string associationId, out bool counted)
+    private async Task<(Stream Stream, X509Certificate2? Certificate)> SecureAsync(
+        NetworkStream stream, bool secured, CancellationToken cancellationToken)
     {
-        counted = false;
-        if (request.CalledAeTitle != _options.AeTitle)
+        if (!secured)
         {
-            return Reject(request, address, RejectReason.CalledAeTitleNotRecognized, transient: false);
+            return (stream, null);
         }
 
-        if (!_options.Peers.Any(p => p.AeTitle == request.CallingAeTitle && (p.Address is null || IPAddress.Parse(p.Address).Equals(address))))
+        // A peer that connects and never begins the handshake is given as long as one that never asks for an association.
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(_options.ArtimSeconds), clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, limit.Token);
+        try
         {
-            return Reject(request, address, RejectReason.CallingAeTitleNotRecognized, transient: false);
+            return await tls.AcceptAsync(stream, either.Token);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new IOException($"No TLS handshake in {_options.ArtimSeconds} s.", e);
+        }
+    }
+
+    private AssociateAnswer Answer(AssociateRequest request, IPAddress? address, string associationId, PeerOptions? peer, Rejection? rejection)
+    {
+        if (peer is null)
+        {
+            Rejected(request.CallingAeTitle, address, request.CalledAeTitle, rejection!.Value.Reason);
+            metrics.Association(request.CallingAeTitle, $"{rejection.Value.Reason}");
+            return AssociateAnswer.Reject(rejection.Value.Reason, rejection.Value.Transient);
         }
 
-        if (Interlocked.Increment(ref _associations) > _options.MaxAssociations)
-        {
-            Interlocked.Decrement(ref _associations);
-            return Reject(request, address, RejectReason.LocalLimitExceeded, transient: true);
-        }
-
-        counted = true;
         Accepted(associationId, request.CallingAeTitle, address, request.PresentationContexts.Count);
         metrics.Association(request.CallingAeTitle, "Accepted");
-        return AssociateAnswer.Accept(request, SupportedTransferSyntaxes);
+        return Negotiation.Answer(request, peer, services.Intake.Stores);
     }
-
-    private AssociateAnswer Reject(AssociateRequest request, IPAddress? address, RejectReason reason, bool transient)
-    {
-        Rejected(request.CallingAeTitle, address, request.CalledAeTitle, reason);
-        metrics.Association(request.CallingAeTitle, $"{reason}");
-        return AssociateAnswer.Reject(reason, transient);
-    }
-
-    private FrozenSet<string>? SupportedTransferSyntaxes(string sopClass) =>
-        sopClass == DicomUids.Verification ? VerificationSyntaxes
-        : intake.Stores(sopClass) ? TransferSyntaxes
-        : null;
 
     private async Task ForgetAsync(Task serving, SemaphoreSlim slots)
     {

@@ -6,34 +6,32 @@ namespace Yizhan.PacsGw.Receive;
 /// Answers the C-STORE requests of one association (PS3.7 §9.3.1). A response leaves after the append; with an asynchronous
 /// window the next data set is read meanwhile, so that the appends of one association share a flush.
 /// </summary>
-internal sealed partial class StoreScp(Association association, IntakeSource source, InstanceIntake intake, ILogger<StoreScp> logger)
+internal sealed class StoreScp(Association association, IntakeSource source, InstanceIntake intake)
 {
-    private readonly ILogger _logger = logger;
     private int _received;
     private int _durable;
 
-    /// <summary>Serves until the peer releases.</summary>
-    /// <exception cref="AssociationException">The association ended otherwise. What was acknowledged is durable.</exception>
-    public async Task RunAsync(CancellationToken cancellationToken)
+    /// <summary>Requests so far.</summary>
+    public int Received => _received;
+
+    /// <summary>Those that were answered with success.</summary>
+    public int Durable => _durable;
+
+    /// <summary>Answers one C-STORE-RQ.</summary>
+    public async Task ServeAsync(DimseMessage message, CancellationToken cancellationToken)
     {
-        try
-        {
-            await ServiceLoop.ServeAsync(association, ServeAsync, cancellationToken);
-        }
-        finally
-        {
-            Ended(source.Id, source.CallingAeTitle, _received, _durable);
-        }
+        var result = await ReceiveAsync(message, cancellationToken);
+        await association.SendAsync(
+            message.PresentationContext.Id,
+            message.Command.CreateResponse(result.Status, result.Reason.Length == 0 ? null : result.Reason),
+            cancellationToken);
     }
 
-    private Task ServeAsync(DimseMessage message, CancellationToken cancellationToken) => message.Command.Field switch
-    {
-        CommandField.CStoreRequest => StoreAsync(message, cancellationToken),
-        CommandField.CCancelRequest => Task.CompletedTask,
-        _ => RespondAsync(message, DimseStatus.UnrecognizedOperation, "Only C-ECHO and C-STORE are served.", cancellationToken),
-    };
+    /// <summary>Takes the instance of one C-STORE-RQ; the status to answer with, once it is durable or refused.</summary>
+    public async Task<ushort> TakeAsync(DimseMessage message, CancellationToken cancellationToken) =>
+        (await ReceiveAsync(message, cancellationToken)).Status;
 
-    private async Task StoreAsync(DimseMessage message, CancellationToken cancellationToken)
+    private async Task<IntakeResult> ReceiveAsync(DimseMessage message, CancellationToken cancellationToken)
     {
         Interlocked.Increment(ref _received);
         var command = message.Command;
@@ -55,16 +53,6 @@ internal sealed partial class StoreScp(Association association, IntakeSource sou
             Interlocked.Increment(ref _durable);
         }
 
-        await RespondAsync(message, result.Status, result.Reason, cancellationToken);
+        return result;
     }
-
-    private Task RespondAsync(DimseMessage message, ushort status, string comment, CancellationToken cancellationToken) =>
-        association.SendAsync(
-            message.PresentationContext.Id,
-            message.Command.CreateResponse(status, comment.Length == 0 ? null : comment),
-            cancellationToken).AsTask();
-
-    [LoggerMessage(3010, LogLevel.Information,
-        "Association {AssociationId} of {CallingAeTitle} ended: {Received} C-STORE requests, {Durable} instances durable.")]
-    private partial void Ended(string associationId, string callingAeTitle, int received, int durable);
 }

@@ -78,7 +78,7 @@ public sealed class ArchiveTests
                 Assert.InRange(ArchiveWriter.Cursor(db, gateway.Log.Epoch), 1, 999_999);
                 Assert.Equal(5L, db.Scalar("SELECT count(*) FROM instance"));
                 Assert.Equal(5L, db.Scalar("SELECT instances FROM study"));
-                db.Run("DELETE FROM metadata; DELETE FROM instance; DELETE FROM series; DELETE FROM person_name; DELETE FROM study; DELETE FROM patient; DELETE FROM cursor");
+                db.Run("DELETE FROM metadata; DELETE FROM instance; DELETE FROM series; DELETE FROM person_name; DELETE FROM person_word; DELETE FROM study; DELETE FROM patient; DELETE FROM cursor");
             }
 
             gateway = await gateway.RestartAsync();

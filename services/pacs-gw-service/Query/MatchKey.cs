@@ -1,13 +1,16 @@
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Archive;
 
-namespace Yizhan.PacsGw.DicomWeb;
+namespace Yizhan.PacsGw.Query;
 
 /// <summary>How the values of an attribute are compared (PS3.4 C.2.2.2).</summary>
 internal enum MatchKind
 {
-    /// <summary>Single value or wildcard, case-sensitive.</summary>
+    /// <summary>Single values or wildcards, case-sensitive.</summary>
     Text,
+
+    /// <summary>One value, in which a backslash is a character.</summary>
+    LongText,
 
     /// <summary>List of UIDs.</summary>
     Uid,
@@ -20,6 +23,9 @@ internal enum MatchKind
 
     /// <summary>Time or range of times, each as precise as it is written.</summary>
     Time,
+
+    /// <summary>Instant or range of instants, each as precise as it is written.</summary>
+    DateTime,
 
     /// <summary>Equal numbers, however they are written.</summary>
     Number,
@@ -35,6 +41,15 @@ internal sealed record MatchKey(IReadOnlyList<uint> Path, ArchiveLevel Level, Ma
 {
     /// <summary>ModalitiesInStudy and SOPClassesInStudy are about what is below the study; they have no value of their own.</summary>
     public const uint ModalitiesInStudy = 0x00080061;
+
+    /// <inheritdoc cref="ModalitiesInStudy"/>
+    public const uint SopClassesInStudy = 0x00080062;
+
+    /// <summary>Names with an index of their own.</summary>
+    public const uint PatientName = 0x00100010;
+
+    /// <inheritdoc cref="PatientName"/>
+    public const uint ReferringPhysicianName = 0x00080090;
 
     private static readonly Dictionary<uint, string> Columns = new()
     {
@@ -73,16 +88,33 @@ internal sealed record MatchKey(IReadOnlyList<uint> Path, ArchiveLevel Level, Ma
             vr = entry.Vr;
         }
 
+        return Of(path, vr, string.Join('.', keywords));
+    }
+
+    /// <summary>The key of an attribute by its path; null when it cannot be matched.</summary>
+    /// <param name="path">Its tag; for an attribute in a sequence the tags of the sequences first.</param>
+    public static MatchKey? Find(IReadOnlyList<DicomTag> path) =>
+        path.All(tag => DicomDictionary.TryGet(tag, out _))
+            ? Of([.. path.Select(tag => tag.Value)], DicomDictionary.GetVr(path[^1]), string.Join('.', path.Select(KeywordOf)))
+            : null;
+
+    private static MatchKey? Of(List<uint> path, DicomVr vr, string keyword)
+    {
         if (path is [ModalitiesInStudy])
         {
-            return new MatchKey(path, ArchiveLevel.Study, MatchKind.Text, null, keywords[0]);
+            return new MatchKey(path, ArchiveLevel.Study, MatchKind.Text, null, keyword);
+        }
+
+        if (path is [SopClassesInStudy])
+        {
+            return new MatchKey(path, ArchiveLevel.Study, MatchKind.Uid, null, keyword);
         }
 
         var column = path.Count == 1 ? Columns.GetValueOrDefault(path[0]) : null;
-        return KindOf(vr) is { } kind
-            ? new MatchKey(path, ArchiveLevels.Of(path[0]), kind, column, string.Join('.', keywords))
-            : null;
+        return KindOf(vr) is { } kind ? new MatchKey(path, ArchiveLevels.Of(path[0]), kind, column, keyword) : null;
     }
+
+    private static string KeywordOf(DicomTag tag) => DicomDictionary.TryGet(tag, out var entry) ? entry.Keyword : "";
 
     /// <summary>A public element by keyword or by its eight hex digits.</summary>
     public static bool TryFindTag(string text, out DicomDictionaryEntry entry)
@@ -99,8 +131,9 @@ internal sealed record MatchKey(IReadOnlyList<uint> Path, ArchiveLevel Level, Ma
         DicomVr.TM => MatchKind.Time,
         DicomVr.IS or DicomVr.DS or DicomVr.US or DicomVr.SS or DicomVr.UL or DicomVr.SL or DicomVr.UV or DicomVr.SV
             or DicomVr.FL or DicomVr.FD => MatchKind.Number,
-        DicomVr.AE or DicomVr.AS or DicomVr.CS or DicomVr.DT or DicomVr.LO or DicomVr.LT or DicomVr.SH or DicomVr.ST
-            or DicomVr.UC or DicomVr.UR or DicomVr.UT => MatchKind.Text,
+        DicomVr.AE or DicomVr.AS or DicomVr.CS or DicomVr.LO or DicomVr.SH or DicomVr.UC => MatchKind.Text,
+        DicomVr.LT or DicomVr.ST or DicomVr.UR or DicomVr.UT => MatchKind.LongText,
+        DicomVr.DT => MatchKind.DateTime,
         _ => null,
     };
 }
