@@ -63,6 +63,6 @@ internal sealed partial class ArchiveEvents(ILogger<ArchiveEvents> logger)
         }
     }
 
-    [LoggerMessage(3048, LogLevel.Error, "The event of type {Type} at position {Position} from {Site} cannot be read; it was passed over.")]
+    [LoggerMessage(3123, LogLevel.Error, "The event of type {Type} at position {Position} from {Site} cannot be read; it was passed over.")]
     private partial void Unreadable(string type, long position, string site);
 }

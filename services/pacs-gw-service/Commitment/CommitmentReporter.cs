@@ -218,12 +218,12 @@ internal sealed partial class CommitmentReporter(
 
     private static int Count(List<SopReferences> references) => references.Sum(r => r.SopInstanceUids.Count);
 
-    [LoggerMessage(3070, LogLevel.Information, "Storage commitment {TransactionUid} was reported to {Peer}: {Committed} kept, {Failed} not.")]
+    [LoggerMessage(3120, LogLevel.Information, "Storage commitment {TransactionUid} was reported to {Peer}: {Committed} kept, {Failed} not.")]
     private partial void Reported(string transactionUid, string peer, int committed, int failed);
 
-    [LoggerMessage(3071, LogLevel.Warning, "Storage commitment {TransactionUid} could not be reported to {Peer} (attempt {Attempt}), again in {Seconds} s: {Reason}")]
+    [LoggerMessage(3121, LogLevel.Warning, "Storage commitment {TransactionUid} could not be reported to {Peer} (attempt {Attempt}), again in {Seconds} s: {Reason}")]
     private partial void NotReported(string transactionUid, string peer, int attempt, int seconds, string reason);
 
-    [LoggerMessage(3072, LogLevel.Error, "Storage commitment {TransactionUid} was given up for {Peer} after {Attempts} attempts: {Reason}")]
+    [LoggerMessage(3122, LogLevel.Error, "Storage commitment {TransactionUid} was given up for {Peer} after {Attempts} attempts: {Reason}")]
     private partial void GivenUp(string transactionUid, string peer, int attempts, string reason);
 }

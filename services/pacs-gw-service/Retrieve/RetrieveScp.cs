@@ -334,12 +334,12 @@ internal sealed partial class RetrieveScp(
         }
     }
 
-    [LoggerMessage(3060, LogLevel.Warning, "{Peer} asked to move instances to '{Destination}', which is no peer with a host.")]
+    [LoggerMessage(3124, LogLevel.Warning, "{Peer} asked to move instances to '{Destination}', which is no peer with a host.")]
     private partial void UnknownDestination(string peer, string destination);
 
-    [LoggerMessage(3061, LogLevel.Warning, "Instances could not be sent to {Destination}: {Reason}")]
+    [LoggerMessage(3125, LogLevel.Warning, "Instances could not be sent to {Destination}: {Reason}")]
     private partial void DestinationFailed(string destination, string reason);
 
-    [LoggerMessage(3062, LogLevel.Warning, "Instance {SopInstanceUid} did not arrive at {Destination}: {Reason}")]
+    [LoggerMessage(3126, LogLevel.Warning, "Instance {SopInstanceUid} did not arrive at {Destination}: {Reason}")]
     private partial void NotSent(string sopInstanceUid, string destination, string reason);
 }
