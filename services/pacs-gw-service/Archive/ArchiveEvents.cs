@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
-using Yizhan.PacsGw.Worklist;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.Archive;

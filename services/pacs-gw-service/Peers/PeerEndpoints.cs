@@ -136,7 +136,7 @@ internal static class PeerEndpoints
 
     private static Dictionary<string, object?> Extension(string name, object? value) => new() { [name] = value };
 
-    private static IResult Json<T>(T value, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type) => TypedResults.Json(value, type);
+    private static JsonHttpResult<T> Json<T>(T value, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type) => TypedResults.Json(value, type);
 
     private static string Model(PeerQuery query) => query.Level == "PATIENT" ? DicomUids.PatientRootFind : DicomUids.StudyRootFind;
 

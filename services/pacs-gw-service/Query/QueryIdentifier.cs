@@ -1,5 +1,4 @@
 using Yizhan.Dicom;
-using Yizhan.Dicom.Network;
 using Yizhan.PacsGw.Archive;
 
 namespace Yizhan.PacsGw.Query;

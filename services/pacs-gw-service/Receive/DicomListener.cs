@@ -3,7 +3,6 @@ using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Options;
-using Yizhan.Dicom;
 using Yizhan.Dicom.Network;
 using Yizhan.PacsGw.Peers;
 

@@ -12,7 +12,7 @@ namespace Yizhan.PacsGw.Worklist;
 /// Modality performed procedure steps (PS3.4 annex F): what a modality does, as events. A step is created in progress, changed, and ended once; after that
 /// it stays as it is.
 /// </summary>
-internal sealed class ProcedureStepScp(IEventLog log, ArchiveDatabase database, ArchiveProgress progress, TimeProvider clock)
+internal sealed class ProcedureStepScp(IEventLog log, ArchiveDatabase database, ArchiveProgress progress, TimeProvider clock) : IDisposable
 {
     private const string InProgress = "IN PROGRESS";
 
@@ -105,6 +105,8 @@ internal sealed class ProcedureStepScp(IEventLog log, ArchiveDatabase database, 
 
         await association.RespondAsync(message, response, null, cancellationToken);
     }
+
+    public void Dispose() => _one.Dispose();
 
     private PerformedProcedureStep? Find(string uid)
     {

@@ -131,7 +131,7 @@ public sealed class CommitmentTests
             id => CommandSet.ActionRequest(id, DicomUids.StorageCommitmentPushModel, instance, action), dataset, Gateway.Cancel))).Status!.Value;
     }
 
-    private static Task RequestAsync(Association association, string transaction, params string[] instances) => new DimseScu(association).InvokeAsync(
+    private static Task<CommandSet> RequestAsync(Association association, string transaction, params string[] instances) => new DimseScu(association).InvokeAsync(
         id => CommandSet.ActionRequest(id, DicomUids.StorageCommitmentPushModel, DicomUids.StorageCommitmentPushModelInstance, 1),
         CommitmentDataSet.Request(transaction, [new SopReferences(DicomUids.CtImageStorage, instances)]), Gateway.Cancel);
 

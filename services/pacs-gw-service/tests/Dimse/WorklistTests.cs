@@ -108,7 +108,7 @@ public sealed class WorklistTests
         Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
     }
 
-    private static Task SetAsync(DimseScu modality, string status) => modality.InvokeAsync(
+    private static Task<CommandSet> SetAsync(DimseScu modality, string status) => modality.InvokeAsync(
         id => CommandSet.SetRequest(id, DicomUids.ModalityPerformedProcedureStep, "1.6.1"),
         new DicomDataset().Set(DicomTags.PerformedProcedureStepStatus, status), Gateway.Cancel);
 
