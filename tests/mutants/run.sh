@@ -49,6 +49,7 @@ killed() {
     grep -m 3 error "$root/artifacts/mutant.log"
     verdict=1
   elif (cd "$copy" && timeout 180 scripts/isolated.sh "artifacts/bin/$assembly/release/Yizhan.$assembly" -noColor -noLogo -stopOnFail "${arguments[@]:1}") >"$root/artifacts/mutant-$name.log" 2>&1; then
+    grep -q 'Total: 0' "$root/artifacts/mutant-$name.log" && what="$what: no such test"
     echo "SURVIVED $name: $(head -n 1 "$patch") ($what passed, $((SECONDS - from)) s)"
     verdict=1
   else
