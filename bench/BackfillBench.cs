@@ -8,7 +8,6 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Yizhan.Drills;
-using Yizhan.Storage;
 
 namespace Yizhan.Bench;
 

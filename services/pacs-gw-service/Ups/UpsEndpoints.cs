@@ -2,6 +2,7 @@ using System.Numerics;
 using Microsoft.Extensions.Options;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.DicomWeb;
+using Yizhan.PacsGw.Query;
 
 namespace Yizhan.PacsGw.Ups;
 
