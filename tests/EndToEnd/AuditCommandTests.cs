@@ -1,0 +1,151 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json;
+using Yizhan.Contracts;
+using Yizhan.Drills;
+
+namespace Yizhan.EndToEnd.Tests;
+
+/// <summary><c>yizhan audit</c> as a process, against the audit service of a centre that is another process, and against its folder.</summary>
+public sealed class AuditCommandTests
+{
+    private static readonly string Program = Path.GetFullPath(
+        Path.Combine(AppContext.BaseDirectory, "..", "..", "Cli", new DirectoryInfo(AppContext.BaseDirectory).Name, "Yizhan.Cli.dll"));
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Fact]
+    [Trait("Clause", "S7")]
+    public async Task An_auditor_searches_proves_erases_and_verifies_a_log_and_one_flipped_byte_is_found()
+    {
+        using var folder = new TemporaryFolder();
+        var site = LocalSite.Prepare(folder.In("nodes"), LocalSite.DcmtkPeers, LocalPorts.Free().WithoutRelay());
+        var key = folder.In("log.vkey");
+        await using (var centre = await site.StartCentreAsync(Cancel))
+        {
+            Task<Outcome> Audit(params string[] arguments) => RunAsync(["audit", .. arguments, "--url", centre.Web.ToString(), "--json"]);
+            using var http = new HttpClient { BaseAddress = centre.Web };
+            for (var i = 0; i < 5; i++)
+            {
+                await RecordAsync(http, i);
+            }
+
+            var keys = await Audit("keys");
+            Assert.Equal((0, 5L), (keys.ExitCode, keys.Json.GetProperty("subjects").GetProperty("keys").GetInt64()));
+            await File.WriteAllTextAsync(key, keys.Json.GetProperty("logKey").GetString(), Cancel);
+
+            var verified = await Audit("verify", "--key", key, "--seen", folder.In("seen"));
+            Assert.Equal((0, true, 5L), (verified.ExitCode, verified.Json.GetProperty("ok").GetBoolean(), verified.Json.GetProperty("entries").GetInt64()));
+            Assert.True(File.Exists(folder.In("seen")));
+
+            var found = Assert.Single((await Audit("search", "--patient", "patient-3", "--action", "R", "--from", "2023-11-14T00:00:00Z")).Json.GetProperty("records").EnumerateArray());
+            Assert.Equal("dr-3", found.GetProperty("record").GetProperty("agents")[0].GetString());
+            var table = await RunAsync(["audit", "search", "--agent", "dr-3", "--url", centre.Web.ToString()]);
+            Assert.Contains("dr-3", table.Output, StringComparison.Ordinal);
+            Assert.DoesNotContain("dr-2", table.Output, StringComparison.Ordinal);
+
+            var entry = found.GetProperty("index").GetInt64().ToString(System.Globalization.CultureInfo.InvariantCulture);
+            var evidence = await Audit("evidence", entry, "--key", key, "--out", folder.In("case"));
+            Assert.Equal((0, 5L), (evidence.ExitCode, evidence.Json.GetProperty("size").GetInt64()));
+            Assert.Contains(Directory.GetFiles(folder.In("case"), "*", SearchOption.AllDirectories), f => File.ReadAllText(f).Contains("study/1.2.3", StringComparison.Ordinal));
+            var none = await Audit("evidence", "99", "--key", key, "--out", folder.In("case-99"));
+            Assert.Equal(66, none.ExitCode);
+            Assert.Contains("There is no entry 99", none.Error, StringComparison.Ordinal);
+
+            var export = await Audit("export", "--format", "csv", "--out", folder.In("all.csv"), "--from", "2023-11-14T00:00:00Z");
+            Assert.Equal((0, new FileInfo(folder.In("all.csv")).Length), (export.ExitCode, export.Json.GetProperty("bytes").GetInt64()));
+            Assert.Equal(6, File.ReadAllLines(folder.In("all.csv")).Length);
+
+            await EraseUnlessHeldAsync(Audit, http);
+        }
+
+        await VerifyFolderAsync(key, folder.In("seen"), folder.In("nodes", "centre", "audit", "tree"));
+    }
+
+    [Theory]
+    [InlineData("ftp://127.0.0.1/", 64, "--url is 'ftp://127.0.0.1/'; accepted: http:// or https://")]
+    [InlineData("http://127.0.0.1:1/", 69, "http://127.0.0.1:1/audit/ does not answer")]
+    public async Task A_wrong_address_is_one_line_and_an_exit_code(string url, int code, string expected)
+    {
+        var outcome = await RunAsync(["audit", "keys", "--url", url]);
+        Assert.Equal(code, outcome.ExitCode);
+        Assert.Contains(expected, Assert.Single(outcome.Error.Trim().Split('\n')), StringComparison.Ordinal);
+    }
+
+    private static async Task EraseUnlessHeldAsync(Func<string[], Task<Outcome>> audit, HttpClient http)
+    {
+        Assert.Equal(0, (await audit(["hold", "patient/patient-3", "--agent", "counsel", "--reason", "case 12"])).ExitCode);
+        var refused = await audit(["erase", "patient/patient-3", "--agent", "dpo", "--reason", "request 12"]);
+        Assert.Equal(65, refused.ExitCode);
+        Assert.Contains("forbids it: case 12", refused.Error, StringComparison.Ordinal);
+        Assert.Equal(0, (await audit(["hold", "patient/patient-3", "--agent", "counsel", "--release"])).ExitCode);
+
+        var erased = await audit(["erase", "patient/patient-3", "--agent", "dpo", "--reason", "request 12"]);
+        Assert.True(erased.Json.GetProperty("accepted").GetBoolean());
+        await UntilAsync(async () => (await http.GetFromJsonAsync<JsonElement>("audit/subjects", Cancel)).GetProperty("destroyed").GetInt64() == 1);
+        Assert.Empty((await audit(["search", "--patient", "patient-3", "--agent", "dr-3"])).Json.GetProperty("records").EnumerateArray());
+    }
+
+    /// <summary>The node is gone: only its files are asked, first as they are and then with one bit of the last entry changed.</summary>
+    private static async Task VerifyFolderAsync(string key, string seen, string tree)
+    {
+        Task<Outcome> VerifyAsync() => RunAsync(["audit", "verify", "--offline", tree, "--key", key, "--seen", seen, "--json"]);
+        var whole = await VerifyAsync();
+        Assert.Equal((0, true), (whole.ExitCode, whole.Json.GetProperty("ok").GetBoolean()));
+        var size = whole.Json.GetProperty("size").GetInt64();
+        Assert.True(size > 5, "The erasure is an entry too.");
+
+        var bundle = Path.Combine(tree, "tile", "entries", "000.p", $"{size}");
+        var bytes = await File.ReadAllBytesAsync(bundle, Cancel);
+        bytes[^5] ^= 1;
+        await File.WriteAllBytesAsync(bundle, bytes, Cancel);
+        var broken = await VerifyAsync();
+        Assert.Equal((1, false, size - 1), (broken.ExitCode, broken.Json.GetProperty("ok").GetBoolean(), broken.Json.GetProperty("badEntry").GetInt64()));
+        Assert.Contains("NOT VERIFIED", broken.Error, StringComparison.Ordinal);
+        Assert.Contains($"{size - 1}", broken.Json.GetProperty("problem").GetString(), StringComparison.Ordinal);
+    }
+
+    /// <summary>Returns once the record is in the tree.</summary>
+    private static async Task RecordAsync(HttpClient http, int number)
+    {
+        var record = new AuditRecord(
+            "110103", "R", 0, $"dr-{number}", "192.0.2.7", "pacs-gw@s1", $"study/1.2.{number}", null, 1_700_000_000_000 + number, $"patient-{number}");
+        using var created = await http.PostAsJsonAsync("audit/records", record, JsonSerializerOptions.Web, Cancel);
+        Assert.Equal(HttpStatusCode.Created, created.StatusCode);
+        await UntilAsync(async () => (await http.GetFromJsonAsync<JsonElement>(created.Headers.Location, Cancel)).GetProperty("records").GetArrayLength() == 1);
+    }
+
+    private static async Task UntilAsync(Func<Task<bool>> condition)
+    {
+        while (!await condition())
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System, Cancel);
+        }
+    }
+
+    private static async Task<Outcome> RunAsync(string[] arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo("dotnet", [Program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true })
+            ?? throw new InvalidOperationException("The command did not start.");
+        try
+        {
+            var (output, error) = (process.StandardOutput.ReadToEndAsync(Cancel), process.StandardError.ReadToEndAsync(Cancel));
+            await process.WaitForExitAsync(Cancel);
+            return new Outcome(process.ExitCode, await output, await error);
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill();
+            throw;
+        }
+    }
+
+    private sealed record Outcome(int ExitCode, string Output, string Error)
+    {
+        /// <summary>The last line of the output.</summary>
+        public JsonElement Json => Output.Trim().Split('\n')[^1] is { Length: > 0 } line
+            ? JsonDocument.Parse(line).RootElement
+            : throw new InvalidOperationException($"Exit code {ExitCode}, no output; errors: {Error}");
+    }
+}
