@@ -47,6 +47,7 @@ internal sealed class PeerTls(IOptions<PacsGwOptions> options, TimeProvider cloc
     {
         var (own, trust) = _keys.Value;
         var secured = new SslStream(stream);
+        CertificateVerdict? verdict = null;
         try
         {
             await secured.AuthenticateAsServerAsync(
@@ -57,10 +58,15 @@ internal sealed class PeerTls(IOptions<PacsGwOptions> options, TimeProvider cloc
                     EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
                     CipherSuitesPolicy = Suites,
                     RemoteCertificateValidationCallback = (_, certificate, _, _) =>
-                        certificate is X509Certificate2 shown && trust.Check(shown, CertificateTrust.ClientAuth) == CertificateVerdict.Valid,
+                        certificate is X509Certificate2 shown && (verdict = trust.Check(shown, CertificateTrust.ClientAuth)) == CertificateVerdict.Valid,
                 },
                 cancellationToken);
             return (secured, X509CertificateLoader.LoadCertificate(secured.RemoteCertificate!.GetRawCertData()));
+        }
+        catch (AuthenticationException e)
+        {
+            await secured.DisposeAsync();
+            throw Refusal(e, verdict, pinned: true);
         }
         catch
         {
@@ -78,6 +84,8 @@ internal sealed class PeerTls(IOptions<PacsGwOptions> options, TimeProvider cloc
     {
         var (own, trust) = _keys.Value;
         var secured = new SslStream(stream);
+        CertificateVerdict? verdict = null;
+        var pinned = true;
         try
         {
             await secured.AuthenticateAsClientAsync(
@@ -88,8 +96,8 @@ internal sealed class PeerTls(IOptions<PacsGwOptions> options, TimeProvider cloc
                     EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
                     CipherSuitesPolicy = Suites,
                     RemoteCertificateValidationCallback = (_, certificate, _, errors) =>
-                        trust.CheckServer(certificate, errors) == CertificateVerdict.Valid
-                        && (peer.CertificateSha256 is null || string.Equals(
+                        (verdict = trust.CheckServer(certificate, errors)) == CertificateVerdict.Valid
+                        && (pinned = peer.CertificateSha256 is null || string.Equals(
                             peer.CertificateSha256,
                             certificate!.GetCertHashString(System.Security.Cryptography.HashAlgorithmName.SHA256),
                             StringComparison.OrdinalIgnoreCase)),
@@ -97,10 +105,22 @@ internal sealed class PeerTls(IOptions<PacsGwOptions> options, TimeProvider cloc
                 cancellationToken);
             return secured;
         }
+        catch (AuthenticationException e)
+        {
+            await secured.DisposeAsync();
+            throw Refusal(e, verdict, pinned);
+        }
         catch
         {
             await secured.DisposeAsync();
             throw;
         }
     }
+
+    /// <summary>What the operator can act on: the platform only says that a callback of ours did not agree, or names an inner exception.</summary>
+    private static AuthenticationException Refusal(AuthenticationException e, CertificateVerdict? verdict, bool pinned) => new(
+        verdict is { } found and not CertificateVerdict.Valid ? $"The peer's certificate is refused: {found}."
+        : !pinned ? "The peer's certificate is not the one of its certificateSha256."
+        : $"No TLS connection: {(e.InnerException ?? e).Message}",
+        e);
 }

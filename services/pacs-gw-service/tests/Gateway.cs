@@ -32,6 +32,8 @@ internal sealed class Gateway : IAsyncDisposable
 
     public int DicomPort => Services.GetRequiredService<DicomListener>().EndPoint!.Port;
 
+    public int TlsPort => Services.GetRequiredService<DicomListener>().TlsEndPoint!.Port;
+
     public GatewayDatabase Database => Services.GetRequiredService<GatewayDatabase>();
 
     public IEventLog Log => Services.GetRequiredService<IEventLog>();
@@ -278,9 +280,10 @@ internal static class Outside
             Assert.Skip($"dcmtk's {program} is not installed.");
         }
 
-        var start = new ProcessStartInfo("/usr/bin/" + program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo("/usr/bin/" + program, arguments) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["TCP_NODELAY"] = "1";
         using var process = Process.Start(start)!;
+        process.StandardInput.Close();
         var output = process.StandardOutput.ReadToEndAsync(Gateway.Cancel);
         var error = process.StandardError.ReadToEndAsync(Gateway.Cancel);
         await process.WaitForExitAsync(Gateway.Cancel);
