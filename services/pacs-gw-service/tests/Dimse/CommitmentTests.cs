@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.Dicom.Network;
@@ -56,7 +57,7 @@ public sealed class CommitmentTests
     }
 
     [Fact]
-    public async Task Orthanc_commits_for_us_and_is_searched_and_retrieved_from()
+    public async Task Orthanc_commits_for_us_and_we_for_it_and_it_is_searched_and_retrieved_from()
     {
         var (dicom, http, ours) = (Outside.FreePort(), Outside.FreePort(), Outside.FreePort());
         var folder = Directory.CreateTempSubdirectory("yizhan-orthanc-");
@@ -96,6 +97,15 @@ public sealed class CommitmentTests
             Assert.Equal(("ORTHANC", "1.1.1.1"), (received.PeerAeTitle, Assert.Single(received.Committed)));
 
             using var rest = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{http}/") };
+            using var asked = await rest.PostAsync(
+                new Uri("modalities/yizhan/storage-commitment", UriKind.Relative),
+                new StringContent($$"""{"DicomInstances": [{"SOPClassUID": "{{DicomUids.CtImageStorage}}", "SOPInstanceUID": "1.1.1.1"}]}"""), Gateway.Cancel);
+            var transaction = (string)JsonNode.Parse(await asked.Content.ReadAsStringAsync(Gateway.Cancel))!["ID"]!;
+            var reported = await EventAsync<CommitmentReported>(gateway, CommitmentReported.EventType);
+            Assert.Equal((transaction, 1, 0, true), (reported.TransactionUid, reported.Committed, reported.Failed, reported.Delivered));
+            var answer = JsonNode.Parse(await rest.GetStringAsync(new Uri($"storage-commitment/{transaction}", UriKind.Relative), Gateway.Cancel))!;
+            Assert.Equal("Success", (string)answer["Status"]!);
+
             // Orthanc as the peer of C-FIND, C-MOVE and C-GET, with what it has and we had not.
             var other = new TestInstance("1.2", "1.2.1", "1.2.1.1") { PatientId = "P2", CharacterSet = "ISO_IR 100" };
             using var uploaded = await rest.PostAsync(new Uri("instances", UriKind.Relative), new ByteArrayContent(other.ToFile()), Gateway.Cancel);
