@@ -1,8 +1,8 @@
 using System.Net;
+using Microsoft.Extensions.DependencyInjection;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Archive;
 using Yizhan.PacsGw.Codecs;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Yizhan.PacsGw.Tests;
 
