@@ -103,6 +103,61 @@ public sealed class RecoveryTests
         await spool.DisposeAsync();
     }
 
+    /// <summary>A spare that was about to become a file has both names after the cut. Used as a spare again, it would be two files at once.</summary>
+    [Fact]
+    public async Task A_spare_that_half_a_rename_left_under_two_names_is_never_two_files()
+    {
+        var disk = await HalfRenamedAsync();
+        await using (var spool = Open(disk))
+        {
+            for (var blob = 0; blob < 20; blob++)
+            {
+                await BlobAsync(spool, $"b{blob}", 70_000);
+            }
+        }
+
+        await using var last = Open(disk.AfterPowerCut(PowerCut.LosesAll, 0));
+        var ids = (await last.Log.ReadAllAsync()).Select(e => e.Entry.Id).Where(id => id[0] == 'b');
+        Assert.Equal(Enumerable.Range(0, 20).Select(blob => $"b{blob}"), ids);
+        for (var blob = 0; blob < 20; blob++)
+        {
+            var bytes = Given.Bytes(70_000, $"b{blob}");
+            Assert.Equal(bytes, await last.Blobs.ReadAllAsync(Given.Ref(bytes).Hash));
+        }
+    }
+
+    /// <summary>
+    /// The first flush of a new file failed: the kernel takes its header for clean, as all else in it, and the process ends. The next one reads the entry, out of
+    /// the page cache, and says so to who sends it again.
+    /// </summary>
+    [Fact]
+    public async Task The_header_of_a_file_whose_flush_failed_is_on_the_disk_before_its_entry_is_called_known()
+    {
+        const string File = "0000000002.seg";
+        SimulatedDisk disk = null!;
+        disk = new SimulatedDisk
+        {
+            // Behind it come its size, its header, its name, the entry, and the flush.
+            Observe = step => disk.FailAt = step == $"create {File}" ? disk.Operations + 5 : disk.FailAt,
+        };
+        var spool = Open(disk);
+        var count = 0;
+        await Assert.ThrowsAnyAsync<IOException>(async () =>
+        {
+            for (; count < 100; count++)
+            {
+                await spool.Log.AppendAsync([Given.Entry($"e{count}", Lane.Normal, 30_000)], Cancel);
+            }
+        });
+        Assert.Equal($"flush {File}", disk.Trace[disk.FailAt - 1]);
+
+        var next = disk.AfterKill();
+        var again = Open(next);
+        Assert.True((await again.Log.AppendAsync([Given.Entry($"e{count}", Lane.Normal, 30_000)], Cancel))[0].AlreadyKnown);
+        await using var last = Open(next.AfterPowerCut(PowerCut.LosesAll, 0));
+        Assert.Equal(Enumerable.Range(0, count + 1).Select(i => $"e{i}"), (await last.Log.ReadAllAsync()).Select(e => e.Entry.Id));
+    }
+
     /// <summary>
     /// The first two files have blobs and one small entry each. The blobs are given up in the third, the log goes on to the fourth; the entries hold the
     /// first two. Returns a blob that was given up.
@@ -164,6 +219,52 @@ public sealed class RecoveryTests
         }
 
         throw new InvalidOperationException("No cut kept the group and lost the blob.");
+    }
+
+    /// <summary>A disk after a power cut in the middle of taking a spare: both names are there, and the header that makes it a file.</summary>
+    private static async Task<SimulatedDisk> HalfRenamedAsync()
+    {
+        var (spare, file) = ("", "");
+        SimulatedDisk disk = null!;
+        disk = new SimulatedDisk
+        {
+            Observe = step =>
+            {
+                if (file.Length == 0 && step.Split(' ') is ["rename", var from, var to] && to.EndsWith(".seg", StringComparison.Ordinal))
+                {
+                    // Its size and its header are written; the flush of the name is where the power goes.
+                    (spare, file, disk.CrashAt) = (from, to, disk.Operations + 3);
+                }
+            },
+        };
+        await Assert.ThrowsAnyAsync<IOException>(async () =>
+        {
+            await using var spool = Open(disk);
+            for (var i = 1; i < 100; i++)
+            {
+                await BlobAsync(spool, $"gone{i}", 70_000);
+                await spool.Log.MarkDeliveredAsync(Lane.Bulk, i, Cancel);
+                await spool.Log.ReleaseAsync(Lane.Bulk, i, Cancel);
+            }
+        });
+        for (var seed = 0; seed < 200; seed++)
+        {
+            var tried = disk.AfterPowerCut(PowerCut.KeepsSome, seed);
+            if (!tried.List(Folder).Contains(spare) || !tried.List(Folder).Contains(file))
+            {
+                continue;
+            }
+
+            await using (Open(tried))
+            {
+                if (!tried.Trace.Contains($"delete {file}"))
+                {
+                    return disk.AfterPowerCut(PowerCut.KeepsSome, seed);
+                }
+            }
+        }
+
+        throw new InvalidOperationException($"No cut left {spare} and {file}.");
     }
 
     private static async Task BlobAsync(Spool spool, string id, int length)
