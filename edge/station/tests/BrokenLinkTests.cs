@@ -65,8 +65,12 @@ public sealed class BrokenLinkTests
         const int Length = 64 * 1024 * 1024;
         var (blob, bytes) = await nodes.AppendBlobAsync(Lane.Bulk, "large", Length, seed: 5);
         long missing;
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
+        limit.CancelAfter(TimeSpan.FromMinutes(2));
         do
         {
+            // Without a pause: the transfer must not be over before it is seen.
+            Assert.False(limit.IsCancellationRequested, "Nothing of the blob has come within two minutes.");
             missing = (await nodes.CentreBlobs.MissingAsync(blob, Cancel)).Sum(r => r.Length);
         }
         while (missing == Length);
@@ -161,11 +165,7 @@ public sealed class BrokenLinkTests
             await nodes.AppendBlobAsync(Lane.Bulk, $"image/{i}", 1_000_000, i);
         }
 
-        while (nodes.Link.View().Lanes[(int)Lane.Bulk].Error?.Contains("507", StringComparison.Ordinal) != true)
-        {
-            await Task.Delay(5, Cancel);
-        }
-
+        await Wait.UntilAsync(() => nodes.Link.View().Lanes[(int)Lane.Bulk].Error?.Contains("507", StringComparison.Ordinal) == true);
         Assert.NotEqual(0, nodes.EdgeLog.Usage(Lane.Bulk).Entries);
         var port = nodes.Listener.EndPoint.Port;
         await TwoNodes.StopAsync(nodes.Centre);
@@ -197,18 +197,11 @@ public sealed class BrokenLinkTests
     {
         await using var nodes = await TwoNodes.StartAsync(edge: ["--station:heartbeatSeconds=1"], centre: ["--fleet:onlineSeconds=2"]);
         var registry = nodes.Centre.Services.GetRequiredService<SiteRegistry>();
-        while (registry.Sites() is not [{ Online: true }])
-        {
-            await Task.Delay(5, Cancel);
-        }
-
+        await Wait.UntilAsync(() => registry.Sites() is [{ Online: true }]);
         Assert.Equal((TwoNodes.Site, nodes.EdgeLog.Epoch), (registry.Sites()[0].Status.SiteId, registry.Sites()[0].Status.Epoch));
         Assert.Equal(["urgent", "normal", "bulk", "telemetry"], registry.Sites()[0].Status.Lanes.Select(l => l.Lane));
         await nodes.Listener.StopAsync(Cut);
-        while (registry.Sites() is not [{ Online: false }])
-        {
-            await Task.Delay(20, Cancel);
-        }
+        await Wait.UntilAsync(() => registry.Sites() is [{ Online: false }]);
     }
 
     /// <summary>A JSON string that does not compress well.</summary>

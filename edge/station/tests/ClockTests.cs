@@ -18,11 +18,7 @@ public sealed class ClockTests
         await nodes.AppendAsync(Lane.Normal, 5, "in 1970/");
         await nodes.DeliveredAsync();
         var retention = nodes.Edge.Services.GetRequiredService<Retention>();
-        while (retention.Proven(Lane.Normal) < 5)
-        {
-            await Task.Delay(20, Cancel);
-        }
-
+        await Wait.UntilAsync(() => retention.Proven(Lane.Normal) >= 5);
         await retention.RunOnceAsync(Cancel);
 
         // The line comes up, NTP sets the clock right, somebody sets it back by a year, the power goes and it is 1970 again.

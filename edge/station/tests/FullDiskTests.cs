@@ -38,11 +38,7 @@ public sealed class FullDiskTests
                 await TakeTheRestAsync(Path.Combine(data, "foreign"));
                 await nodes.Listener.StartAsync(Cancel);
                 await nodes.DeliveredAsync();
-                while (nodes.EdgeLog.Space is var space && space.UsedBytes > space.CapacityBytes * 6 / 10)
-                {
-                    await Task.Delay(20, Cancel);
-                }
-
+                await Wait.UntilAsync(() => nodes.EdgeLog.Space is var space && space.UsedBytes <= space.CapacityBytes * 6 / 10);
                 File.Delete(Path.Combine(data, "foreign"));
             }
 

@@ -50,11 +50,11 @@ public sealed class ReleaseTests : IAsyncLifetime
         Assert.Equal(("rolling out", 10), (view.State, view.RingPercent));
 
         await RestartAsync();
-        await UntilAsync(() => Centre.List()[0].State == "complete");
+        await Wait.UntilAsync(() => Centre.List()[0].State == "complete");
         Assert.Equal("config-26.11.1", Centre.List()[0].Sites.Single().Runs);
         Assert.Equal("config-26.11.1", Site.Slots.State.Good?.Version);
         var steps = new List<string>();
-        await UntilAsync(async () =>
+        await Wait.UntilAsync(async () =>
         {
             steps = [.. (await _nodes.ArrivedAsync()).Where(e => e.Entry.Key == "config/config-26.11.1").Select(e => e.Entry.Id.Split('/')[2])];
             return steps.Contains("applied") && steps.Contains("offered");
@@ -73,11 +73,11 @@ public sealed class ReleaseTests : IAsyncLifetime
         WriteTrust(new ReleaseTrust(1, 2, [_wang.Public, _li.Public, _zhao.Public]));
 
         Centre.Propose(Release("config-26.11.2", approved: true));
-        await UntilAsync(() => Centre.List()[0].State == "stopped");
+        await Wait.UntilAsync(() => Centre.List()[0].State == "stopped");
         Assert.Equal($"{TwoNodes.Site}: config-26.11.2 is signed by 'zhao', whose key was revoked.", Centre.List()[0].Waits);
         Assert.Equal("config-26.11.1", Site.Slots.State.Active?.Version);
         Assert.False(_nodes.Edge.Services.GetRequiredService<NodeRestart>().Requested);
-        await UntilAsync(async () => (await _nodes.ArrivedAsync()).Any(e => e.Entry.Id.StartsWith("config/config-26.11.2/refused/", StringComparison.Ordinal)));
+        await Wait.UntilAsync(async () => (await _nodes.ArrivedAsync()).Any(e => e.Entry.Id.StartsWith("config/config-26.11.2/refused/", StringComparison.Ordinal)));
     }
 
     [Fact]
@@ -86,7 +86,7 @@ public sealed class ReleaseTests : IAsyncLifetime
     {
         await InstalledAsync("config-26.11.1");
         Centre.Propose(Release("config-26.11.2", approved: true));
-        await UntilAsync(() => _nodes.Edge.Services.GetRequiredService<NodeRestart>().Requested);
+        await Wait.UntilAsync(() => _nodes.Edge.Services.GetRequiredService<NodeRestart>().Requested);
         await TwoNodes.StopAsync(_nodes.Edge);
         for (var start = 0; start < ConfigurationSlots.MaxStarts; start++)
         {
@@ -96,9 +96,9 @@ public sealed class ReleaseTests : IAsyncLifetime
 
         await _nodes.StartEdgeAsync();
         Assert.Equal("config-26.11.1", Site.Runs?.Version);
-        await UntilAsync(() => Centre.List()[0].State == "stopped");
+        await Wait.UntilAsync(() => Centre.List()[0].State == "stopped");
         Assert.Contains("did not come up in 3 starts", Centre.List()[0].Waits, StringComparison.Ordinal);
-        await UntilAsync(async () => (await _nodes.ArrivedAsync()).Any(e => e.Entry.Id.StartsWith("config/config-26.11.2/rolled-back/", StringComparison.Ordinal)));
+        await Wait.UntilAsync(async () => (await _nodes.ArrivedAsync()).Any(e => e.Entry.Id.StartsWith("config/config-26.11.2/rolled-back/", StringComparison.Ordinal)));
     }
 
     [Fact]
@@ -112,7 +112,7 @@ public sealed class ReleaseTests : IAsyncLifetime
             state, (await File.ReadAllTextAsync(state, Cancel)).Replace("\"newest\": {\n    \"version\": \"config-26.11.1\"", "\"newest\": {\n    \"version\": \"config-27.01.1\"", StringComparison.Ordinal), Cancel);
         await _nodes.StartEdgeAsync();
         Centre.Propose(Release("config-26.11.2", approved: true));
-        await UntilAsync(() => Centre.List()[0].State == "stopped");
+        await Wait.UntilAsync(() => Centre.List()[0].State == "stopped");
         Assert.Contains("config-26.11.2 is not newer than config-27.01.1", Centre.List()[0].Waits, StringComparison.Ordinal);
         Assert.Equal("config-26.11.1", Site.Slots.State.Active?.Version);
     }
@@ -142,24 +142,14 @@ public sealed class ReleaseTests : IAsyncLifetime
     {
         Centre.Propose(Release(version, approved: true));
         await RestartAsync();
-        await UntilAsync(() => Centre.List()[0].State == "complete");
+        await Wait.UntilAsync(() => Centre.List()[0].State == "complete");
     }
 
     private async Task RestartAsync()
     {
-        await UntilAsync(() => _nodes.Edge.Services.GetRequiredService<NodeRestart>().Requested);
+        await Wait.UntilAsync(() => _nodes.Edge.Services.GetRequiredService<NodeRestart>().Requested);
         await TwoNodes.StopAsync(_nodes.Edge);
         await _nodes.StartEdgeAsync();
-    }
-
-    private static Task UntilAsync(Func<bool> holds) => UntilAsync(() => Task.FromResult(holds()));
-
-    private static async Task UntilAsync(Func<Task<bool>> holds)
-    {
-        while (!await holds())
-        {
-            await Task.Delay(20, Cancel);
-        }
     }
 
     private void WriteTrust(ReleaseTrust trust) => File.WriteAllBytes(_trust, trust.ToBytes());

@@ -24,10 +24,7 @@ public sealed class RestoredTests
         await nodes.DeliveredAsync();
 
         // The site hears what the backup covers, gives up that, and keeps the rest although it is confirmed.
-        while (nodes.EdgeLog.Released(Lane.Normal) < 20 || nodes.EdgeLog.Released(Lane.Bulk) < 1)
-        {
-            await Task.Delay(20, Cancel);
-        }
+        await Wait.UntilAsync(() => nodes.EdgeLog.Released(Lane.Normal) >= 20 && nodes.EdgeLog.Released(Lane.Bulk) >= 1);
 
         await nodes.Edge.Services.GetRequiredService<Retention>().RunOnceAsync(Cancel);
         Assert.Equal((20, 1), (nodes.EdgeLog.Released(Lane.Normal), nodes.EdgeLog.Released(Lane.Bulk)));
@@ -111,12 +108,8 @@ public sealed class RestoredTests
         await nodes.StartEdgeAsync();
         await nodes.AppendAsync(Lane.Normal, appended, "new/");
         await nodes.Listener.StartAsync(Cancel);
-        string? error;
-        while ((error = nodes.Link.View().Lanes[(int)Lane.Normal].Error) is null)
-        {
-            await Task.Delay(5, Cancel);
-        }
-
+        string? error = null;
+        await Wait.UntilAsync(() => (error = nodes.Link.View().Lanes[(int)Lane.Normal].Error) is not null);
         Assert.Contains("yizhan spool new-epoch", error, StringComparison.Ordinal);
         Assert.Equal(20, (await nodes.ArrivedAsync()).Count);
 
@@ -139,16 +132,9 @@ public sealed class RestoredTests
 
     private static async Task<List<LoggedEntry>> UntilArrivedAsync(TwoNodes nodes, int count)
     {
-        while (true)
-        {
-            var arrived = await nodes.ArrivedAsync();
-            if (arrived.Count >= count)
-            {
-                return arrived;
-            }
-
-            await Task.Delay(10, Cancel);
-        }
+        List<LoggedEntry> arrived = [];
+        await Wait.UntilAsync(async () => (arrived = await nodes.ArrivedAsync()).Count >= count);
+        return arrived;
     }
 
     private static void Copy(string from, string to)

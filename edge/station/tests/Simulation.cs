@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -11,6 +12,8 @@ namespace Yizhan.Station.Tests;
 /// <summary>The real shipper, the real intake and two real logs, joined by a simulated line, all on one virtual clock.</summary>
 internal sealed class Simulation : IAsyncDisposable
 {
+    private const int MaxSteps = 60_000;
+
     private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-sim-").FullName;
     private readonly CancellationTokenSource _stop = new();
     private readonly WebApplication _centre;
@@ -46,11 +49,12 @@ internal sealed class Simulation : IAsyncDisposable
 
     /// <summary>Moves the clock in steps until a condition holds; between steps what is real (disk, threads) gets a moment.</summary>
     /// <returns>Virtual time that passed.</returns>
-    public async Task<TimeSpan> UntilAsync(Func<bool> condition, TimeSpan step)
+    public async Task<TimeSpan> UntilAsync(Func<bool> condition, TimeSpan step, [CallerArgumentExpression(nameof(condition))] string what = "")
     {
         var start = Clock.GetUtcNow();
-        while (!condition())
+        for (var steps = 0; !condition(); steps++)
         {
+            Assert.True(steps < MaxSteps, $"Not after {MaxSteps} steps of {step}: {what}");
             Assert.False(_shipping.IsFaulted, _shipping.Exception?.ToString());
             Clock.Advance(step);
             await Task.Delay(1, Cancel);

@@ -99,13 +99,7 @@ internal sealed class TwoNodes : IAsyncDisposable
     }
 
     /// <summary>Returns when everything that the site accepted is confirmed.</summary>
-    public async Task DeliveredAsync()
-    {
-        while (Enum.GetValues<Lane>().Any(lane => EdgeLog.Usage(lane).Entries > 0))
-        {
-            await Task.Delay(5, Cancel);
-        }
-    }
+    public Task DeliveredAsync() => Wait.UntilAsync(() => Enum.GetValues<Lane>().All(lane => EdgeLog.Usage(lane).Entries == 0));
 
     /// <summary>What the centre holds of the site, in the order in which it came.</summary>
     public async Task<List<LoggedEntry>> ArrivedAsync()

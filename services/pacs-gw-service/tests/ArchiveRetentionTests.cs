@@ -62,11 +62,7 @@ public sealed class ArchiveRetentionTests
         await gateway.IndexedAsync();
         await gateway.Log.MarkDeliveredAsync(Lane.Bulk, 1, Gateway.Cancel);
         var queue = gateway.Services.GetRequiredService<Yizhan.PacsGw.Rules.RouteQueue>();
-        while (queue.Count("away").Waiting == 0)
-        {
-            await Task.Delay(10, Gateway.Cancel);
-        }
-
+        await Wait.UntilAsync(() => queue.Count("away").Waiting > 0);
         Assert.Equal(0, await retention.RunAsync(TimeSpan.Zero, 0, Gateway.Cancel));
         Assert.Single(await gateway.QueryAsync("studies"));
     }

@@ -96,7 +96,7 @@ internal sealed class Gateway : IAsyncDisposable
     {
         var database = Services.GetRequiredService<ArchiveDatabase>();
         var changes = Services.GetRequiredService<ArchiveChanges>();
-        while (true)
+        await Wait.UntilAsync(async () =>
         {
             var last = 0L;
             while (await Log.ReadAsync(last, 1000, Cancel) is { Count: > 0 } entries)
@@ -105,13 +105,8 @@ internal sealed class Gateway : IAsyncDisposable
             }
 
             using var db = database.OpenReader();
-            if (ArchiveWriter.Cursor(db, Log.Epoch) >= last)
-            {
-                return;
-            }
-
-            await Task.Delay(10, Cancel);
-        }
+            return ArchiveWriter.Cursor(db, Log.Epoch) >= last;
+        }, "everything that is in the log is in the index");
     }
 
     /// <summary>All entries of a type, as JSON.</summary>
@@ -310,22 +305,19 @@ internal static class Outside
     }
 
     /// <summary>Returns once somebody listens on a port.</summary>
-    public static async Task ListensAsync(int port)
+    public static Task ListensAsync(int port) => Wait.UntilAsync(async () =>
     {
-        while (true)
+        try
         {
-            try
-            {
-                using var probe = new TcpClient();
-                await probe.ConnectAsync(IPAddress.Loopback, port, Gateway.Cancel);
-                return;
-            }
-            catch (SocketException)
-            {
-                await Task.Delay(20, Gateway.Cancel);
-            }
+            using var probe = new TcpClient();
+            await probe.ConnectAsync(IPAddress.Loopback, port, Gateway.Cancel);
+            return true;
         }
-    }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }, $"somebody listens on port {port}");
 
     /// <summary>The files of one category of the test data beside the checkout.</summary>
     public static IReadOnlyList<string> Files(string category)

@@ -63,13 +63,8 @@ public sealed class OrthancTests
         Assert.Equal(3, (await gateway.EntriesAsync(InstanceStored.EventType)).Count);
     }
 
-    private static async Task StoredAsync(Gateway gateway, int instances)
-    {
-        while ((await gateway.EntriesAsync(InstanceStored.EventType)).Count < instances)
-        {
-            await Task.Delay(20, Gateway.Cancel);
-        }
-    }
+    private static Task StoredAsync(Gateway gateway, int instances) =>
+        Wait.UntilAsync(async () => (await gateway.EntriesAsync(InstanceStored.EventType)).Count >= instances, $"{instances} instances are stored");
 }
 
 /// <summary>A real Orthanc on loopback ports with a folder of its own.</summary>

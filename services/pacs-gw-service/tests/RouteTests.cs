@@ -1,4 +1,5 @@
 using System.Net.Http.Json;
+using System.Runtime.CompilerServices;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
 
@@ -75,13 +76,12 @@ public sealed class RouteTests
 
         // What we sent is in Orthanc's feed before this one, which therefore was read when this one is here.
         await orthanc.StoreAsync(new TestInstance("2.25.4", "2.25.41", "2.25.411"));
-        IReadOnlyList<string> uids;
-        do
+        IReadOnlyList<string> uids = [];
+        await Wait.UntilAsync(async () =>
         {
-            await Task.Delay(20, Gateway.Cancel);
             uids = [.. (await gateway.EntriesAsync(InstanceStored.EventType)).Select(e => (string)e["sopInstanceUid"]!)];
-        }
-        while (!uids.Contains("2.25.411"));
+            return uids.Contains("2.25.411");
+        }, "2.25.411 is in the log");
         Assert.Equal(4, uids.Count);
         Assert.Single(uids, "2.25.111");
         Assert.Single(uids, "2.25.311");
@@ -162,17 +162,16 @@ public sealed class RouteTests
         }
     }
 
-    private static async Task<DestinationView> UntilAsync(Gateway gateway, Func<DestinationView, bool> reached, string name = "research")
+    private static async Task<DestinationView> UntilAsync(
+        Gateway gateway, Func<DestinationView, bool> reached, string name = "research", [CallerArgumentExpression(nameof(reached))] string what = "")
     {
-        while (true)
+        DestinationView? view = null;
+        await Wait.UntilAsync(async () =>
         {
             var routes = await gateway.Http.GetFromJsonAsync("routes", ContractsJson.Default.IReadOnlyListDestinationView, Gateway.Cancel);
-            if (routes!.SingleOrDefault(r => r.Name == name) is { } view && reached(view))
-            {
-                return view;
-            }
-
-            await Task.Delay(20, Gateway.Cancel);
-        }
+            view = routes!.SingleOrDefault(r => r.Name == name);
+            return view is not null && reached(view);
+        }, $"{name}: {what}");
+        return view!;
     }
 }

@@ -165,19 +165,19 @@ public sealed class StoreTests
 
         await first.ReleaseAsync(Gateway.Cancel);
         await first.DisposeAsync();
-        while (true)
+        await Wait.UntilAsync(async () =>
         {
             // The place is free once the gateway has seen the connection close.
             try
             {
                 Assert.Equal((ushort?)0, await gateway.SendAsync(Instance("1.1")));
-                break;
+                return true;
             }
             catch (AssociationException e) when (e.Rejection is { Transient: true })
             {
-                await Task.Delay(10, Gateway.Cancel);
+                return false;
             }
-        }
+        }, "the place is free");
     }
 
     [Fact]
