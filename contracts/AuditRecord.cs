@@ -28,4 +28,7 @@ public sealed record AuditRecord(
 {
     /// <summary>CloudEvents type.</summary>
     public const string EventType = "yizhan.audit.record.v1";
+
+    /// <summary>Most characters of <see cref="Patient"/>; a record with more is refused.</summary>
+    public const int MaxPatientLength = 256;
 }

@@ -22,7 +22,7 @@ internal static class AuditRecordRules
         : record.RecordedMs is < 0 or > LastMs ? $"recordedMs is {record.RecordedMs}; accepted: Unix milliseconds from 0 to {LastMs}."
         : Required("eventId", record.EventId, 32) ?? Required("agent", record.Agent, 256) ?? Required("source", record.Source, 256)
             ?? Required("entity", record.Entity, 1024) ?? Optional("agentAddress", record.AgentAddress, 256) ?? Optional("detail", record.Detail, 4096)
-            ?? Optional("patient", record.Patient, 256);
+            ?? Optional("patient", record.Patient, AuditRecord.MaxPatientLength);
 
     /// <summary>The lane on which a record goes to the centre.</summary>
     public static Lane LaneOf(string eventId) => BreakGlass.Contains(eventId) ? Lane.Urgent : Lane.Normal;

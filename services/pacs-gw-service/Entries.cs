@@ -12,6 +12,9 @@ internal static class Entries
         Lane.Normal, AuditRecord.EventType, id, record.Entity, record.RecordedMs,
         JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord));
 
+    /// <summary>A Patient ID (0010,0020) as an audit record may carry it: null when there is none, or one that is too long to be searched for.</summary>
+    public static string? AuditedPatient(string? patientId) => patientId is { Length: > 0 and <= AuditRecord.MaxPatientLength } ? patientId : null;
+
     /// <summary>A changed workitem as an entry; entries of one workitem keep their order.</summary>
     public static Entry Of(WorkitemChanged changed, string id, long timeMs) => new(
         Lane.Normal, WorkitemChanged.EventType, id, changed.WorkitemUid, timeMs,

@@ -53,6 +53,14 @@ internal sealed class StoredInstances(ArchiveDatabase database)
         return row.Read() ? Read(row) : null;
     }
 
+    /// <summary>Patient ID (0010,0020) of a study as the index has it now, which may be empty; null when the study is not here.</summary>
+    public string? PatientOf(string study)
+    {
+        using var db = database.OpenReader();
+        using var select = db.Command("SELECT patient_id FROM study WHERE uid = $1", study);
+        return select.ExecuteScalar() as string;
+    }
+
     /// <summary>The instances of a study, a series (when not null) or one instance (when not null), after a key.</summary>
     /// <returns>At most a few hundred; ask again after the last one's key. Empty at the end.</returns>
     public IReadOnlyList<StoredInstance> After(long pk, string study, string? series, string? instance)

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
+using Yizhan.PacsGw.Archive;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.DicomWeb;
@@ -9,7 +10,7 @@ namespace Yizhan.PacsGw.DicomWeb;
 /// entry: the first request of an agent for an entity appends, the others within <see cref="PacsGwOptions.AuditWindowSeconds"/>
 /// wait for that append and add nothing.
 /// </summary>
-internal sealed class ReadAudit(IEventLog log, TimeProvider clock, IOptions<PacsGwOptions> options)
+internal sealed class ReadAudit(IEventLog log, StoredInstances stored, TimeProvider clock, IOptions<PacsGwOptions> options)
 {
     /// <summary>DICOM Instances Accessed (PS3.15 A.5.3.4).</summary>
     public const string InstancesAccessed = "110103";
@@ -20,11 +21,13 @@ internal sealed class ReadAudit(IEventLog log, TimeProvider clock, IOptions<Pacs
     /// <summary>Windows that are remembered. Beyond it the oldest are forgotten, which makes more entries, never fewer.</summary>
     private const int MaxWindows = 10_000;
 
+    private const string Study = "study/";
+
     private readonly Lock _gate = new();
     private readonly Dictionary<(string, string, string), Window> _windows = [];
     private readonly TimeSpan _length = TimeSpan.FromSeconds(options.Value.AuditWindowSeconds);
 
-    /// <summary>Returns once the access is durably recorded.</summary>
+    /// <summary>Returns once the access is durably recorded, with the patient of the study, so that "who looked at this patient" finds it.</summary>
     /// <param name="eventId">One of the constants of this class.</param>
     /// <param name="agentAddress">Who: the remote address until there is a sign-in.</param>
     /// <param name="entity">What, such as <c>study/1.2.3</c>. Never a name or a value that was searched for.</param>
@@ -55,10 +58,12 @@ internal sealed class ReadAudit(IEventLog log, TimeProvider clock, IOptions<Pacs
         var recorded = clock.GetUtcNow();
         var record = new AuditRecord(
             eventId, eventId == Query ? "E" : "R", 0, agentAddress, agentAddress, $"pacs-gw@{log.Site}", entity, detail,
-            recorded.ToUnixTimeMilliseconds());
+            recorded.ToUnixTimeMilliseconds(), Entries.AuditedPatient(PatientOf(entity)));
         await log.AppendAsync(
             [Entries.Of(record, $"audit/{log.Site}/{Guid.CreateVersion7(recorded):N}")], CancellationToken.None);
     }
+
+    private string? PatientOf(string entity) => entity.StartsWith(Study, StringComparison.Ordinal) ? stored.PatientOf(entity[Study.Length..]) : null;
 
     private void ForgetOld_NeedsLock(long now)
     {

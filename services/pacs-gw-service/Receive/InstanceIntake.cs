@@ -45,7 +45,7 @@ internal sealed partial class InstanceIntake(
 
     /// <summary>Makes a complete blob and its event durable, with an audit entry for the first instance of each (source, study).</summary>
     internal async Task<IntakeResult> AppendAsync(
-        IntakeSource source, InstanceStored stored, BlobRef blob, CancellationToken cancellationToken)
+        IntakeSource source, InstanceStored stored, string? patientId, BlobRef blob, CancellationToken cancellationToken)
     {
         var nowMs = clock.GetUtcNow().ToUnixTimeMilliseconds();
 
@@ -57,7 +57,7 @@ internal sealed partial class InstanceIntake(
         {
             var record = new AuditRecord(
                 InstancesTransferred, "C", 0, source.CallingAeTitle, source.Address, $"pacs-gw@{log.Site}",
-                $"study/{stored.StudyInstanceUid}", $"received by {source.CalledAeTitle}", nowMs);
+                $"study/{stored.StudyInstanceUid}", $"received by {source.CalledAeTitle}", nowMs, Entries.AuditedPatient(patientId));
             entries.Add(Entries.Of(record, $"audit/{log.Site}/{source.Id}/{stored.StudyInstanceUid}"));
         }
 

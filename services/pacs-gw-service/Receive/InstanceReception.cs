@@ -83,7 +83,7 @@ internal sealed class InstanceReception : IAsyncDisposable
             if (_failure is null)
             {
                 var blob = await _blob!.CompleteAsync(cancellationToken);
-                var result = await _intake.AppendAsync(_source, Describe(blob), blob, cancellationToken);
+                var result = await _intake.AppendAsync(_source, Describe(blob), _inspector.Header.GetString(DicomTags.PatientID), blob, cancellationToken);
                 _intake.Ended(_source, result, _inspector.BytesPushed, _began);
                 return result;
             }

@@ -241,6 +241,21 @@ public sealed class WadoTests
         static bool IsRead(JsonNode record) => (string)record["eventId"]! == "110103" && (string)record["entity"]! == "study/1.2.3";
     }
 
+    [Theory]
+    [InlineData("P-77", "P-77")]
+    [InlineData("", null)]
+    public async Task What_was_received_and_read_is_recorded_for_its_patient(string patientId, string? recorded)
+    {
+        await using var gateway = await Gateway.StartAsync();
+        await gateway.SendAsync(Instance("1.1") with { PatientId = patientId });
+        await gateway.IndexedAsync();
+        using var response = await gateway.GetAsync(Place + "/frames/1");
+        Assert.True(response.IsSuccessStatusCode);
+        var records = (await gateway.EntriesAsync(AuditRecord.EventType)).Where(r => (string)r["entity"]! == "study/1.2.3").ToList();
+        Assert.Equal(["110103", "110104"], records.Select(r => (string)r["eventId"]!).Order(StringComparer.Ordinal));
+        Assert.All(records, r => Assert.Equal(recorded, (string?)r["patient"]));
+    }
+
     [Fact]
     public async Task The_console_gets_the_list_and_each_change()
     {
