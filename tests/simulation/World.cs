@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 using Yizhan.Fleet;
+using Yizhan.Link;
 using Yizhan.Platform;
 using Yizhan.Station;
 using Yizhan.Storage;
@@ -26,6 +27,8 @@ internal sealed class World : IDisposable
     private readonly List<TimeSpan> _lineUp = [TimeSpan.Zero];
     private CancellationTokenSource _edgeLife = new();
     private TimeSpan? _imageAt;
+    private Shipper? _shipper;
+    private LinkMarks? _heard;
     private bool _damageFound;
 
     public World(long seed, TextWriter? trace)
@@ -150,7 +153,7 @@ internal sealed class World : IDisposable
 
         if (!EdgeIsLost && !IsDelivered())
         {
-            var waiting = Edge.Spool is { } spool ? string.Join(", ", Enum.GetValues<Lane>().Select(l => $"{l} {spool.Log.Usage(l).Entries}")) : "it is down";
+            var waiting = Edge.Spool is { } spool ? string.Join(", ", Enum.GetValues<Lane>().Select(l => $"{l} {spool.Log.Usage(l).Entries} {_shipper?.ErrorOf(l)}".TrimEnd())) : "it is down";
             Books.Violations.Add($"After {Patience} without a fault the edge has not delivered everything: {waiting}.");
         }
 
@@ -227,7 +230,11 @@ internal sealed class World : IDisposable
         _edgeLife = new CancellationTokenSource();
         var line = _network.Open();
         var shipper = new Shipper(
-            spool.Log, spool.Blobs, line, _quarantine, _station, Edge.Clock, _random.Split(), NullLogger<Shipper>.Instance);
+            spool.Log, spool.Blobs, line, _quarantine, _station, Edge.Clock, _random.Split(), NullLogger<Shipper>.Instance)
+        {
+            Heard = marks => _heard = marks,
+        };
+        _shipper = shipper;
         Spawn(() => ShipAsync(spool, shipper, line, _edgeLife.Token));
     }
 
@@ -283,7 +290,7 @@ internal sealed class World : IDisposable
         }
     }
 
-    /// <summary>Gives up what was delivered some hours ago.</summary>
+    /// <summary>Gives up what was delivered some hours ago and is still confirmed: a centre that was restored since has less.</summary>
     private async Task KeepHouseAsync()
     {
         while (true)
@@ -300,9 +307,9 @@ internal sealed class World : IDisposable
                 while (_delivered.TryPeek(out var then) && then.At < Loop.Now - _keep)
                 {
                     _delivered.Dequeue();
-                    foreach (var lane in Enum.GetValues<Lane>().Where(_ => then.Epoch == spool.Log.Epoch))
+                    foreach (var lane in Enum.GetValues<Lane>().Where(_ => then.Epoch == spool.Log.Epoch && _heard?.Epoch == then.Epoch))
                     {
-                        await spool.Log.ReleaseAsync(lane, then.Delivered[(int)lane], CancellationToken.None);
+                        await spool.Log.ReleaseAsync(lane, Math.Min(then.Delivered[(int)lane], _heard!.Marks[(int)lane]), CancellationToken.None);
                     }
                 }
             }
