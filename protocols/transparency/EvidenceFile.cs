@@ -105,7 +105,7 @@ public static class EvidenceFile
             1. Nothing was damaged on the way:
 
                 set -e
-                sha256sum -c SHA256SUMS
+                sha256sum --strict -c SHA256SUMS
 
             2. The key is the one that the operator of the log has published. Compare this fingerprint with a copy that did not come with
                this evidence; whoever can exchange all files can exchange the key, too:

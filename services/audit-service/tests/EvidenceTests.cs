@@ -49,6 +49,11 @@ public sealed class EvidenceTests : IDisposable
             File.WriteAllBytes(file, bytes);
         }
 
+        // A line that is no line of a list of sums must not be passed over.
+        var list = File.ReadAllText(_folder["evidence/SHA256SUMS"]);
+        File.WriteAllText(_folder["evidence/SHA256SUMS"], $"g{list[1..]}");
+        Assert.NotEqual(0, (await FollowPageAsync(page)).Code);
+        File.WriteAllText(_folder["evidence/SHA256SUMS"], list);
         Assert.Equal(0, (await FollowPageAsync()).Code);
     }
 
