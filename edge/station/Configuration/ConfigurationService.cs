@@ -41,17 +41,17 @@ internal sealed partial class ConfigurationService(
                 await LogStepsAsync(stoppingToken);
                 await AskAsync(stoppingToken);
             }
-            catch (Exception e) when (e is LinkDownException or LinkRefusedException)
+            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
             {
-                // The centre is not there or has no answer: what runs, runs on.
+                return;
+            }
+            catch (Exception e) when (e is LinkDownException or LinkRefusedException or OperationCanceledException)
+            {
+                // The centre is not there or has no answer: what runs, runs on, and it is asked again.
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or ReleaseRefusedException)
             {
                 NotKept(e.Message);
-            }
-            catch (OperationCanceledException)
-            {
-                return;
             }
 
             await Task.Delay(TimeSpan.FromSeconds(_options.ConfigurationPollSeconds), clock, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
