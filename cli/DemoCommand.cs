@@ -36,53 +36,38 @@ internal static class DemoCommand
             return 66;
         }
 
-        var folder = Path.GetFullPath(Path.Combine(".yizhan", $"demo-{Environment.ProcessId}"));
         var progress = json ? Console.Error : Console.Out;
-        try
-        {
-            var result = await new OutageDrill(folder, from?.FullName, progress.WriteLine).RunAsync(cancellationToken);
-            if (json)
+        return await DrillFolder.RunAsync(
+            "demo",
+            keep,
+            async folder =>
             {
-                foreach (var refusal in result.Refused.OrderBy(r => r.Name, StringComparer.Ordinal))
+                var result = await new OutageDrill(folder, from?.FullName, progress.WriteLine).RunAsync(cancellationToken);
+                if (json)
                 {
-                    progress.WriteLine($"refused {refusal.Name}: {refusal.Reason}");
+                    foreach (var refusal in result.Refused.OrderBy(r => r.Name, StringComparer.Ordinal))
+                    {
+                        progress.WriteLine($"refused {refusal.Name}: {refusal.Reason}");
+                    }
+
+                    Console.WriteLine(JsonSerializer.Serialize(new
+                    {
+                        sent = result.Verdict.Sent,
+                        acknowledged = result.Verdict.Acknowledged,
+                        arrived = result.Verdict.Arrived,
+                        duplicates = result.Verdict.Duplicates,
+                        lost = result.Verdict.Lost,
+                        outageSeconds = Math.Round(result.Outage.TotalSeconds, 1),
+                    }));
+                }
+                else
+                {
+                    Print(result);
                 }
 
-                Console.WriteLine(JsonSerializer.Serialize(new
-                {
-                    sent = result.Verdict.Sent,
-                    acknowledged = result.Verdict.Acknowledged,
-                    arrived = result.Verdict.Arrived,
-                    duplicates = result.Verdict.Duplicates,
-                    lost = result.Verdict.Lost,
-                    outageSeconds = Math.Round(result.Outage.TotalSeconds, 1),
-                }));
-            }
-            else
-            {
-                Print(result);
-            }
-
-            return result.Passed ? 0 : 1;
-        }
-        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
-        {
-            await Console.Error.WriteLineAsync("Stopped; nothing is left running.");
-            return 130;
-        }
-        catch (InvalidOperationException e)
-        {
-            keep = true;
-            await Console.Error.WriteLineAsync($"yizhan: {e.Message}\nThe data and logs are in {folder}.");
-            return 70;
-        }
-        finally
-        {
-            if (!keep && Directory.Exists(folder))
-            {
-                Directory.Delete(folder, recursive: true);
-            }
-        }
+                return result.Passed;
+            },
+            cancellationToken);
     }
 
     private static void Print(DrillResult result)

@@ -23,11 +23,10 @@ internal static class DemoConfigCommand
         return command;
     }
 
-    private static async Task<int> RunAsync(bool json, CancellationToken cancellationToken)
-    {
-        var folder = Path.GetFullPath(Path.Combine(".yizhan", $"demo-config-{Environment.ProcessId}"));
-        var keep = false;
-        try
+    private static Task<int> RunAsync(bool json, CancellationToken cancellationToken) => DrillFolder.RunAsync(
+        "demo-config",
+        keep: false,
+        async folder =>
         {
             var result = await new ReleaseDrill(folder, (json ? Console.Error : Console.Out).WriteLine).RunAsync(cancellationToken);
             if (json)
@@ -48,25 +47,7 @@ internal static class DemoConfigCommand
                     : $"This must not happen. Not proven: {string.Join(", ", result.Missing)}");
             }
 
-            return result.Passed ? 0 : 1;
-        }
-        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
-        {
-            await Console.Error.WriteLineAsync("Stopped; nothing is left running.");
-            return 130;
-        }
-        catch (InvalidOperationException e)
-        {
-            keep = true;
-            await Console.Error.WriteLineAsync($"yizhan: {e.Message}\nThe data and logs are in {folder}.");
-            return 70;
-        }
-        finally
-        {
-            if (!keep && Directory.Exists(folder))
-            {
-                Directory.Delete(folder, recursive: true);
-            }
-        }
-    }
+            return result.Passed;
+        },
+        cancellationToken);
 }

@@ -1,8 +1,8 @@
 using System.Runtime.CompilerServices;
 
-namespace Yizhan.PacsGw.Tests;
+namespace Yizhan;
 
-/// <summary>Waits for a condition that end by themselves, and say what did not come.</summary>
+/// <summary>Waits for a condition that end by themselves, and say what did not come. Linked into the test projects that poll.</summary>
 internal static class Wait
 {
     private static readonly TimeSpan Longest = TimeSpan.FromMinutes(2);
