@@ -1,7 +1,7 @@
 namespace Yizhan.Platform;
 
 /// <summary>What somebody probably meant.</summary>
-internal static class Spelling
+public static class Spelling
 {
     /// <summary>"Did you mean …?" when a known name is near, and else the known names.</summary>
     /// <param name="name">What was written.</param>
