@@ -1,7 +1,9 @@
+using System.Runtime.InteropServices;
+
 namespace Yizhan.Platform;
 
 /// <summary>Files that are there whole or not at all.</summary>
-internal static class AtomicFile
+internal static partial class AtomicFile
 {
     /// <summary>
     /// Writes a file under a temporary name, syncs and renames it, so that a power cut leaves the old file or the new one. A
@@ -29,14 +31,42 @@ internal static class AtomicFile
             file.Flush(flushToDisk: true);
         }
 
+        if (overwrite)
+        {
+            File.Move(temporary, path, overwrite: true);
+        }
+        else
+        {
+            MoveIfAbsent(temporary, path);
+        }
+    }
+
+    private static void MoveIfAbsent(string temporary, string path)
+    {
+        // On Unix File.Move looks whether the target exists and then renames over it: of two that race, the second would replace
+        // the first. A hard link is made by one of them only (link(2): EEXIST).
         try
         {
-            File.Move(temporary, path, overwrite);
+            if (OperatingSystem.IsWindows())
+            {
+                File.Move(temporary, path, overwrite: false);
+            }
+            else if (link(temporary, path) != 0 && !File.Exists(path))
+            {
+                var error = Marshal.GetLastPInvokeError();
+                throw new IOException($"{path} cannot be made from {temporary}: {Marshal.GetPInvokeErrorMessage(error)}.");
+            }
         }
-        catch (IOException) when (!overwrite && File.Exists(path))
+        catch (IOException) when (File.Exists(path))
         {
-            // Another process was first: its file counts.
+            // Another was first: its file counts.
+        }
+        finally
+        {
             File.Delete(temporary);
         }
     }
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int link(string from, string to);
 }

@@ -30,14 +30,23 @@ public sealed class CertificateTests : IDisposable
     [Fact]
     public void Threads_that_race_for_a_new_folder_end_with_one_root()
     {
-        var roots = new string[8];
-        Parallel.For(0, roots.Length, new ParallelOptions { MaxDegreeOfParallelism = 8 }, i =>
+        for (var round = 0; round < 50; round++)
         {
-            using var ca = EmbeddedCa.Open(Path.Combine(_folder, "race"), _clock);
-            using var issued = ca.IssueServer("localhost").ToCertificate();
-            roots[i] = issued.Extensions.OfType<X509AuthorityKeyIdentifierExtension>().Single().KeyIdentifier is { } id ? Convert.ToHexString(id.Span) : "";
-        });
-        Assert.Single(roots.Distinct());
+            var folder = Path.Combine(_folder, $"race-{round}");
+            var roots = new string[8];
+            using var start = new Barrier(roots.Length);
+            var threads = roots.Select((_, i) => new Thread(() =>
+            {
+                start.SignalAndWait();
+                using var ca = EmbeddedCa.Open(folder, _clock);
+                using var issued = ca.IssueServer("localhost").ToCertificate();
+                roots[i] = issued.Extensions.OfType<X509AuthorityKeyIdentifierExtension>().Single().KeyIdentifier is { } id ? Convert.ToHexString(id.Span) : "";
+            })).ToList();
+            threads.ForEach(t => t.Start());
+            threads.ForEach(t => t.Join());
+            Assert.Single(roots.Distinct());
+            Assert.Equal(["root.crt", "root.pem"], Directory.GetFiles(folder).Select(Path.GetFileName).Order());
+        }
     }
 
     [Theory]
