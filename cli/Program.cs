@@ -11,6 +11,7 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     BackupCommand.CreateRestore(),
     SiteCommand.Create(),
     AuditCommand.Create(),
+    InventoryCommand.Create(),
     ConfigCommand.Create(),
     new Command("dicom", "DICOM tools.") { DicomTestRulesCommand.Create() },
     SecretsCommand.Create(),

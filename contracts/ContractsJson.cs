@@ -31,4 +31,12 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<DeliveryView>))]
 [JsonSerializable(typeof(IReadOnlyList<ConflictView>))]
 [JsonSerializable(typeof(ConflictDecision))]
+[JsonSerializable(typeof(MovementBatch))]
+[JsonSerializable(typeof(ItemDefinition))]
+[JsonSerializable(typeof(RecordedBatch))]
+[JsonSerializable(typeof(RecallView))]
+[JsonSerializable(typeof(IReadOnlyList<StockView>))]
+[JsonSerializable(typeof(IReadOnlyList<MovementView>))]
+[JsonSerializable(typeof(IReadOnlyList<ItemDefinition>))]
+[JsonSerializable(typeof(IReadOnlyList<ParkedBatch>))]
 public sealed partial class ContractsJson : JsonSerializerContext;

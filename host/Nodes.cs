@@ -1,6 +1,7 @@
 using Yizhan.Audit;
 using Yizhan.Console;
 using Yizhan.Fleet;
+using Yizhan.Inventory;
 using Yizhan.MqttBridge;
 using Yizhan.PacsGw;
 using Yizhan.Platform;
@@ -16,6 +17,7 @@ internal static class Nodes
         .Add<FleetModule>()
         .Add<PacsGwModule>()
         .Add<AuditModule>()
+        .Add<InventoryModule>()
         .Add<ConsoleModule>();
 
     /// <summary>A site: everything that has to work while the line is down.</summary>
@@ -23,5 +25,6 @@ internal static class Nodes
         .Add<StationModule>()
         .Add<MqttBridgeModule>()
         .Add<PacsGwModule>()
-        .Add<AuditModule>();
+        .Add<AuditModule>()
+        .Add<InventoryModule>();
 }
