@@ -39,4 +39,5 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<MovementView>))]
 [JsonSerializable(typeof(IReadOnlyList<ItemDefinition>))]
 [JsonSerializable(typeof(IReadOnlyList<ParkedBatch>))]
+[JsonSerializable(typeof(IReadOnlyList<ModelView>))]
 public sealed partial class ContractsJson : JsonSerializerContext;

@@ -1,0 +1,5 @@
+using Yizhan.AiInfer;
+using Yizhan.AiInfer.Engine;
+using Yizhan.Platform;
+
+return args is ["worker", ..] ? await ModelWorker.RunAsync(args[1..]) : await ServiceHost.RunAsync(() => new ServiceHost(args).Add<AiInferModule>());

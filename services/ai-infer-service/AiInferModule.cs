@@ -1,0 +1,33 @@
+using Yizhan.AiInfer.Protocol;
+using Yizhan.AiInfer.Repository;
+using Yizhan.Contracts;
+using Yizhan.Platform;
+using Yizhan.Storage;
+
+namespace Yizhan.AiInfer;
+
+/// <summary>Models that a hospital can run, trust and roll back (deployment <c>ai-infer</c>).</summary>
+public sealed class AiInferModule : IServiceModule
+{
+    /// <inheritdoc/>
+    public static string Name => "ai-infer";
+
+    /// <inheritdoc/>
+    public static void Register(IHostApplicationBuilder builder)
+    {
+        builder.AddEventLog();
+        builder.AddSettings<AiInferOptions, AiInferOptionsValidator>(Name);
+        builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ContractsJson.Default));
+        builder.Services.AddSingleton<ModelRepository>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<ModelRepository>());
+        builder.Services.AddSingleton<InferenceServer>();
+        builder.Services.AddSingleton<GrpcListener>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<GrpcListener>());
+    }
+
+    /// <inheritdoc/>
+    public static void Map(IEndpointRouteBuilder routes) => ModelEndpoints.Map(routes);
+
+    /// <summary>The Open Inference Protocol is at the root, where its clients look for it.</summary>
+    public static void MapRoot(WebApplication app) => RestEndpoints.Map(app);
+}
