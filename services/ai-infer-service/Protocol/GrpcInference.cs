@@ -106,13 +106,22 @@ internal sealed class GrpcInference(InferenceServer server) : GRPCInferenceServi
             ExecutionCount = (ulong)s.ExecutionCount,
             InferenceStats = new InferStatistics
             {
-                Success = Of(s.Success), Fail = Of(s.Fail), Queue = Of(s.Queue), ComputeInput = Of(s.ComputeInput), ComputeInfer = Of(s.ComputeInfer), ComputeOutput = Of(s.ComputeOutput),
-                CacheHit = Of(default), CacheMiss = Of(default),
+                Success = Of(s.Success),
+                Fail = Of(s.Fail),
+                Queue = Of(s.Queue),
+                ComputeInput = Of(s.ComputeInput),
+                ComputeInfer = Of(s.ComputeInfer),
+                ComputeOutput = Of(s.ComputeOutput),
+                CacheHit = Of(default),
+                CacheMiss = Of(default),
             },
         };
         message.BatchStats.Add(s.Batches.Select(b => new InferBatchStatistics
         {
-            BatchSize = (ulong)b.Key, ComputeInput = Of(b.Value.Input), ComputeInfer = Of(b.Value.Infer), ComputeOutput = Of(b.Value.Output),
+            BatchSize = (ulong)b.Key,
+            ComputeInput = Of(b.Value.Input),
+            ComputeInfer = Of(b.Value.Infer),
+            ComputeOutput = Of(b.Value.Output),
         }));
         return message;
     }
