@@ -8,9 +8,25 @@ namespace Yizhan.Contracts;
 /// <param name="Lanes">What waits, urgent first.</param>
 /// <param name="Configuration">Which configuration it runs; null from a site that does not say.</param>
 /// <param name="Spool">How its spool does; null when it does not say.</param>
+/// <param name="Services">What its services say of themselves; null when it does not say.</param>
 public sealed record SiteStatus(
     string SiteId, Guid Epoch, string Version, long SentMs, IReadOnlyList<LaneStatus> Lanes, ConfigurationStatus? Configuration = null,
-    SpoolFigures? Spool = null);
+    SpoolFigures? Spool = null, IReadOnlyList<ServiceHealth>? Services = null);
+
+/// <summary>What a service of a site says of itself.</summary>
+/// <param name="Name">The check, such as <c>audit</c>.</param>
+/// <param name="State"><see cref="Healthy"/>, <see cref="Degraded"/> or <see cref="Unhealthy"/>.</param>
+public sealed record ServiceHealth(string Name, string State)
+{
+    /// <summary>It does its work.</summary>
+    public const string Healthy = "healthy";
+
+    /// <summary>It works, with something that somebody should look at.</summary>
+    public const string Degraded = "degraded";
+
+    /// <summary>It does not do its work.</summary>
+    public const string Unhealthy = "unhealthy";
+}
 
 /// <summary>How a site's spool does.</summary>
 /// <param name="OutageHours">Hours without a link that the room of the bulk lane takes at the recent rate; null while nothing was accepted.</param>
@@ -36,4 +52,5 @@ public sealed record LaneStatus(string Lane, long Entries, long Bytes, long? Old
 /// <param name="LastContactMs">When the centre last heard from it, by the centre's clock, Unix milliseconds UTC.</param>
 /// <param name="Online">True while contacts come in time.</param>
 /// <param name="WantedConfiguration">The release that the site should run now; null when there is none for it.</param>
-public sealed record SiteView(SiteStatus Status, long LastContactMs, bool Online, string? WantedConfiguration = null);
+/// <param name="ReportedMs">When the centre got <paramref name="Status"/>, by the centre's clock, Unix milliseconds UTC.</param>
+public sealed record SiteView(SiteStatus Status, long LastContactMs, bool Online, string? WantedConfiguration = null, long ReportedMs = 0);

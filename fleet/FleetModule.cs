@@ -25,6 +25,7 @@ public sealed class FleetModule : IServiceModule
         builder.Services.AddHostedService(services => services.GetRequiredService<KafkaSink>());
         builder.Services.TryAddSingleton(OpenCa);
         builder.Services.TryAddSingleton<SiteRegistry>();
+        builder.Services.TryAddSingleton<FleetMetrics>();
         builder.Services.TryAddSingleton<SafePoint>();
         builder.Services.TryAddSingleton<ReleaseCentre>();
         builder.Services.AddHostedService(services => services.GetRequiredService<ReleaseCentre>());
@@ -37,6 +38,8 @@ public sealed class FleetModule : IServiceModule
     /// <inheritdoc/>
     public static void Map(IEndpointRouteBuilder routes)
     {
+        // Nobody asks for it: its gauges are read by whoever listens to the meter.
+        routes.ServiceProvider.GetRequiredService<FleetMetrics>();
         FleetEndpoints.Map(routes);
         routes.MapLogMaintenance();
     }

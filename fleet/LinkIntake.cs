@@ -1,8 +1,10 @@
+using System.Diagnostics;
 using System.Text.Json;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Link;
 using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Telemetry;
 using Yizhan.Storage;
 
 namespace Yizhan.Fleet;
@@ -128,6 +130,7 @@ public sealed partial class LinkIntake(
                 0, new EntryIdentity(batch.Site, batch.Epoch, (Lane)batch.Lane, sequence), ToEntry((Lane)batch.Lane, batch.Entries[i]));
         }
 
+        using var hops = Tracing.Continue("take", ActivityKind.Consumer, entries.Select(e => e.Entry.TraceParent));
         try
         {
             var mark = await log.ReceiveAsync(entries, cancellationToken);

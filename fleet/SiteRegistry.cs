@@ -50,7 +50,7 @@ public sealed class SiteRegistry : IDisposable
             """);
         foreach (var (id, status, contactMs) in _db.Query<(string, string, long)>("SELECT id, status, contact_ms FROM site"))
         {
-            _sites[id] = new Seen(JsonSerializer.Deserialize(status, ContractsJson.Default.SiteStatus)!, contactMs);
+            _sites[id] = new Seen(JsonSerializer.Deserialize(status, ContractsJson.Default.SiteStatus)!, contactMs, contactMs);
         }
     }
 
@@ -60,7 +60,7 @@ public sealed class SiteRegistry : IDisposable
         var nowMs = _clock.GetUtcNow().ToUnixTimeMilliseconds();
         return [.. _sites.Values
             .Select(seen => new SiteView(
-                seen.Status, seen.ContactMs, Online: Math.Abs(nowMs - seen.ContactMs) <= _online.TotalMilliseconds, Wanted(seen.Status.SiteId)))
+                seen.Status, seen.ContactMs, Online: Math.Abs(nowMs - seen.ContactMs) <= _online.TotalMilliseconds, Wanted(seen.Status.SiteId), seen.ReportedMs))
             .OrderBy(view => view.Status.SiteId, StringComparer.Ordinal)];
     }
 
@@ -86,7 +86,7 @@ public sealed class SiteRegistry : IDisposable
         var nowMs = _clock.GetUtcNow().ToUnixTimeMilliseconds();
         lock (_writer)
         {
-            _sites[status.SiteId] = new Seen(status, nowMs);
+            _sites[status.SiteId] = new Seen(status, nowMs, nowMs);
             _db.Execute(
                 """
                 INSERT INTO site VALUES (@id, @status, @nowMs)
@@ -132,5 +132,5 @@ public sealed class SiteRegistry : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _db.Dispose();
 
-    private sealed record Seen(SiteStatus Status, long ContactMs);
+    private sealed record Seen(SiteStatus Status, long ContactMs, long ReportedMs);
 }

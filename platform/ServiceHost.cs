@@ -11,6 +11,7 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using Yizhan.Platform.Releases;
 using Yizhan.Platform.SiteFiles;
+using Yizhan.Platform.Telemetry;
 
 namespace Yizhan.Platform;
 
@@ -42,6 +43,7 @@ public sealed class ServiceHost
         _builder.AddSettings<NodeOptions, NodeOptionsValidator>("node");
         _builder.AddSettings<WebOptions, WebOptionsValidator>("web");
         _builder.AddSettings<LogOptions, LogOptionsValidator>("log");
+        _builder.AddTelemetry();
         ConfigureLogging();
         _builder.WebHost.ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
     }
@@ -90,6 +92,7 @@ public sealed class ServiceHost
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         app.MapHealthChecks("/healthz");
+        app.MapTelemetry();
         foreach (var map in _maps)
         {
             map(app);

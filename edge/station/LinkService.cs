@@ -55,7 +55,7 @@ internal sealed partial class LinkService : BackgroundService
     private readonly Shipper? _shipper;
 
     public LinkService(
-        IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, SpoolMetrics metrics, SiteConfiguration configuration,
+        IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, SpoolMetrics metrics, SiteConfiguration configuration, ServiceHealthWatch health,
         IOptions<StationOptions> options, TimeProvider clock, ILoggerFactory loggers)
     {
         (_log, _quarantine, _metrics, _options) = (log, quarantine, metrics, options.Value);
@@ -68,6 +68,7 @@ internal sealed partial class LinkService : BackgroundService
                 Heard = retention.Note,
                 Configuration = configuration.Status,
                 Figures = metrics.Figures,
+                Services = health.Last,
             };
         }
     }

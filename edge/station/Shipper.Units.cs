@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Reflection;
 using Yizhan.Contracts;
 using Yizhan.Link;
+using Yizhan.Platform.Telemetry;
 using Yizhan.Storage;
 
 namespace Yizhan.Station;
@@ -132,6 +133,7 @@ internal sealed partial class Shipper
         var batch = new EntryBatch(log.Site, log.Epoch, (byte)lane.Lane, first, [.. entries.Select(p => ToBatch(p.Entry))]);
         long mark;
         LinkProblem? problem = null;
+        using var hops = Tracing.Continue("ship", ActivityKind.Producer, entries.Select(p => p.Entry.TraceParent));
         try
         {
             mark = await link.SendAsync(batch, cancellationToken);
@@ -140,6 +142,7 @@ internal sealed partial class Shipper
         {
             // A refusal in the middle of a batch confirms what was before it.
             problem = e.Problem;
+            hops.Fail(e.Problem.Title);
             mark = problem.Status is 409 or 422 ? problem.Mark ?? 0 : 0;
         }
 
@@ -299,7 +302,7 @@ internal sealed partial class Shipper
         }
 
         var lanes = _lanes.Select(l => LaneStatuses.Of(log, l.Lane)).ToList();
-        await link.ReportAsync(new SiteStatus(log.Site, log.Epoch, Version, UtcMs(), lanes, Configuration?.Invoke(), Figures()), cancellationToken);
+        await link.ReportAsync(new SiteStatus(log.Site, log.Epoch, Version, UtcMs(), lanes, Configuration?.Invoke(), Figures(), Services()), cancellationToken);
         return () =>
         {
             if (!first)

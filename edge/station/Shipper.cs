@@ -71,6 +71,9 @@ internal sealed partial class Shipper(
     /// <summary>Figures that go with the site's status; null: none.</summary>
     public Func<SpoolFigures?> Figures { get; init; } = () => null;
 
+    /// <summary>What the services of the site say of themselves, for its status; null: nobody asked them.</summary>
+    public Func<IReadOnlyList<ServiceHealth>?> Services { get; init; } = () => null;
+
     /// <summary>Forgets what was read of the lanes and begins again: an operator changed what is sent.</summary>
     public void StartOver() => _startOver.TrySetResult();
 

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Yizhan.Platform;
 using Yizhan.Station.Configuration;
 using Yizhan.Storage;
@@ -20,6 +21,9 @@ public sealed class StationModule : IServiceModule
         builder.Services.TryAddSingleton<SpoolMetrics>();
         builder.Services.TryAddSingleton<Retention>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Retention>());
+        builder.Services.TryAddSingleton<ServiceHealthWatch>();
+        builder.Services.AddSingleton<IHealthCheckPublisher>(services => services.GetRequiredService<ServiceHealthWatch>());
+        builder.Services.Configure<HealthCheckPublisherOptions>(o => o.Period = TimeSpan.FromSeconds(15));
         builder.Services.TryAddSingleton<SiteConfiguration>();
         builder.Services.TryAddSingleton<LinkService>();
         builder.Services.AddHostedService(services => services.GetRequiredService<LinkService>());

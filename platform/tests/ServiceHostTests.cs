@@ -36,7 +36,7 @@ public sealed class ServiceHostTests
     [Theory]
     [InlineData("--node:siteI=x", "yizhan: There is no setting 'node:siteI'. Did you mean 'node:siteId'?")]
     [InlineData("--web:url=http://0.0.0.0:80", "yizhan: web:url is 'http://0.0.0.0:80'; accepted is http:// on 127.0.0.1, [::1] or localhost, such as http://127.0.0.1:8080.")]
-    [InlineData("--config=x", "yizhan: There is no setting 'config'. Known here: log, node, web.")]
+    [InlineData("--config=x", "yizhan: There is no setting 'config'. Known here: log, node, telemetry, web.")]
     public async Task A_wrong_setting_ends_the_process_with_78_and_is_named_on_standard_error(string argument, string expected)
     {
         var standard = Console.Error;

@@ -15,7 +15,7 @@ internal sealed class GatewayMetrics : IDisposable
     /// <summary>Peers that have figures of their own.</summary>
     public const int MaxPeers = 256;
 
-    private readonly Meter _meter = new(MeterName);
+    private readonly Meter _meter;
     private readonly ConcurrentDictionary<string, string> _peers = new(StringComparer.Ordinal);
     private readonly Counter<long> _associations;
     private readonly Counter<long> _instances;
@@ -23,8 +23,10 @@ internal sealed class GatewayMetrics : IDisposable
     private readonly Counter<long> _copies;
     private readonly Histogram<double> _stages;
 
-    public GatewayMetrics()
+    /// <param name="meters">Where the meter is made.</param>
+    public GatewayMetrics(IMeterFactory meters)
     {
+        _meter = meters.Create(MeterName);
         _associations = _meter.CreateCounter<long>("yizhan.pacs.associations", "{association}", "Associations that peers asked for, by peer and result.");
         _instances = _meter.CreateCounter<long>("yizhan.pacs.instances", "{instance}", "Instances that were offered to us, by peer and DIMSE status.");
         _bytes = _meter.CreateCounter<long>("yizhan.pacs.received", "By", "Bytes of data sets that became durable, by peer.");

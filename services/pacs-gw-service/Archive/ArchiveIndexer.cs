@@ -1,9 +1,11 @@
+using System.Diagnostics;
 using System.Text.Json;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Reconcile;
+using Yizhan.Platform.Telemetry;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.Archive;
@@ -103,6 +105,7 @@ internal sealed partial class ArchiveIndexer(
             return position;
         }
 
+        using var hops = Tracing.Continue("index", ActivityKind.Consumer, batch.Select(b => b.Entry.Entry.TraceParent));
         await PinAsync([.. batch.Select(b => b.Instance).OfType<ArchivedInstance>()], cancellationToken);
         await WriteAsync(db, batch, last, cancellationToken);
         progress.Reach(last);

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Authentication;
@@ -5,6 +6,7 @@ using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Options;
 using Yizhan.Dicom.Network;
 using Yizhan.PacsGw.Peers;
+using Yizhan.Platform.Telemetry;
 
 namespace Yizhan.PacsGw.Receive;
 
@@ -168,6 +170,8 @@ internal sealed partial class DicomListener(
             {
                 var serving = new PeerAssociation(association, peer!, source, services, loggers.CreateLogger<PeerAssociation>());
                 open.Add(serving);
+                using var span = Tracing.Source.StartActivity("DICOM association", ActivityKind.Server);
+                span?.SetTag("dicom.calling_ae_title", source.CallingAeTitle).SetTag("dicom.called_ae_title", source.CalledAeTitle);
                 try
                 {
                     await serving.RunAsync(cancellationToken);

@@ -3,6 +3,7 @@ using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Rules;
+using Yizhan.Platform.Telemetry;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.Receive;
@@ -51,14 +52,14 @@ internal sealed partial class InstanceIntake(
 
         // Equal bytes in an equal encoding are the same fact, however often they are sent; at most 199 characters.
         var id = $"dicom/{log.Site}/{stored.TransferSyntaxUid}/{stored.Sha256}";
-        var entries = new List<Entry>(2) { Entries.Of(stored, blob, id, nowMs) };
+        var entries = new List<Entry>(2) { Entries.Of(stored, blob, id, nowMs) with { TraceParent = Tracing.Parent } };
         var audit = source.NeedsAudit(stored.StudyInstanceUid);
         if (audit)
         {
             var record = new AuditRecord(
                 InstancesTransferred, "C", 0, source.CallingAeTitle, source.Address, $"pacs-gw@{log.Site}",
                 $"study/{stored.StudyInstanceUid}", $"received by {source.CalledAeTitle}", nowMs, Entries.AuditedPatient(patientId));
-            entries.Add(Entries.Of(record, $"audit/{log.Site}/{source.Id}/{stored.StudyInstanceUid}"));
+            entries.Add(Entries.Of(record, $"audit/{log.Site}/{source.Id}/{stored.StudyInstanceUid}") with { TraceParent = Tracing.Parent });
         }
 
         var from = clock.GetTimestamp();

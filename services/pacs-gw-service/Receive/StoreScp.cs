@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using Yizhan.Dicom.Network;
+using Yizhan.Platform.Telemetry;
 
 namespace Yizhan.PacsGw.Receive;
 
@@ -34,6 +36,7 @@ internal sealed class StoreScp(Association association, IntakeSource source, Ins
     private async Task<IntakeResult> ReceiveAsync(DimseMessage message, CancellationToken cancellationToken)
     {
         Interlocked.Increment(ref _received);
+        using var span = Tracing.Source.StartActivity("C-STORE", ActivityKind.Server);
         var command = message.Command;
         await using var reception = intake.Begin(source, message.PresentationContext.TransferSyntax);
         if (message.DataSet is { } dataSet)
@@ -48,6 +51,7 @@ internal sealed class StoreScp(Association association, IntakeSource source, Ins
             : command.SopClassUid != message.PresentationContext.AbstractSyntax
                 ? reception.Refuse(IntakeOutcome.DoesNotMatch, "The SOP class of the C-STORE-RQ is not that of its presentation context.")
                 : await reception.CompleteAsync(new Expectation(command.SopClassUid, command.SopInstanceUid ?? ""), cancellationToken);
+        span?.SetTag("dicom.status", $"{result.Status:X4}");
         if (result.IsDurable)
         {
             Interlocked.Increment(ref _durable);

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics.Metrics;
+using Microsoft.Extensions.DependencyInjection;
 
 namespace Yizhan.PacsGw.Tests;
 
@@ -32,7 +33,8 @@ public sealed class MetricsTests
     [Fact]
     public void Strangers_make_no_series_without_end()
     {
-        using var metrics = new GatewayMetrics();
+        using var services = new ServiceCollection().AddMetrics().BuildServiceProvider();
+        using var metrics = new GatewayMetrics(services.GetRequiredService<IMeterFactory>());
         var peers = new ConcurrentDictionary<string, bool>();
         using var listener = new MeterListener { InstrumentPublished = (instrument, l) => { if (instrument.Meter.Name == GatewayMetrics.MeterName) { l.EnableMeasurementEvents(instrument); } } };
         listener.SetMeasurementEventCallback<long>((instrument, _, tags, _) =>

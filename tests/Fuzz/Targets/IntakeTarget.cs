@@ -1,4 +1,6 @@
+using System.Diagnostics.Metrics;
 using System.Text.Json;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
@@ -27,7 +29,8 @@ internal sealed class IntakeTarget : Target
         (_mutator, _store) = (mutator, store);
         var (clock, options, node) = (new StoppedClock(), Options.Create(new PacsGwOptions()), Options.Create(new NodeOptions()));
         var rules = new RuleBook(options, node, new ProjectKeys(node, new UidFactory(null)), clock);
-        _intake = new InstanceIntake(_store, _store, rules, new GatewayMetrics(), clock, options, NullLogger<InstanceIntake>.Instance);
+        var meters = new ServiceCollection().AddMetrics().BuildServiceProvider().GetRequiredService<IMeterFactory>();
+        _intake = new InstanceIntake(_store, _store, rules, new GatewayMetrics(meters), clock, options, NullLogger<InstanceIntake>.Instance);
     }
 
     public override string Name => "intake";
