@@ -21,7 +21,7 @@ public sealed partial class DependenciesAreExplained
     public void No_version_floats() =>
         Assert.All(
             XDocument.Load(Path.Combine(Tree.Root, "Directory.Packages.props")).Descendants("PackageVersion"),
-            package => Assert.Matches("^[0-9]+([.][0-9]+)+$", (string)package.Attribute("Version")!));
+            package => Assert.Matches("^[0-9]+([.][0-9]+)+(-[a-z]+[.][0-9]+)?$", (string)package.Attribute("Version")!));
 
     [GeneratedRegex(@"^\| ([A-Za-z0-9.-]+) \| ([0-9][^ |]*) \|", RegexOptions.Multiline)]
     private static partial Regex Row();
