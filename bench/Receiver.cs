@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Net;
 using System.Text.Json;
 using Yizhan.Drills;
 
@@ -10,6 +11,7 @@ internal sealed record Receiver(string Name, string AeTitle, Func<string, Cancel
     public static Receiver[] All { get; } =
     [
         new("yizhan", LocalSite.AeTitle, StartYizhanAsync),
+        new("yizhan traced", LocalSite.AeTitle, StartTracedAsync),
         new("orthanc", "ORTHANC", StartOrthancAsync),
         new("storescp", "STORESCP", StartStoreScpAsync),
     ];
@@ -51,6 +53,16 @@ internal sealed record Receiver(string Name, string AeTitle, Func<string, Cancel
         return (node.Process, site.Ports.Dicom, node);
     }
 
+    /// <summary>The same with a span for each association, instance and hop, pushed to a collector that throws everything away.</summary>
+    private static async Task<(Process, int, IAsyncDisposable)> StartTracedAsync(string folder, CancellationToken cancellationToken)
+    {
+        var site = LocalSite.Prepare(folder, LocalSite.DcmtkPeers, LocalPorts.Free());
+        var collector = new NullCollector(site.Ports.CentreLink);
+        await File.AppendAllTextAsync(Path.Combine(folder, "edge.yaml"), $"telemetry:\n  otlpUrl: {collector.Url}\n", cancellationToken);
+        var node = await site.StartEdgeAsync(cancellationToken);
+        return (node.Process, site.Ports.Dicom, new Both(node, collector));
+    }
+
     private static async Task<(Process, int, IAsyncDisposable)> StartOrthancAsync(string folder, CancellationToken cancellationToken)
     {
         var ports = LocalPorts.Free();
@@ -75,5 +87,47 @@ internal sealed record Receiver(string Name, string AeTitle, Func<string, Cancel
     {
         var port = LocalPorts.Free().Dicom;
         return PeerProcess.StartAsync("storescp", ["--fork", "-pdu", "131072", "-od", folder, $"{port}"], port, cancellationToken);
+    }
+
+    private sealed record Both(IAsyncDisposable First, IDisposable Second) : IAsyncDisposable
+    {
+        public async ValueTask DisposeAsync()
+        {
+            await First.DisposeAsync();
+            Second.Dispose();
+        }
+    }
+
+    private sealed class NullCollector : IDisposable
+    {
+        private readonly HttpListener _listener = new();
+
+        public NullCollector(int port)
+        {
+            Url = $"http://127.0.0.1:{port}";
+            _listener.Prefixes.Add(Url + "/");
+            _listener.Start();
+            _ = ServeAsync();
+        }
+
+        public string Url { get; }
+
+        public void Dispose() => _listener.Close();
+
+        private async Task ServeAsync()
+        {
+            try
+            {
+                while (true)
+                {
+                    var call = await _listener.GetContextAsync();
+                    await call.Request.InputStream.CopyToAsync(Stream.Null);
+                    call.Response.Close();
+                }
+            }
+            catch (Exception e) when (e is HttpListenerException or ObjectDisposedException)
+            {
+            }
+        }
     }
 }

@@ -85,6 +85,8 @@ internal static class StoreBench
                 rows.Add(BenchRow.Less($"{peer}, {load}, peak memory", Of("yizhan", n, r => r.PeakMemoryMb), Of(peer, n, r => r.PeakMemoryMb), "MB"));
             }
 
+            rows.Add(BenchRow.More($"itself without telemetry, {load}, storescu", Rate("yizhan traced", "storescu", n), Rate("yizhan", "storescu", n), "instances/s"));
+            rows.Add(BenchRow.Less($"itself without telemetry, {load}, CPU", Of("yizhan traced", n, r => r.CpuSeconds), Of("yizhan", n, r => r.CpuSeconds), $"CPU s for {instances}"));
             rows.Add(BenchRow.More($"disk limit (append + fdatasync by {n}), {load}", Rate("yizhan", "storescu", n), BenchTable.Median(limits[n]), "instances/s"));
         }
 
