@@ -105,7 +105,7 @@ internal static class BackfillBench
     /// <summary>Waits until nothing waits. The clock starts with the first byte that the centre answered.</summary>
     private static async Task<(double Seconds, double Megabytes)> DeliverAsync(LocalSite site, Action<string> say, CancellationToken cancellationToken)
     {
-        using var http = new HttpClient { BaseAddress = site.Ports.EdgeWeb };
+        using var http = site.EdgeClient();
         var began = Stopwatch.GetTimestamp();
         var said = began;
         var (before, first) = (-1.0, 0.0);

@@ -21,15 +21,17 @@ internal sealed record PacsServer(
     private const string DicomWebPlugin = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so";
 
     /// <summary>Requests over connections that are kept open.</summary>
-    public HttpClient Http { get; } = new() { BaseAddress = DicomWeb, Timeout = TimeSpan.FromMinutes(5) };
+    public HttpClient Http { get; init; } = new() { BaseAddress = DicomWeb, Timeout = TimeSpan.FromMinutes(5) };
 
     /// <summary>A site of ours on an empty folder, as a process of its own.</summary>
     public static async Task<PacsServer> StartYizhanAsync(string folder, int sinkPort, CancellationToken cancellationToken)
     {
         var site = LocalSite.Prepare(folder, LocalSite.DcmtkPeers, LocalPorts.Free());
         var node = await site.StartEdgeAsync(cancellationToken);
-        return new PacsServer(
-            "yizhan", LocalSite.AeTitle, site.Ports.Dicom, new Uri(site.Ports.EdgeWeb, "pacs-gw/dicom-web/"), node.Process, node);
+        var http = site.EdgeClient();
+        http.BaseAddress = new Uri(site.Ports.EdgeWeb, "pacs-gw/dicom-web/");
+        http.Timeout = TimeSpan.FromMinutes(5);
+        return new PacsServer("yizhan", LocalSite.AeTitle, site.Ports.Dicom, http.BaseAddress, node.Process, node) { Http = http };
     }
 
     /// <summary>Debian's Orthanc with SQLite, files synced as ours are, UTF-8 and no delay, on an empty folder.</summary>

@@ -40,7 +40,7 @@ internal static class AuditCommand
             return 64;
         }
 
-        using var http = new HttpClient { BaseAddress = new Uri(url, "audit/") };
+        using var http = Tokens.Client(new Uri(url, "audit/"));
         try
         {
             return await work(http);

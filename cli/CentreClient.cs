@@ -8,7 +8,7 @@ namespace Yizhan.Cli;
 /// <summary>The centre's releases over HTTP.</summary>
 internal sealed class CentreClient(Uri centre) : IDisposable
 {
-    private readonly HttpClient _http = new() { BaseAddress = new Uri(centre, "/fleet/"), MaxResponseContentBufferSize = ReleaseBundle.MaxBytes + 1024 };
+    private readonly HttpClient _http = Client(centre);
 
     public void Dispose() => _http.Dispose();
 
@@ -30,6 +30,13 @@ internal sealed class CentreClient(Uri centre) : IDisposable
     public Task<ReleaseView> ApproveAsync(string version, ReleaseApproval approval, CancellationToken cancellationToken) => AskAsync(
         () => _http.PostAsJsonAsync($"releases/{Uri.EscapeDataString(version)}/approvals", approval, ContractsJson.Default.ReleaseApproval, cancellationToken),
         answer => ViewAsync(answer, cancellationToken));
+
+    private static HttpClient Client(Uri centre)
+    {
+        var http = Tokens.Client(new Uri(centre, "/fleet/"));
+        http.MaxResponseContentBufferSize = ReleaseBundle.MaxBytes + 1024;
+        return http;
+    }
 
     private static async Task<ReleaseView> ViewAsync(HttpResponseMessage answer, CancellationToken cancellationToken) =>
         (await answer.Content.ReadFromJsonAsync(ContractsJson.Default.ReleaseView, cancellationToken))!;

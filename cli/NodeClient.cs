@@ -11,8 +11,8 @@ internal static class NodeClient
     /// <summary>Runs a command against a node; 69 (EX_UNAVAILABLE) when it does not answer, 1 when it refuses.</summary>
     public static async Task<int> RunAsync(Uri node, Func<HttpClient, Task<int>> run)
     {
-        using var handler = new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(5) };
-        using var http = new HttpClient(handler) { BaseAddress = node, Timeout = Timeout.InfiniteTimeSpan };
+        using var http = Tokens.Client(node);
+        http.Timeout = Timeout.InfiniteTimeSpan;
         try
         {
             return await run(http);

@@ -15,7 +15,11 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     ConfigCommand.Create(),
     new Command("dicom", "DICOM tools.") { DicomTestRulesCommand.Create() },
     SecretsCommand.Create(),
+    OpenCommand.Create(),
+    Tokens.File,
 };
 
 // Ctrl+C stops the nodes in order before this process ends; the library's own patience of two seconds would orphan them.
-return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromSeconds(40) });
+var parsed = root.Parse(args);
+Tokens.Read(parsed);
+return await parsed.InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromSeconds(40) });

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Yizhan.Drills;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Cli;
 
@@ -36,13 +37,15 @@ internal static class UpCommand
         try
         {
             await using var node = await site.StartAllAsync(cancellationToken);
+            using var centre = site.CentreClient();
             Console.WriteLine($"""
 
                 Yizhan is up.
-                  Console         {site.Ports.CentreWeb}
+                  Console         {await OpenCommand.LinkAsync(centre, cancellationToken)}  (signs in once; another: yizhan open)
                   DICOM address   127.0.0.1:{site.Ports.Dicom}, AE title {LocalSite.AeTitle}
                   May send        {string.Join(", ", site.Peers)}  (more with --peer)
                   DICOMweb        {site.Ports.CentreWeb}pacs-gw/dicom-web  (centre), {site.Ports.EdgeWeb}pacs-gw/dicom-web  (site)
+                  Token           {LocalOperator.PathIn(site.CentreFolder)}  (centre), {LocalOperator.PathIn(site.EdgeFolder)}  (site)
                   Data            {data.FullName}
                   Logs            {site.LogPath("all")}
 

@@ -1,10 +1,10 @@
-using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.Http.HttpResults;
 using MudBlazor.Services;
 using Yizhan.Console.Language;
 using Yizhan.Console.Layout;
 using Yizhan.Console.Live;
 using Yizhan.Platform;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Console;
 
@@ -19,8 +19,6 @@ public sealed class ConsoleModule : IServiceModule
     {
         builder.AddSettings<ConsoleOptions, ConsoleOptionsValidator>(Name);
 
-        // Signs what a page hands to its circuit. A page that outlives the process loads anew, so keys need not outlive it either.
-        builder.Services.AddDataProtection().UseEphemeralDataProtectionProvider();
         builder.Services.AddRazorComponents().AddInteractiveServerComponents();
         builder.Services.AddMudServices();
         builder.Services.AddSingleton<ServiceAddresses>();
@@ -29,15 +27,15 @@ public sealed class ConsoleModule : IServiceModule
     }
 
     /// <inheritdoc/>
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/language/{language}", SetLanguage).ExcludeFromDescription();
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/language/{language}", SetLanguage).ExcludeFromDescription().OpenToAll("A choice of language, before anybody has signed in.");
 
     /// <summary>Maps the pages and the files that they need.</summary>
     public static void MapRoot(WebApplication app)
     {
         app.UseWhen(context => PageHeaders.Concern(context.Request.Path), page => page.Use(PageHeaders.AddAsync));
         app.UseAntiforgery();
-        app.MapStaticAssets();
-        app.MapRazorComponents<App>().AddInteractiveServerRenderMode(o => o.ContentSecurityFrameAncestorsPolicy = null);
+        app.MapStaticAssets().OpenToAll("Style and script of the pages; nothing of anybody is in them.");
+        app.MapRazorComponents<App>().AddInteractiveServerRenderMode(o => o.ContentSecurityFrameAncestorsPolicy = null).Needs(Permission.UseConsole);
     }
 
     /// <summary>Remembers the language for a year and goes back to the page that asked; to <c>/</c> when that is not one of ours.</summary>

@@ -10,17 +10,13 @@ namespace Yizhan.Drills;
 public sealed record ProvenRecord(string Id, long Index, long Size);
 
 /// <summary>Asks an audit service for records and checks their proofs itself, with nothing but SHA-256 (RFC 6962 §2.1.1).</summary>
-internal sealed class AuditProof(Uri web) : IDisposable
+internal sealed class AuditProof(HttpClient http)
 {
-    private readonly HttpClient _http = new() { BaseAddress = web };
-
-    public void Dispose() => _http.Dispose();
-
     /// <summary>Every record about an entity, oldest first, each with its proof checked.</summary>
     /// <exception cref="InvalidOperationException">A proof is wrong.</exception>
     public async Task<IReadOnlyList<ProvenRecord>> RecordsAsync(string entity, CancellationToken cancellationToken)
     {
-        using var found = JsonDocument.Parse(await _http.GetStringAsync($"/audit/records?limit=1000&entity={Uri.EscapeDataString(entity)}", cancellationToken));
+        using var found = JsonDocument.Parse(await http.GetStringAsync($"/audit/records?limit=1000&entity={Uri.EscapeDataString(entity)}", cancellationToken));
         var records = new List<ProvenRecord>();
         foreach (var record in found.RootElement.GetProperty("records").EnumerateArray())
         {
@@ -34,7 +30,7 @@ internal sealed class AuditProof(Uri web) : IDisposable
 
     private async Task<long> ProveAsync(long index, CancellationToken cancellationToken)
     {
-        using var json = JsonDocument.Parse(await _http.GetStringAsync($"/audit/records/{index}/proof", cancellationToken));
+        using var json = JsonDocument.Parse(await http.GetStringAsync($"/audit/records/{index}/proof", cancellationToken));
         var proof = json.RootElement;
         var size = proof.GetProperty("size").GetInt64();
         var hash = SHA256.HashData([0, .. proof.GetProperty("leaf").GetBytesFromBase64()]);

@@ -6,9 +6,9 @@ using Yizhan.Contracts;
 namespace Yizhan.Drills;
 
 /// <summary>What is at the centre, asked over its public interfaces.</summary>
-public sealed class CentreView(Uri web) : IDisposable
+public sealed class CentreView(LocalSite site) : IDisposable
 {
-    private readonly HttpClient _http = new() { BaseAddress = web, Timeout = TimeSpan.FromSeconds(30) };
+    private readonly HttpClient _http = site.CentreClient();
     private readonly Dictionary<string, int> _instances = [];
     private long _position;
 

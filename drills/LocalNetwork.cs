@@ -1,5 +1,6 @@
 using System.Globalization;
 using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Drills;
 
@@ -14,6 +15,9 @@ internal sealed class LocalNetwork
 
     /// <summary>Web address of the centre.</summary>
     public Uri Centre => _centre.CentreWeb;
+
+    /// <summary>A client of the centre, with the token of its operator.</summary>
+    public HttpClient CentreClient() => OperatorTokenHandler.Client(Centre, Path.Combine(_folder, "centre"));
 
     /// <summary>The keys that everybody trusts at the beginning.</summary>
     public string TrustPath => Path.Combine(_folder, "trust.json");

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Drills;
 
@@ -81,6 +82,18 @@ public sealed class LocalSite
     /// <summary>Where the output of a node goes: centre, edge or all.</summary>
     public string LogPath(string node) => Path.Combine(_folder, $"{node}.log");
 
+    /// <summary>Data folder of the centre.</summary>
+    public string CentreFolder => Path.Combine(_folder, "centre");
+
+    /// <summary>Data folder of the site.</summary>
+    public string EdgeFolder => Path.Combine(_folder, SiteId);
+
+    /// <summary>A client of the centre, with the token of its operator.</summary>
+    public HttpClient CentreClient() => OperatorTokenHandler.Client(Ports.CentreWeb, CentreFolder);
+
+    /// <summary>A client of the site, with the token of its operator.</summary>
+    public HttpClient EdgeClient() => OperatorTokenHandler.Client(Ports.EdgeWeb, EdgeFolder);
+
     /// <summary>Starts both nodes in one process.</summary>
     public Task<HostProcess> StartAllAsync(CancellationToken cancellationToken) => HostProcess.StartAsync(
         ["all", "--centre", SettingsPath("centre"), "--edge", SettingsPath("edge")], Ports.EdgeWeb, LogPath("all"), cancellationToken);
@@ -99,7 +112,7 @@ public sealed class LocalSite
         # Settings of the centre, made by the yizhan command.
         node:
           siteId: centre
-          dataFolder: {Path.Combine(_folder, "centre")}
+          dataFolder: {CentreFolder}
         web:
           url: http://127.0.0.1:{Ports.Centre}
         fleet:
@@ -117,7 +130,7 @@ public sealed class LocalSite
         # Settings of the site, made by the yizhan command.
         node:
           siteId: {SiteId}
-          dataFolder: {Path.Combine(_folder, SiteId)}
+          dataFolder: {EdgeFolder}
         web:
           url: http://127.0.0.1:{Ports.Edge}
         station:

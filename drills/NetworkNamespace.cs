@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Drills;
 
@@ -93,7 +94,15 @@ public sealed class NetworkNamespace : IAsyncDisposable
     public Task RunThereAsync(string[] command, CancellationToken cancellationToken) => RunAsync(["ip", "netns", "exec", Name, .. command], cancellationToken);
 
     /// <summary>A client of what listens on the other network's loopback.</summary>
-    public HttpClient HttpClient(Uri address) => new(new SocketsHttpHandler
+    public HttpClient HttpClient(Uri address) => new(Handler()) { BaseAddress = address };
+
+    /// <summary>The same, with the token of a node's operator.</summary>
+    public HttpClient HttpClient(Uri address, string dataFolder) => OperatorTokenHandler.Client(address, dataFolder, Handler());
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync() => await RunAsync(["ip", "netns", "delete", Name], CancellationToken.None);
+
+    private SocketsHttpHandler Handler() => new()
     {
         ConnectCallback = async (context, cancellationToken) =>
         {
@@ -101,13 +110,7 @@ public sealed class NetworkNamespace : IAsyncDisposable
             await socket.ConnectAsync(context.DnsEndPoint, cancellationToken);
             return new NetworkStream(socket, ownsSocket: true);
         },
-    })
-    {
-        BaseAddress = address,
     };
-
-    /// <inheritdoc/>
-    public async ValueTask DisposeAsync() => await RunAsync(["ip", "netns", "delete", Name], CancellationToken.None);
 
     /// <summary>A socket belongs to the network that its thread was in when it was made.</summary>
     private Task<Socket> SocketThereAsync()

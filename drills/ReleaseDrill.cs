@@ -53,7 +53,7 @@ public sealed class ReleaseDrill(string folder, Action<string> say)
         await using var centre = await network.StartCentreAsync(cancellationToken);
         await using var lakeside = await network.StartSiteAsync("lakeside", cancellationToken);
         await using var hillside = await network.StartSiteAsync("hillside", cancellationToken);
-        using var http = new HttpClient { BaseAddress = network.Centre };
+        using var http = network.CentreClient();
 
         say("A site file is edited: 'lakeside' gets a second CT. The release is proposed by wang ...");
         var release = Release(wang, Version, secondCt: true);
@@ -83,7 +83,7 @@ public sealed class ReleaseDrill(string folder, Action<string> say)
         var done = await UntilAsync(http, "all sites run it", view => view.State == "complete", cancellationToken);
 
         say("Asking the audit service for the proof of each step ...");
-        var steps = await StepsAsync(network.Centre, cancellationToken);
+        var steps = await StepsAsync(http, cancellationToken);
         var missing = Expected().Where(e => !steps.Any(s => (s.Step, s.Agent, s.Site) == e)).Select(e => $"{e.Step} by {e.Agent} {e.Site}".TrimEnd()).ToArray();
         return new(Version, steps, missing, done.Sites.ToDictionary(s => s.SiteId, s => s.Runs), refusals);
     }
@@ -96,9 +96,9 @@ public sealed class ReleaseDrill(string folder, Action<string> say)
     ];
 
     /// <summary>The steps that the centre's audit log proves, once those of the last site have arrived.</summary>
-    private static async Task<IReadOnlyList<ReleaseStep>> StepsAsync(Uri centre, CancellationToken cancellationToken)
+    private static async Task<IReadOnlyList<ReleaseStep>> StepsAsync(HttpClient centre, CancellationToken cancellationToken)
     {
-        using var audit = new AuditProof(centre);
+        var audit = new AuditProof(centre);
         var steps = Array.Empty<ReleaseStep>();
         using var patience = new CancellationTokenSource(Patience);
         while (!patience.IsCancellationRequested && Expected().Any(e => !steps.Any(s => (s.Step, s.Agent, s.Site) == e)))

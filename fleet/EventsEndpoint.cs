@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 
 namespace Yizhan.Fleet;
@@ -10,7 +11,7 @@ internal static class EventsEndpoint
     private const int MaxEvents = 1000;
 
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/events", ReadAsync).WithSummary("Entries of the event log after a position");
+        routes.MapGet("/events", ReadAsync).WithSummary("Entries of the event log after a position").Needs(Permission.ReadEvents);
 
     private static async Task<Results<Ok<IReadOnlyList<LogEvent>>, ProblemHttpResult>> ReadAsync(
         IEventLog log, CancellationToken cancellationToken, long after = 0, int limit = 100)

@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
 using Yizhan.Fleet.Releases;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Fleet;
 
@@ -14,8 +15,8 @@ internal static class FleetEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/sites", (SiteRegistry sites) => TypedResults.Ok(sites.Sites()));
-        routes.MapGet("/sites/stream", Stream);
+        routes.MapGet("/sites", (SiteRegistry sites) => TypedResults.Ok(sites.Sites())).Needs(Permission.ReadFleet);
+        routes.MapGet("/sites/stream", Stream).Needs(Permission.ReadFleet);
         EventsEndpoint.Map(routes);
         ReleaseEndpoints.Map(routes);
     }

@@ -9,6 +9,7 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
+using Yizhan.Platform.Identity;
 using Yizhan.Platform.Releases;
 using Yizhan.Platform.SiteFiles;
 using Yizhan.Platform.Telemetry;
@@ -44,6 +45,7 @@ public sealed class ServiceHost
         _builder.AddSettings<WebOptions, WebOptionsValidator>("web");
         _builder.AddSettings<LogOptions, LogOptionsValidator>("log");
         _builder.AddTelemetry();
+        _builder.AddIdentity();
         ConfigureLogging();
         _builder.WebHost.ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
     }
@@ -91,8 +93,10 @@ public sealed class ServiceHost
 
         app.UseExceptionHandler();
         app.UseStatusCodePages();
-        app.MapHealthChecks("/healthz");
-        app.MapTelemetry();
+        app.UseAccess();
+        app.MapHealthChecks("/healthz").OpenToAll("Says whether the node lives and nothing else; probes have no token.");
+        app.MapTelemetry().OpenToAll("Figures of the node, never of a patient; Prometheus has no token of a person. A NetworkPolicy says who reaches it.");
+        Session.Map(app);
         foreach (var map in _maps)
         {
             map(app);
@@ -208,6 +212,9 @@ public sealed class ServiceHost
         _builder.Logging.SetMinimumLevel(Enum.TryParse<LogLevel>(level, ignoreCase: true, out var parsed) ? parsed : LogLevel.Information);
         _builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
         _builder.Logging.AddFilter("System", LogLevel.Warning);
+
+        // It warns that the keys of sessions lie in the data folder unencrypted: so do the data.
+        _builder.Logging.AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error);
         if (string.Equals(_builder.Configuration["log:format"], "json", StringComparison.OrdinalIgnoreCase))
         {
             _builder.Logging.AddJsonConsole(o => o.UseUtcTimestamp = true);

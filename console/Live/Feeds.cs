@@ -1,4 +1,5 @@
 using Yizhan.Contracts;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Console.Live;
 
@@ -9,18 +10,18 @@ internal sealed class Feeds : BackgroundService
     private readonly IHostApplicationLifetime _lifetime;
     private readonly HttpClient _http;
 
-    public Feeds(ServiceAddresses addresses, IHostApplicationLifetime lifetime, TimeProvider clock, ILoggerFactory loggers)
+    public Feeds(ServiceAddresses addresses, IHostApplicationLifetime lifetime, LocalOperator operators, TimeProvider clock, ILoggerFactory loggers)
     {
         _addresses = addresses;
         _lifetime = lifetime;
-        _http = new HttpClient(new SocketsHttpHandler
+        _http = new HttpClient(new OperatorTokenHandler(operators.Token, new SocketsHttpHandler
         {
             // Services are neighbours; a proxy of the environment leads elsewhere.
             UseProxy = false,
             UseCookies = false,
             AllowAutoRedirect = false,
             ConnectTimeout = TimeSpan.FromSeconds(5),
-        })
+        }))
         {
             // Each request has its own deadline; a stream has none.
             Timeout = Timeout.InfiniteTimeSpan,

@@ -14,6 +14,7 @@ public sealed class PageTests : IAsyncLifetime
         new("1.2.3", "P1", "<script>alert(1)</script>", "20261123", "Chest", ["CT"], 1, 2, 1_500_000, "east", 0, 0),
     ];
 
+    private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-console-").FullName;
     private readonly WebApplication _services = Services();
     private WebApplication _console = default!;
     private HttpClient _http = default!;
@@ -28,10 +29,10 @@ public sealed class PageTests : IAsyncLifetime
         _services.MapGet("/fleet/sites", () => Results.Json<IReadOnlyList<SiteView>>([site], ContractsJson.Default.IReadOnlyListSiteView));
         _services.MapGet("/pacs-gw/studies", () => Results.Json(_studies, ContractsJson.Default.IReadOnlyListStudyView));
         await _services.StartAsync(Cancel);
-        _console = new ServiceHost(["--web:url=http://127.0.0.1:0", "--console:fleetUrl=" + _services.Urls.First(), "--console:pacsUrl=" + _services.Urls.First()])
+        _console = new ServiceHost(["--web:url=http://127.0.0.1:0", "--node:dataFolder=" + _folder, "--console:fleetUrl=" + _services.Urls.First(), "--console:pacsUrl=" + _services.Urls.First()])
             .Add<ConsoleModule>().Build();
         await _console.StartAsync(Cancel);
-        _http = new HttpClient(new HttpClientHandler { AllowAutoRedirect = false, UseCookies = false }) { BaseAddress = new Uri(_console.Urls.First()) };
+        _http = Operator.Client(_console, inner: new HttpClientHandler { AllowAutoRedirect = false, UseCookies = false });
         var feeds = _console.Services.GetRequiredService<Feeds>();
         while (feeds.Sites.View.State != FeedState.Live || feeds.Studies.View.State != FeedState.Live)
         {
@@ -44,6 +45,7 @@ public sealed class PageTests : IAsyncLifetime
         _http.Dispose();
         await _console.DisposeAsync();
         await _services.DisposeAsync();
+        Directory.Delete(_folder, recursive: true);
     }
 
     [Theory]

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 
 namespace Yizhan.Station;
@@ -12,11 +13,11 @@ internal static class SpoolEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/spool", (LinkService link) => TypedResults.Ok(link.View()));
-        routes.MapGet("/spool/{lane}", ListAsync).WithSummary("Entries of a lane that the site keeps, in sequence");
-        routes.MapGet("/spool/{lane}/{sequence:long}", ShowAsync).WithSummary("One entry; with ?data=true what it says, which is recorded");
-        routes.MapPost("/spool/{lane}/{sequence:long}/quarantine", QuarantineAsync).WithSummary("Puts an entry aside that is not delivered yet");
-        routes.MapPost("/spool/{lane}/{sequence:long}/replay", ReplayAsync).WithSummary("Sends an entry out of quarantine again, and those that wait for it");
+        routes.MapGet("/spool", (LinkService link) => TypedResults.Ok(link.View())).Needs(Permission.ReadSpool);
+        routes.MapGet("/spool/{lane}", ListAsync).WithSummary("Entries of a lane that the site keeps, in sequence").Needs(Permission.ReadSpool);
+        routes.MapGet("/spool/{lane}/{sequence:long}", ShowAsync).WithSummary("One entry; with ?data=true what it says, which is recorded").Needs(Permission.ReadSpool);
+        routes.MapPost("/spool/{lane}/{sequence:long}/quarantine", QuarantineAsync).WithSummary("Puts an entry aside that is not delivered yet").Needs(Permission.ManageSpool);
+        routes.MapPost("/spool/{lane}/{sequence:long}/replay", ReplayAsync).WithSummary("Sends an entry out of quarantine again, and those that wait for it").Needs(Permission.ManageSpool);
     }
 
     private static async Task<Results<Ok<IReadOnlyList<SpoolEntry>>, ProblemHttpResult>> ListAsync(

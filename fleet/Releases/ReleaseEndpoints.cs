@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
+using Yizhan.Platform.Identity;
 using Yizhan.Platform.Releases;
 
 namespace Yizhan.Fleet.Releases;
@@ -9,10 +10,10 @@ internal static class ReleaseEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/releases", (ReleaseCentre releases) => TypedResults.Ok(releases.List())).WithSummary("All releases, the newest first");
-        routes.MapPost("/releases", ProposeAsync).WithSummary("Proposes a release: the archive, signed by its proposer");
-        routes.MapGet("/releases/{version}/bundle", Bundle).WithSummary("The archive of a release, with the signatures that it has");
-        routes.MapPost("/releases/{version}/approvals", Approve).WithSummary("Approves a release: a signature over its manifest");
+        routes.MapGet("/releases", (ReleaseCentre releases) => TypedResults.Ok(releases.List())).WithSummary("All releases, the newest first").Needs(Permission.ReadFleet);
+        routes.MapPost("/releases", ProposeAsync).WithSummary("Proposes a release: the archive, signed by its proposer").Needs(Permission.ReleaseConfiguration);
+        routes.MapGet("/releases/{version}/bundle", Bundle).WithSummary("The archive of a release, with the signatures that it has").Needs(Permission.ReadFleet);
+        routes.MapPost("/releases/{version}/approvals", Approve).WithSummary("Approves a release: a signature over its manifest").Needs(Permission.ReleaseConfiguration);
     }
 
     private static async Task<Results<Ok<ReleaseView>, ProblemHttpResult>> ProposeAsync(

@@ -22,7 +22,7 @@ public sealed class EventsEndpointTests : IAsyncLifetime
         _app = new ServiceHost(
             [$"--node:dataFolder={_folder}", "--web:url=http://127.0.0.1:0", "--fleet:linkPort=0", "--log:level=Error"]).Add<FleetModule>().Build();
         await _app.StartAsync(Cancel);
-        _http = new HttpClient { BaseAddress = new Uri(_app.Urls.Single()) };
+        _http = Operator.Client(_app);
     }
 
     public async ValueTask DisposeAsync()

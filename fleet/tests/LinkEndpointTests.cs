@@ -75,7 +75,7 @@ public sealed class LinkEndpointTests : IAsyncLifetime
     [Fact]
     public async Task The_routes_of_the_link_are_not_on_the_web_port_and_those_of_the_web_not_on_the_link()
     {
-        using var web = new HttpClient { BaseAddress = new Uri(_centre.Urls.Single()) };
+        using var web = Operator.Client(_centre);
         Assert.Equal(HttpStatusCode.NotFound, (await web.GetAsync(LinkRoutes.Marks, Cancel)).StatusCode);
         using var request = new HttpRequestMessage(HttpMethod.Get, "/fleet/sites") { Version = HttpVersion.Version20 };
         Assert.Equal(HttpStatusCode.NotFound, (await _site.SendAsync(request, Cancel)).StatusCode);
@@ -84,7 +84,7 @@ public sealed class LinkEndpointTests : IAsyncLifetime
     [Fact]
     public async Task Sites_are_listed_and_streamed_as_they_report()
     {
-        using var web = new HttpClient { BaseAddress = new Uri(_centre.Urls.Single()) };
+        using var web = Operator.Client(_centre);
         Assert.Equal("[]", await web.GetStringAsync("/fleet/sites", Cancel));
         using var stream = new StreamReader(await web.GetStreamAsync("/fleet/sites/stream", Cancel));
         Assert.Equal("event: sites", await stream.ReadLineAsync(Cancel));

@@ -2,6 +2,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Platform.Tests;
 
@@ -12,9 +13,9 @@ public sealed class SampleModule : IServiceModule
 
     public static void Register(IHostApplicationBuilder builder) => builder.AddSettings<SampleOptions, SampleOptionsValidator>(Name);
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/ping", () => "pong");
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/ping", () => "pong").Needs(Permission.ReadFleet);
 
-    public static void MapRoot(WebApplication app) => app.MapGet("/", () => "root");
+    public static void MapRoot(WebApplication app) => app.MapGet("/", () => "root").OpenToAll("a test");
 }
 
 public sealed class SampleOptions

@@ -6,16 +6,20 @@ namespace Yizhan.Platform.Tests;
 
 /// <summary>A running node, on a real socket.</summary>
 [Collection("process")]
-public sealed class ServiceHostTests
+public sealed class ServiceHostTests : IDisposable
 {
+    private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-host-").FullName;
+
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     [Fact]
     public async Task A_module_answers_below_its_name_and_at_the_root_where_it_says_so()
     {
-        await using var app = new ServiceHost(["--web:url=http://127.0.0.1:0"]).Add<SampleModule>().Build();
+        await using var app = new ServiceHost(["--web:url=http://127.0.0.1:0", "--node:dataFolder=" + _folder]).Add<SampleModule>().Build();
         await app.StartAsync(Cancel);
-        using var http = new HttpClient { BaseAddress = new Uri(app.Urls.First()) };
+        using var http = Operator.Client(app);
         Assert.Equal("pong", await http.GetStringAsync("/sample/ping", Cancel));
         Assert.Equal("root", await http.GetStringAsync("/", Cancel));
         Assert.Equal("Healthy", await http.GetStringAsync("/healthz", Cancel));
@@ -24,7 +28,7 @@ public sealed class ServiceHostTests
     [Fact]
     public async Task What_does_not_exist_is_answered_with_a_problem_and_without_the_name_of_the_server()
     {
-        await using var app = new ServiceHost(["--web:url=http://127.0.0.1:0"]).Build();
+        await using var app = new ServiceHost(["--web:url=http://127.0.0.1:0", "--node:dataFolder=" + _folder]).Build();
         await app.StartAsync(Cancel);
         using var http = new HttpClient { BaseAddress = new Uri(app.Urls.First()) };
         using var response = await http.GetAsync("/nowhere", Cancel);
@@ -36,7 +40,7 @@ public sealed class ServiceHostTests
     [Theory]
     [InlineData("--node:siteI=x", "yizhan: There is no setting 'node:siteI'. Did you mean 'node:siteId'?")]
     [InlineData("--web:url=http://0.0.0.0:80", "yizhan: web:url is 'http://0.0.0.0:80'; accepted is http:// on 127.0.0.1, [::1] or localhost, such as http://127.0.0.1:8080.")]
-    [InlineData("--config=x", "yizhan: There is no setting 'config'. Known here: log, node, telemetry, web.")]
+    [InlineData("--config=x", "yizhan: There is no setting 'config'. Known here: identity, log, node, telemetry, web.")]
     public async Task A_wrong_setting_ends_the_process_with_78_and_is_named_on_standard_error(string argument, string expected)
     {
         var standard = Console.Error;
@@ -59,7 +63,7 @@ public sealed class ServiceHostTests
     {
         var started = false;
         var code = await ServiceHost.RunAsync(
-            () => new ServiceHost(["--web:url=http://127.0.0.1:0"]).With(s => s.AddHostedService(_ => new Started(() => started = true))),
+            () => new ServiceHost(["--web:url=http://127.0.0.1:0", "--node:dataFolder=" + _folder]).With(s => s.AddHostedService(_ => new Started(() => started = true))),
             () => new ServiceHost(["--nope:x=1"]));
         Assert.Equal(78, code);
         Assert.False(started);

@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
 using Yizhan.Audit.Index;
 using Yizhan.Contracts;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 using Yizhan.Transparency;
 
@@ -16,9 +17,9 @@ internal static class RecordEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapPost("/records", AppendAsync);
-        routes.MapGet("/records", Find);
-        routes.MapGet("/records/{index:long}/proof", Prove);
+        routes.MapPost("/records", AppendAsync).Needs(Permission.WriteAudit);
+        routes.MapGet("/records", Find).Needs(Permission.ReadAudit);
+        routes.MapGet("/records/{index:long}/proof", Prove).Needs(Permission.ReadAudit);
     }
 
     /// <summary>Answers 201 after the record would survive a power cut; it is in the tree a moment later.</summary>

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Audit.Sealing;
 using Yizhan.Contracts;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 
 namespace Yizhan.Audit;
@@ -14,10 +15,10 @@ internal static class SubjectEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/subjects", Summary);
-        routes.MapPost("/subjects/erase", EraseAsync);
-        routes.MapPut("/holds", HoldAsync);
-        routes.MapDelete("/holds", ReleaseAsync);
+        routes.MapGet("/subjects", Summary).Needs(Permission.ReadAudit);
+        routes.MapPost("/subjects/erase", EraseAsync).Needs(Permission.EraseSubjects);
+        routes.MapPut("/holds", HoldAsync).Needs(Permission.EraseSubjects);
+        routes.MapDelete("/holds", ReleaseAsync).Needs(Permission.EraseSubjects);
     }
 
     private static Results<Ok<SubjectSummary>, ProblemHttpResult> Summary(AuditConsumer consumer)

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Yizhan.Platform.Identity;
 using Yizhan.Transparency;
 
 namespace Yizhan.Audit;
@@ -9,15 +10,15 @@ internal static class TreeEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/checkpoint", Checkpoint);
-        routes.MapGet("/witnessed", Witnessed);
-        routes.MapGet("/key", Key);
-        routes.MapGet("/tile/{**path}", Tile);
-        routes.MapGet("/payload/{**path}", Payload);
-        routes.MapGet("/tombstone", Tombstones);
-        routes.MapGet("/tombstone/{name}", TombstoneNote);
-        routes.MapGet("/consistency", Consistency);
-        routes.MapGet("/verify", VerifyAsync);
+        routes.MapGet("/checkpoint", Checkpoint).Needs(Permission.ReadAudit);
+        routes.MapGet("/witnessed", Witnessed).Needs(Permission.ReadAudit);
+        routes.MapGet("/key", Key).Needs(Permission.ReadAudit);
+        routes.MapGet("/tile/{**path}", Tile).Needs(Permission.ReadAudit);
+        routes.MapGet("/payload/{**path}", Payload).Needs(Permission.ReadAudit);
+        routes.MapGet("/tombstone", Tombstones).Needs(Permission.ReadAudit);
+        routes.MapGet("/tombstone/{name}", TombstoneNote).Needs(Permission.ReadAudit);
+        routes.MapGet("/consistency", Consistency).Needs(Permission.ReadAudit);
+        routes.MapGet("/verify", VerifyAsync).Needs(Permission.ReadAudit);
     }
 
     private static Results<ContentHttpResult, ProblemHttpResult> Checkpoint(AuditConsumer consumer, HttpResponse response)

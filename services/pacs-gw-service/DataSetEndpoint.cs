@@ -1,6 +1,7 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.PacsGw.Archive;
 using Yizhan.PacsGw.DicomWeb;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw;
@@ -12,7 +13,7 @@ namespace Yizhan.PacsGw;
 internal static class DataSetEndpoint
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/data-sets/{sha256}", GetAsync).WithSummary("The bytes of one data set, by SHA-256");
+        routes.MapGet("/data-sets/{sha256}", GetAsync).WithSummary("The bytes of one data set, by SHA-256").Needs(Permission.ReadStudies);
 
     private static async Task<Results<EmptyHttpResult, ProblemHttpResult>> GetAsync(
         string sha256, HttpContext context, StoredInstances stored, IBlobStore blobs, ReadAudit audit, CancellationToken cancellationToken)

@@ -5,6 +5,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
 using Yizhan.PacsGw.Archive;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.PacsGw;
 
@@ -15,8 +16,8 @@ internal static class StudyEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/studies", List).WithSummary("Studies, newest first");
-        routes.MapGet("/studies/stream", StreamAsync).WithSummary("Studies as they change, as server-sent events");
+        routes.MapGet("/studies", List).WithSummary("Studies, newest first").Needs(Permission.ReadStudies);
+        routes.MapGet("/studies/stream", StreamAsync).WithSummary("Studies as they change, as server-sent events").Needs(Permission.ReadStudies);
     }
 
     private static Results<Ok<IReadOnlyList<StudyView>>, ProblemHttpResult> List(StudyList studies, int limit = 100, long since = 0) =>

@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Storage;
 
@@ -13,11 +14,11 @@ public static class MaintenanceEndpoints
     /// <summary>Maps <c>/log/backup</c>, <c>/log/verify</c> and <c>/log/new-epoch</c> below a module's routes.</summary>
     public static void MapLogMaintenance(this IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/log/backup", LastBackup);
-        routes.MapPost("/log/backup", BackupAsync);
-        routes.MapGet("/log/damage", (Scrub scrub) => TypedResults.Json(scrub.Last, MaintenanceJson.Default.VerifyReport));
-        routes.MapPost("/log/verify", VerifyAsync);
-        routes.MapPost("/log/new-epoch", NewEpoch);
+        routes.MapGet("/log/backup", LastBackup).Needs(Permission.MaintainLog);
+        routes.MapPost("/log/backup", BackupAsync).Needs(Permission.MaintainLog);
+        routes.MapGet("/log/damage", (Scrub scrub) => TypedResults.Json(scrub.Last, MaintenanceJson.Default.VerifyReport)).Needs(Permission.MaintainLog);
+        routes.MapPost("/log/verify", VerifyAsync).Needs(Permission.MaintainLog);
+        routes.MapPost("/log/new-epoch", NewEpoch).Needs(Permission.MaintainLog);
     }
 
     private static Results<JsonHttpResult<BackupPoint>, NotFound> LastBackup(LogMaintenance log) =>

@@ -4,6 +4,7 @@ using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Yizhan.Platform;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage.Tests.Contract;
 
 namespace Yizhan.Storage.Tests;
@@ -178,8 +179,8 @@ file static class HostExtensions
 
         public static void Map(Microsoft.AspNetCore.Routing.IEndpointRouteBuilder routes)
         {
-            routes.MapGet("/throws", IResult () => throw new SpoolFullException(Lane.Bulk, 0));
-            routes.MapGet("/answers", () => Results.StatusCode(507));
+            routes.MapGet("/throws", IResult () => throw new SpoolFullException(Lane.Bulk, 0)).OpenToAll("a test");
+            routes.MapGet("/answers", () => Results.StatusCode(507)).OpenToAll("a test");
         }
     }
 

@@ -4,6 +4,7 @@ using System.Net.Http.Json;
 using System.Text.Json;
 using Yizhan.Contracts;
 using Yizhan.Drills;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.EndToEnd.Tests;
 
@@ -21,11 +22,11 @@ public sealed class AuditCommandTests
     {
         using var folder = new TemporaryFolder();
         var site = LocalSite.Prepare(folder.In("nodes"), LocalSite.DcmtkPeers, LocalPorts.Free().WithoutRelay());
-        var key = folder.In("log.vkey");
+        var (key, token) = (folder.In("log.vkey"), LocalOperator.PathIn(site.CentreFolder));
         await using (var centre = await site.StartCentreAsync(Cancel))
         {
-            Task<Outcome> Audit(params string[] arguments) => RunAsync(["audit", .. arguments, "--url", centre.Web.ToString(), "--json"]);
-            using var http = new HttpClient { BaseAddress = centre.Web };
+            Task<Outcome> Audit(params string[] arguments) => RunAsync(["audit", .. arguments, "--url", centre.Web.ToString(), "--token", token, "--json"]);
+            using var http = site.CentreClient();
             for (var i = 0; i < 5; i++)
             {
                 await RecordAsync(http, i);
@@ -41,7 +42,7 @@ public sealed class AuditCommandTests
 
             var found = Assert.Single((await Audit("search", "--patient", "patient-3", "--action", "R", "--from", "2023-11-14T00:00:00Z")).Json.GetProperty("records").EnumerateArray());
             Assert.Equal("dr-3", found.GetProperty("record").GetProperty("agents")[0].GetString());
-            var table = await RunAsync(["audit", "search", "--agent", "dr-3", "--url", centre.Web.ToString()]);
+            var table = await RunAsync(["audit", "search", "--agent", "dr-3", "--url", centre.Web.ToString(), "--token", token]);
             Assert.Contains("dr-3", table.Output, StringComparison.Ordinal);
             Assert.DoesNotContain("dr-2", table.Output, StringComparison.Ordinal);
 

@@ -45,7 +45,7 @@ public sealed class KilledStationTests(ITestOutputHelper output)
         var underFire = ledger.Acknowledged.Count;
         await using var survivor = await site.StartEdgeAsync(cancellationToken);
         await scanner.SendAllAsync(unanswered, cancellationToken);
-        using var view = new CentreView(site.Ports.CentreWeb);
+        using var view = new CentreView(site);
         await view.WaitForAsync(ledger.Acknowledged, TimeSpan.FromMinutes(2), cancellationToken);
         var verdict = ledger.Compare(view.Instances, await view.HashAllAsync(ledger.Acknowledged, cancellationToken));
 

@@ -25,7 +25,8 @@ public sealed class RealPeerTests
             var sent = await RunAsync("storescu", ["-aec", LocalSite.AeTitle, "127.0.0.1", $"{site.Ports.Dicom}", .. files], cancellationToken);
             Assert.True(sent.ExitCode == 0, sent.Output);
 
-            using var http = new HttpClient { BaseAddress = new Uri(site.Ports.CentreWeb, "pacs-gw/dicom-web/") };
+            using var http = site.CentreClient();
+            http.BaseAddress = new Uri(site.Ports.CentreWeb, "pacs-gw/dicom-web/");
             foreach (var path in files)
             {
                 var original = DicomFile.Parse(await File.ReadAllBytesAsync(path, cancellationToken));

@@ -5,6 +5,7 @@ using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.Drills;
 using Yizhan.MqttBridge.Tests;
+using Yizhan.Platform.Identity;
 using Yizhan.Samples;
 
 namespace Yizhan.Network.Tests;
@@ -135,7 +136,7 @@ public sealed class LineTests : IAsyncLifetime
                 "--mqtt-bridge:topics:1:filter=ward/#", "--mqtt-bridge:topics:1:eventType=test.pump.v1", "--mqtt-bridge:topics:1:lane=normal", .. edge,
             ],
             _ports.EdgeWeb, Path.Combine(_folder, "edge.log"), Cancel);
-        _edgeWeb = new HttpClient { BaseAddress = _ports.EdgeWeb };
+        _edgeWeb = OperatorTokenHandler.Client(_ports.EdgeWeb, Path.Combine(_folder, LocalSite.SiteId));
         return _line;
     }
 
@@ -194,7 +195,7 @@ public sealed class LineTests : IAsyncLifetime
 
     private async Task<int> CountAtCentreAsync()
     {
-        using var http = _line!.HttpClient(_ports.CentreWeb);
+        using var http = _line!.HttpClient(_ports.CentreWeb, Path.Combine(_folder, "centre"));
         var page = await http.GetFromJsonAsync("/fleet/events?limit=1000", ContractsJson.Default.IReadOnlyListLogEvent, Cancel) ?? [];
         return page.Count(e => e.Type == "test.pump.v1");
     }

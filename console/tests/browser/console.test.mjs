@@ -36,9 +36,17 @@ class ConsoleProcess {
     this.process.stderr.on('data', d => { this.log += d; });
     await until(`the console answers (${consoleDll})`, async () => {
       assert.equal(this.process.exitCode, null, `the console stopped: ${this.log}`);
-      return (await fetch(this.url).catch(() => null))?.ok;
+      return (await fetch(`${this.url}healthz`).catch(() => null))?.ok;
     });
     return this;
+  }
+
+  /** A link that signs a browser in once, as `yizhan up` prints it. */
+  async link() {
+    const token = readFileSync(path.join(temporary, 'data/identity/operator.token'), 'utf8');
+    const answer = await fetch(`${this.url}sign-in/link`, { method: 'POST', headers: { Authorization: `Bearer ${token}` } });
+    assert.equal(answer.status, 200);
+    return new URL(await answer.text(), this.url).href;
   }
 
   async stop(signal = 'SIGTERM') {
@@ -81,7 +89,7 @@ async function open(console_, { language = 'en', size = desktop, scheme = 'light
   page.on('pageerror', e => page.problems.push(`script: ${e.message}`));
   page.on('dialog', d => { page.problems.push(`dialog: ${d.message()}`); d.dismiss(); });
   page.on('request', r => { if (!/^(data:|blob:|(https?|wss?):\/\/127\.0\.0\.1:)/.test(r.url())) page.problems.push(`outside request: ${r.url()}`); });
-  await page.goto(console_.url);
+  await page.goto(await console_.link());
   await page.getByRole('status').filter({ hasText: /Live|实时|Interrupted|已中断/ }).waitFor();
   await interactive(page);
   return page;

@@ -93,7 +93,7 @@ public sealed class KilledBridgeTests(ITestOutputHelper output) : IDisposable
 
     private static async Task WaitForAsync(LocalSite site, int messages, CancellationToken cancellationToken)
     {
-        using var http = new HttpClient { BaseAddress = site.Ports.CentreWeb };
+        using var http = site.CentreClient();
         var (position, seen) = (0L, 0);
         while (seen < messages)
         {

@@ -30,7 +30,7 @@ public sealed class QuarantineTests
 
         var expected = rule == "pass" ? "T second other third" : "T T other T";
         Assert.Equal(expected, string.Join(' ', (await nodes.ArrivedAsync()).Select(e => e.Entry.Type == LinkTombstone.EventType ? "T" : e.Entry.Id)));
-        using var http = new HttpClient { BaseAddress = new Uri(nodes.Edge.Urls.First()) };
+        using var http = Operator.Client(nodes.Edge);
         var listed = (JsonArray)(await http.GetFromJsonAsync<JsonObject>("/station/spool", Cancel))!["quarantine"]!;
         Assert.Equal(rule == "pass" ? 1 : 3, listed.Count);
         var entries = await http.GetFromJsonAsync<JsonArray>("/station/spool/normal", Cancel);
@@ -60,7 +60,7 @@ public sealed class QuarantineTests
         await nodes.Listener.StopAsync(Cancel);
         await AppendAsync(nodes, "a", "k", "{\"n\":1}");
         await AppendAsync(nodes, "b", "k", "{}");
-        using var http = new HttpClient { BaseAddress = new Uri(nodes.Edge.Urls.First()) };
+        using var http = Operator.Client(nodes.Edge);
         using var aside = await http.PostAsJsonAsync("/station/spool/normal/1/quarantine", new { by = "op", reason = "wrong patient" }, Cancel);
         Assert.Equal(204, (int)aside.StatusCode);
         var shown = await http.GetFromJsonAsync<JsonObject>("/station/spool/normal/1?data=true&by=op", Cancel);
@@ -91,7 +91,7 @@ public sealed class QuarantineTests
         var backups = Directory.CreateTempSubdirectory("yizhan-backups-").FullName;
         await using var nodes = await TwoNodes.StartAsync(edge: [$"--storage:backupFolder={backups}"]);
         await nodes.AppendBlobAsync(Lane.Bulk, "b", 300_000, 1);
-        using var http = new HttpClient { BaseAddress = new Uri(nodes.Edge.Urls.First()) };
+        using var http = Operator.Client(nodes.Edge);
         using var verify = await http.PostAsync("/station/log/verify", null, Cancel);
         var last = (JsonObject)JsonNode.Parse((await verify.Content.ReadAsStringAsync(Cancel)).Trim().Split('\n')[^1])!;
         Assert.Equal((true, 1L, 1L, 0), (last["done"]!.GetValue<bool>(), last["entries"]!.GetValue<long>(), last["blobs"]!.GetValue<long>(), last["damaged"]!.AsArray().Count));
@@ -99,7 +99,7 @@ public sealed class QuarantineTests
         Assert.Equal(200, await PostAsync(http, "/station/log/backup", new { }));
         Assert.True(File.Exists(Path.Combine(backups, "000001", BackupManifest.FileName)));
         Assert.Equal(409, await PostAsync(http, "/station/log/backup?to=/tmp", new { }));
-        using var centre = new HttpClient { BaseAddress = new Uri(nodes.Centre.Urls.First()) };
+        using var centre = Operator.Client(nodes.Centre);
         Assert.Equal(409, await PostAsync(centre, "/fleet/log/backup", new { }));
 
         var epoch = nodes.EdgeLog.Epoch;

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Yizhan.Audit.Index;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 using Yizhan.Transparency;
 
@@ -22,10 +23,10 @@ internal static class FhirEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapPost("/fhir/AuditEvent", CreateAsync);
-        routes.MapPost("/fhir", BatchAsync);
-        routes.MapGet("/fhir/AuditEvent", SearchAsync);
-        routes.MapGet("/export", ExportAsync);
+        routes.MapPost("/fhir/AuditEvent", CreateAsync).Needs(Permission.WriteAudit, "AuditEvent", 'c');
+        routes.MapPost("/fhir", BatchAsync).Needs(Permission.WriteAudit, "AuditEvent", 'c');
+        routes.MapGet("/fhir/AuditEvent", SearchAsync).Needs(Permission.ReadAudit, "AuditEvent", 's');
+        routes.MapGet("/export", ExportAsync).Needs(Permission.ReadAudit, "AuditEvent", 's');
     }
 
     /// <summary>Answers 201 after the event would survive a power cut. The same bytes again are the same event.</summary>

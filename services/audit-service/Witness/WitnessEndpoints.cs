@@ -4,6 +4,7 @@ using System.Text;
 using Microsoft.Extensions.Options;
 using Yizhan.Audit.Tree;
 using Yizhan.Platform;
+using Yizhan.Platform.Identity;
 using Yizhan.Transparency;
 
 namespace Yizhan.Audit.Witness;
@@ -22,11 +23,14 @@ internal sealed class WitnessEndpoints(AuditConsumer consumer, IOptions<NodeOpti
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapPost("/witness/add-checkpoint", (HttpContext context, WitnessEndpoints witness) => witness.AddAsync(context));
+        routes.MapPost("/witness/add-checkpoint", (HttpContext context, WitnessEndpoints witness) => witness.AddAsync(context))
+            .OpenToAll("A checkpoint is signed by its log, and only logs of the settings are answered (C2SP tlog-witness).");
         routes.MapGet("/witness/checkpoint", (string origin, WitnessEndpoints witness) =>
-            witness.Last(origin) is { } note ? Results.Bytes(note, "text/plain") : Results.Problem($"No checkpoint of '{origin}' was witnessed here.", statusCode: 404));
+            witness.Last(origin) is { } note ? Results.Bytes(note, "text/plain") : Results.Problem($"No checkpoint of '{origin}' was witnessed here.", statusCode: 404))
+            .OpenToAll("A number and a hash, signed: whoever verifies a log compares with it.");
         routes.MapGet("/witness/key", (AuditConsumer consumer) =>
-            consumer.Log is { } log ? Results.Text($"{log.Signer.CosignatureKey}\n") : RecordEndpoints.NotOpen(consumer));
+            consumer.Log is { } log ? Results.Text($"{log.Signer.CosignatureKey}\n") : RecordEndpoints.NotOpen(consumer))
+            .OpenToAll("A public key.");
     }
 
     /// <summary>The newest checkpoint of a log that was cosigned here: who verifies a log compares with it.</summary>

@@ -32,7 +32,7 @@ internal sealed class Node : IAsyncDisposable
     {
         var app = Host(folder, "centre", settings).Add<AuditModule>().Build();
         await app.StartAsync(cancellationToken);
-        return new Node(app) { Http = new HttpClient { BaseAddress = new Uri(app.Urls.Single()) } };
+        return new Node(app) { Http = Operator.Client(app) };
     }
 
     public async ValueTask DisposeAsync()

@@ -1,6 +1,7 @@
 using System.Net;
 using Yizhan.PacsGw.Archive;
 using Yizhan.PacsGw.Rendering;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.PacsGw.DicomWeb;
 
@@ -16,7 +17,7 @@ internal static class DicomWebEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        var web = routes.MapGroup("/dicom-web").AddEndpointFilter(RefuseBadUids);
+        var web = routes.MapGroup("/dicom-web").Needs(Permission.ReadStudies).AddEndpointFilter(RefuseBadUids);
         web.MapGet("/studies", QidoEndpoint.Search(ArchiveLevel.Study)).WithSummary("QIDO-RS: studies");
         web.MapGet("/series", QidoEndpoint.Search(ArchiveLevel.Series)).WithSummary("QIDO-RS: series of any study");
         web.MapGet("/instances", QidoEndpoint.Search(ArchiveLevel.Instance)).WithSummary("QIDO-RS: instances of any study");
@@ -42,8 +43,8 @@ internal static class DicomWebEndpoints
         web.MapGet(Instance + "/frames/{frames}/rendered", RenderedEndpoints.FramesAsync).WithSummary("WADO-RS: rendered frames");
 
         Ups.UpsEndpoints.Map(web);
-        web.MapPost("/studies", StowEndpoint.StoreAsync).WithSummary("STOW-RS");
-        web.MapPost(Study, StowEndpoint.StoreAsync).WithSummary("STOW-RS: into one study");
+        web.MapPost("/studies", StowEndpoint.StoreAsync).WithSummary("STOW-RS").Needs(Permission.WriteStudies);
+        web.MapPost(Study, StowEndpoint.StoreAsync).WithSummary("STOW-RS: into one study").Needs(Permission.WriteStudies);
     }
 
     /// <summary>The DICOMweb root as the client reached it; URLs in answers start with it.</summary>

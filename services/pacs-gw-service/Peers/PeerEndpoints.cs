@@ -8,6 +8,7 @@ using Yizhan.Dicom.Network;
 using Yizhan.PacsGw.Archive;
 using Yizhan.PacsGw.DicomWeb;
 using Yizhan.PacsGw.Query;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.PacsGw.Peers;
 
@@ -21,8 +22,8 @@ internal static class PeerEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/peers", List).WithSummary("The DICOM peers of this node");
-        var peer = routes.MapGroup("/peers/{aeTitle}");
+        routes.MapGet("/peers", List).WithSummary("The DICOM peers of this node").Needs(Permission.UsePeers);
+        var peer = routes.MapGroup("/peers/{aeTitle}").Needs(Permission.UsePeers);
         peer.MapPost("/echo", (string aeTitle, PeerDirectory peers, PeerClient client, CancellationToken cancel) =>
             AskAsync(aeTitle, peers, async p => Json(await client.EchoAsync(p, cancel), ContractsJson.Default.EchoResult))).WithSummary("C-ECHO");
         peer.MapPost("/find", (string aeTitle, PeerQuery query, HttpContext context, PeerDirectory peers, PeerClient client, ReadAudit audit, CancellationToken cancel) =>
@@ -39,7 +40,7 @@ internal static class PeerEndpoints
                 await client.GetAsync(p, Identifier(query), cancel), ContractsJson.Default.TransferResult))).WithSummary("C-GET into this archive");
         peer.MapPost("/store", StoreAsync).WithSummary("C-STORE from this archive");
         peer.MapPost("/commit", CommitAsync).WithSummary("Storage commitment of what this archive has");
-        routes.MapGet("/commitments/{transactionUid}", Commitment).WithSummary("What a peer answered to our request for commitment");
+        routes.MapGet("/commitments/{transactionUid}", Commitment).WithSummary("What a peer answered to our request for commitment").Needs(Permission.UsePeers);
     }
 
     private static Ok<IReadOnlyList<PeerView>> List(PeerDirectory peers, OpenAssociations open)

@@ -1,6 +1,7 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
 using Yizhan.PacsGw.DicomWeb;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.PacsGw.Reconcile;
 
@@ -11,8 +12,8 @@ internal static class ConflictEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/conflicts", (ConflictDesk desk) => TypedResults.Ok(desk.Open(MaxConflicts))).WithSummary("Instances whose patient is not their study's");
-        routes.MapPost("/conflicts/{key:long}", DecideAsync).WithSummary("Decide a conflict");
+        routes.MapGet("/conflicts", (ConflictDesk desk) => TypedResults.Ok(desk.Open(MaxConflicts))).WithSummary("Instances whose patient is not their study's").Needs(Permission.ReadStudies);
+        routes.MapPost("/conflicts/{key:long}", DecideAsync).WithSummary("Decide a conflict").Needs(Permission.WriteStudies);
     }
 
     private static async Task<Results<NoContent, ProblemHttpResult>> DecideAsync(

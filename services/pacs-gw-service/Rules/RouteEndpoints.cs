@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Http.HttpResults;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.PacsGw.Rules;
 
@@ -9,10 +10,10 @@ internal static class RouteEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/routes", (RouteSender sender) => TypedResults.Ok(sender.View())).WithSummary("Destinations of the rules, with what they are owed");
-        routes.MapGet("/routes/failed", (RouteQueue queue) => TypedResults.Ok(queue.Failed(MaxFailed))).WithSummary("Copies that wait for a person");
-        routes.MapPost("/routes/failed/{pk:long}/retry", Retry).WithSummary("Try a failed copy again");
-        routes.MapDelete("/routes/failed/{pk:long}", DropAsync).WithSummary("Give a failed copy up");
+        routes.MapGet("/routes", (RouteSender sender) => TypedResults.Ok(sender.View())).WithSummary("Destinations of the rules, with what they are owed").Needs(Permission.UsePeers);
+        routes.MapGet("/routes/failed", (RouteQueue queue) => TypedResults.Ok(queue.Failed(MaxFailed))).WithSummary("Copies that wait for a person").Needs(Permission.UsePeers);
+        routes.MapPost("/routes/failed/{pk:long}/retry", Retry).WithSummary("Try a failed copy again").Needs(Permission.UsePeers);
+        routes.MapDelete("/routes/failed/{pk:long}", DropAsync).WithSummary("Give a failed copy up").Needs(Permission.UsePeers);
     }
 
     private static Results<NoContent, ProblemHttpResult> Retry(long pk, RouteQueue queue) =>

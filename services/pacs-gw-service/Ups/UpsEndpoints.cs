@@ -3,6 +3,7 @@ using Microsoft.Extensions.Options;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.DicomWeb;
 using Yizhan.PacsGw.Query;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.PacsGw.Ups;
 
@@ -26,12 +27,12 @@ internal static class UpsEndpoints
 
     public static void Map(RouteGroupBuilder web)
     {
-        web.MapPost("/workitems", CreateAsync).WithSummary("UPS-RS: create a workitem");
-        web.MapGet("/workitems", SearchAsync).WithSummary("UPS-RS: search");
-        web.MapGet("/workitems/{workitem}", RetrieveAsync).WithSummary("UPS-RS: retrieve");
-        web.MapPost("/workitems/{workitem}", UpdateAsync).WithSummary("UPS-RS: update");
-        web.MapPut("/workitems/{workitem}/state", ChangeStateAsync).WithSummary("UPS-RS: claim, complete or cancel");
-        web.MapPost("/workitems/{workitem}/cancelrequest", RequestCancelAsync).WithSummary("UPS-RS: ask for cancellation");
+        web.MapPost("/workitems", CreateAsync).WithSummary("UPS-RS: create a workitem").Needs(Permission.WriteStudies);
+        web.MapGet("/workitems", SearchAsync).WithSummary("UPS-RS: search").Needs(Permission.ReadStudies);
+        web.MapGet("/workitems/{workitem}", RetrieveAsync).WithSummary("UPS-RS: retrieve").Needs(Permission.ReadStudies);
+        web.MapPost("/workitems/{workitem}", UpdateAsync).WithSummary("UPS-RS: update").Needs(Permission.WriteStudies);
+        web.MapPut("/workitems/{workitem}/state", ChangeStateAsync).WithSummary("UPS-RS: claim, complete or cancel").Needs(Permission.WriteStudies);
+        web.MapPost("/workitems/{workitem}/cancelrequest", RequestCancelAsync).WithSummary("UPS-RS: ask for cancellation").Needs(Permission.WriteStudies);
     }
 
     private static async Task<IResult> CreateAsync(

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
 using Yizhan.PacsGw.Archive;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.Worklist;
@@ -10,7 +11,7 @@ namespace Yizhan.PacsGw.Worklist;
 internal static class WorklistEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapPost("/worklist", ScheduleAsync).WithSummary("Schedules, changes or cancels an imaging procedure step");
+        routes.MapPost("/worklist", ScheduleAsync).WithSummary("Schedules, changes or cancels an imaging procedure step").Needs(Permission.Schedule);
 
     private static async Task<Results<Created<ProcedureScheduled>, ProblemHttpResult>> ScheduleAsync(
         ProcedureScheduled order, IEventLog log, ArchiveProgress progress, TimeProvider clock, CancellationToken cancellationToken)

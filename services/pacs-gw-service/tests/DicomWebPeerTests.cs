@@ -2,7 +2,9 @@ using System.Diagnostics;
 using System.Net.Http.Json;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Microsoft.Extensions.DependencyInjection;
 using Yizhan.Dicom;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.PacsGw.Tests;
 
@@ -23,7 +25,7 @@ public sealed class DicomWebPeerTests(SharedGateway shared) : IClassFixture<Shar
     public async Task Orthanc_stores_searches_and_retrieves()
     {
         var gateway = shared.Gateway;
-        await using var orthanc = await OrthancDicomWeb.StartAsync(gateway.Http.BaseAddress! + "dicom-web/");
+        await using var orthanc = await OrthancDicomWeb.StartAsync(gateway.Http.BaseAddress! + "dicom-web/", gateway.Services.GetRequiredService<LocalOperator>().Token());
 
         // STOW-RS: its instance, the same bytes, is ours.
         var id = await orthanc.StoreAsync(Instance("2.25.501", 1).ToFile());
@@ -55,7 +57,7 @@ public sealed class DicomWebPeerTests(SharedGateway shared) : IClassFixture<Shar
     {
         private readonly HttpClient _http = new() { BaseAddress = new Uri($"http://127.0.0.1:{port}/") };
 
-        public static async Task<OrthancDicomWeb> StartAsync(string ours)
+        public static async Task<OrthancDicomWeb> StartAsync(string ours, string token)
         {
             Assert.SkipUnless(File.Exists("/usr/sbin/Orthanc") && File.Exists(Plugin), "Orthanc or its DICOMweb plugin is not installed (Debian packages orthanc, orthanc-dicomweb).");
             var folder = Directory.CreateTempSubdirectory("yizhan-orthanc-").FullName;
@@ -73,7 +75,7 @@ public sealed class DicomWebPeerTests(SharedGateway shared) : IClassFixture<Shar
                 {
                     ["Enable"] = true,
                     ["Root"] = "/dicom-web/",
-                    ["Servers"] = new Dictionary<string, object> { ["yizhan"] = new[] { ours } },
+                    ["Servers"] = new Dictionary<string, object> { ["yizhan"] = new { Url = ours, HttpHeaders = new { Authorization = "Bearer " + token } } },
                 },
             }), Gateway.Cancel);
             var process = Process.Start(new ProcessStartInfo("/usr/sbin/Orthanc", [settings]) { RedirectStandardError = true, RedirectStandardOutput = true })!;

@@ -23,7 +23,8 @@ internal sealed class Gateway : IAsyncDisposable
     private Gateway(string folder, WebApplication app)
     {
         (_folder, _app) = (folder, app);
-        Http = new HttpClient { BaseAddress = new Uri(app.Urls.Single() + "/pacs-gw/"), Timeout = TimeSpan.FromSeconds(60) };
+        Http = Operator.Client(app, "/pacs-gw/");
+        Http.Timeout = TimeSpan.FromSeconds(60);
     }
 
     public HttpClient Http { get; }

@@ -1,7 +1,7 @@
 // dicomweb-client and dicom-parser, the parts under OHIF and Cornerstone, against a gateway. Started by ./run.sh; prints one line a
 // test, the counts last.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -72,7 +72,9 @@ const gateway = spawn('dotnet', [gatewayDll, `--node:dataFolder=${temporary}`, '
 gateway.stdout.on('data', data => { log += data; });
 gateway.stderr.on('data', data => { log += data; });
 
-const client = new api.DICOMwebClient({ url });
+// The node writes its operator's token before it listens.
+const token = await until('the node writes a token', async () => readFileSync(path.join(temporary, 'identity/operator.token'), 'utf8'));
+const client = new api.DICOMwebClient({ url, headers: { Authorization: `Bearer ${token}` } });
 const place = { studyInstanceUID: '2.25.71', seriesInstanceUID: '2.25.72', sopInstanceUID: '2.25.731' };
 const bytes = value => Buffer.from(Array.isArray(value) ? value[0] : value);
 const tests = {
@@ -133,7 +135,7 @@ const tests = {
 
 let [passed, failed] = [0, 0];
 try {
-  await until('the gateway answers', async () => (await fetch(`${url}/studies`)).ok);
+  await until('the gateway answers', async () => (await fetch(`${url}/studies`, { headers: { Authorization: `Bearer ${token}` } })).ok);
   for (const [name, run] of Object.entries(tests)) {
     try {
       await run();

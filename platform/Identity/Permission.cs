@@ -1,0 +1,116 @@
+using System.Collections.Frozen;
+using System.Diagnostics.CodeAnalysis;
+
+namespace Yizhan.Platform.Identity;
+
+/// <summary>What a route may ask of its caller. A role is a set of these; nobody is given one alone.</summary>
+[Flags]
+[SuppressMessage("Naming", "CA1711", Justification = "It is what it says; code access security is no more.")]
+public enum Permission : long
+{
+    /// <summary>Nothing: not accepted by a route.</summary>
+    None = 0,
+
+    /// <summary>Open the pages of the console.</summary>
+    UseConsole = 1 << 0,
+
+    /// <summary>Search and read studies, work items and images.</summary>
+    ReadStudies = 1 << 1,
+
+    /// <summary>Store instances, change work items, decide whose study it is.</summary>
+    WriteStudies = 1 << 2,
+
+    /// <summary>Ask other DICOM nodes, send to them, repeat or give up copies.</summary>
+    UsePeers = 1 << 3,
+
+    /// <summary>Schedule, change and cancel examinations.</summary>
+    Schedule = 1 << 4,
+
+    /// <summary>Read clinical records (FHIR).</summary>
+    ReadRecords = 1 << 5,
+
+    /// <summary>Write clinical records (FHIR).</summary>
+    WriteRecords = 1 << 6,
+
+    /// <summary>Search, prove and export the audit log.</summary>
+    ReadAudit = 1 << 7,
+
+    /// <summary>Append to the audit log.</summary>
+    WriteAudit = 1 << 8,
+
+    /// <summary>Erase what the audit log says about a person, place and lift holds.</summary>
+    EraseSubjects = 1 << 9,
+
+    /// <summary>See sites, their state and their releases.</summary>
+    ReadFleet = 1 << 10,
+
+    /// <summary>Propose and approve configuration releases (signed by keys of their own).</summary>
+    ReleaseConfiguration = 1 << 11,
+
+    /// <summary>See the spool of a site: what waits, in which lane, without its content.</summary>
+    ReadSpool = 1 << 12,
+
+    /// <summary>Put entries of the spool aside and send them again.</summary>
+    ManageSpool = 1 << 13,
+
+    /// <summary>Back up, verify and renew the event log.</summary>
+    MaintainLog = 1 << 14,
+
+    /// <summary>Follow the whole event log: all that every site has sent.</summary>
+    ReadEvents = 1 << 15,
+
+    /// <summary>Read stock, orders and devices.</summary>
+    ReadStock = 1 << 16,
+
+    /// <summary>Book stock and orders.</summary>
+    ChangeStock = 1 << 17,
+
+    /// <summary>Ask models for a finding, read what they answered.</summary>
+    UseModels = 1 << 18,
+
+    /// <summary>Add, change and disable users.</summary>
+    ManageUsers = 1 << 19,
+
+    /// <summary>Enrol, renew and revoke machines; issue licences.</summary>
+    ManageMachines = 1 << 20,
+}
+
+/// <summary>The roles and what each may do. A role counts only at the sites to which its holder is bound.</summary>
+public static class Roles
+{
+    /// <summary>Everything, for the first start and for <c>yizhan</c> on the node itself.</summary>
+    public const string Admin = "admin";
+
+    private const Permission Everything = (Permission)((long)Permission.ManageMachines * 2 - 1);
+
+    private static readonly FrozenDictionary<string, Permission> All = new Dictionary<string, Permission>
+    {
+        // Keeps the network running and sees no patient.
+        ["operator"] = Permission.UseConsole | Permission.ReadFleet | Permission.ReadSpool | Permission.ManageSpool | Permission.MaintainLog
+            | Permission.ReadStock,
+        ["clinician"] = Permission.UseConsole | Permission.ReadStudies | Permission.ReadRecords | Permission.WriteRecords | Permission.Schedule
+            | Permission.UseModels | Permission.ReadStock,
+        ["radiographer"] = Permission.UseConsole | Permission.ReadStudies | Permission.WriteStudies | Permission.UsePeers | Permission.Schedule
+            | Permission.ReadRecords | Permission.ReadStock | Permission.ChangeStock,
+        ["auditor"] = Permission.UseConsole | Permission.ReadAudit | Permission.ReadFleet,
+
+        // Looks after the machines of a site: its line, its spool, its devices.
+        ["site-engineer"] = Permission.UseConsole | Permission.ReadFleet | Permission.ReadSpool | Permission.ManageSpool | Permission.MaintainLog
+            | Permission.ReleaseConfiguration | Permission.ManageMachines | Permission.ReadStock,
+
+        // Another program: it has no pages, no users and no keys to give.
+        ["service"] = Permission.ReadStudies | Permission.WriteStudies | Permission.UsePeers | Permission.Schedule | Permission.ReadRecords
+            | Permission.WriteRecords | Permission.WriteAudit | Permission.ReadFleet | Permission.ReadEvents | Permission.ReadSpool
+            | Permission.ReadStock | Permission.ChangeStock | Permission.UseModels,
+        [Admin] = Everything,
+    }.ToFrozenDictionary(StringComparer.Ordinal);
+
+    /// <summary>Their names, sorted.</summary>
+    public static IReadOnlyList<string> Names { get; } = [.. All.Keys.Order(StringComparer.Ordinal)];
+
+    /// <summary>What a role may do; nothing when there is no such role.</summary>
+    public static Permission Of(string role) => All.GetValueOrDefault(role);
+
+    /// <summary>The roles that have a permission, for the message to somebody who lacks it.</summary>
+    public static IEnumerable<string> With(Permission permission) => Names.Where(role => (Of(role) & permission) == permission);
+}
