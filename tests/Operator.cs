@@ -1,5 +1,3 @@
-using Microsoft.AspNetCore.Builder;
-using Microsoft.Extensions.DependencyInjection;
 using Yizhan.Platform.Identity;
 
 namespace Yizhan;
@@ -11,8 +9,8 @@ internal static class Operator
     /// <param name="app">The node, started.</param>
     /// <param name="path">What addresses are relative to.</param>
     /// <param name="inner">What sends; null for the usual.</param>
-    public static HttpClient Client(WebApplication app, string path = "/", HttpMessageHandler? inner = null) => new(
-        new OperatorTokenHandler(app.Services.GetRequiredService<LocalOperator>().Token, inner ?? new SocketsHttpHandler { UseProxy = false }))
+    public static HttpClient Client(Microsoft.AspNetCore.Builder.WebApplication app, string path = "/", HttpMessageHandler? inner = null) => new(
+        new OperatorTokenHandler(((LocalOperator)app.Services.GetService(typeof(LocalOperator))!).Token, inner ?? new SocketsHttpHandler { UseProxy = false }))
     {
         BaseAddress = new Uri(new Uri(app.Urls.First()), path),
     };

@@ -74,7 +74,8 @@ public static class Access
             var why = context.Features.Get<TokenRefusedException>()?.Message;
             return new Refusal(StatusCodes.Status401Unauthorized,
                 why ?? $"This needs the permission {needs.Permission} at site '{site}': sign in, or send a token (Authorization: Bearer …).",
-                needs.Permission, site) { TokenWasWrong = why is not null };
+                needs.Permission, site)
+            { TokenWasWrong = why is not null };
         }
 
         if (!caller.May(needs.Permission, site))
