@@ -7,7 +7,7 @@ using Yizhan.Platform.Identity;
 namespace Yizhan.Host.Tests;
 
 /// <summary>Walks over every route of every module of both nodes: who has no token, another role or another site is refused.</summary>
-[Trait("Clause", "D5.1")]
+[Trait("Clause", "S1")]
 public sealed partial class RouteTests : IAsyncLifetime
 {
     /// <summary>Every route that answers anybody. Whoever adds one adds it here, and says at the route what protects it.</summary>

@@ -11,7 +11,7 @@ using Yizhan.Platform.Identity;
 namespace Yizhan.Platform.Tests.Identity;
 
 /// <summary>Which tokens are good, and what is said about the others. Tokens are made here by hand, so that they can be as wrong as they like.</summary>
-[Trait("Clause", "D5.1")]
+[Trait("Clause", "S1")]
 public sealed class TokenTests : IDisposable
 {
     private static readonly DateTimeOffset Now = new(2026, 11, 23, 8, 0, 0, TimeSpan.Zero);
