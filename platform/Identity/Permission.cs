@@ -89,7 +89,7 @@ public static class Roles
         ["operator"] = Permission.UseConsole | Permission.ReadFleet | Permission.ReadSpool | Permission.ManageSpool | Permission.MaintainLog
             | Permission.ReadStock,
         ["clinician"] = Permission.UseConsole | Permission.ReadStudies | Permission.ReadRecords | Permission.WriteRecords | Permission.Schedule
-            | Permission.UseModels | Permission.ReadStock,
+            | Permission.UseModels | Permission.ReadStock | Permission.ChangeStock,
         ["radiographer"] = Permission.UseConsole | Permission.ReadStudies | Permission.WriteStudies | Permission.UsePeers | Permission.Schedule
             | Permission.ReadRecords | Permission.ReadStock | Permission.ChangeStock,
         ["auditor"] = Permission.UseConsole | Permission.ReadAudit | Permission.ReadFleet,

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Inventory.Ledger;
 
@@ -11,14 +12,14 @@ internal static class LedgerEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapPost("/movements", RecordAsync);
-        routes.MapGet("/movements", Movements);
-        routes.MapPut("/items", DefineAsync);
-        routes.MapGet("/items", Items);
-        routes.MapGet("/stock", Stock);
-        routes.MapGet("/expiring", Expiring);
-        routes.MapGet("/recall", Recall);
-        routes.MapGet("/parked", Parked);
+        routes.MapPost("/movements", RecordAsync).Needs(Permission.ChangeStock);
+        routes.MapGet("/movements", Movements).Needs(Permission.ReadStock);
+        routes.MapPut("/items", DefineAsync).Needs(Permission.ChangeStock);
+        routes.MapGet("/items", Items).Needs(Permission.ReadStock);
+        routes.MapGet("/stock", Stock).Needs(Permission.ReadStock);
+        routes.MapGet("/expiring", Expiring).Needs(Permission.ReadStock);
+        routes.MapGet("/recall", Recall).Needs(Permission.ReadStock);
+        routes.MapGet("/parked", Parked).Needs(Permission.ReadStock);
     }
 
     /// <summary>201 once the batch would survive a power cut; 200 when it had been recorded before; 400 not well formed, 409 cannot be true, 507 no room.</summary>

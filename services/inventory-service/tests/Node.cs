@@ -12,7 +12,7 @@ internal sealed class Node : IAsyncDisposable
 {
     private readonly WebApplication _app;
 
-    private Node(WebApplication app) => (_app, Http) = (app, new HttpClient { BaseAddress = new Uri(new Uri(app.Urls.Single()), "/inventory/") });
+    private Node(WebApplication app) => (_app, Http) = (app, Operator.Client(app, "/inventory/"));
 
     public const string Site = "lakeside";
 
