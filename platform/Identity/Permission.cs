@@ -71,6 +71,9 @@ public enum Permission : long
     /// <summary>Add, change and disable users.</summary>
     ManageUsers = 1 << 19,
 
+    /// <summary>Add, load and unload models.</summary>
+    ManageModels = 1 << 21,
+
     /// <summary>Enrol, renew and revoke machines; issue licences.</summary>
     ManageMachines = 1 << 20,
 }
@@ -81,7 +84,7 @@ public static class Roles
     /// <summary>Everything, for the first start and for <c>yizhan</c> on the node itself.</summary>
     public const string Admin = "admin";
 
-    private const Permission Everything = (Permission)((long)Permission.ManageMachines * 2 - 1);
+    private const Permission Everything = (Permission)((long)Permission.ManageModels * 2 - 1);
 
     private static readonly FrozenDictionary<string, Permission> All = new Dictionary<string, Permission>
     {
@@ -96,7 +99,7 @@ public static class Roles
 
         // Looks after the machines of a site: its line, its spool, its devices.
         ["site-engineer"] = Permission.UseConsole | Permission.ReadFleet | Permission.ReadSpool | Permission.ManageSpool | Permission.MaintainLog
-            | Permission.ReleaseConfiguration | Permission.ManageMachines | Permission.ReadStock,
+            | Permission.ReleaseConfiguration | Permission.ManageMachines | Permission.ManageModels | Permission.UseModels | Permission.ReadStock,
 
         // Another program: it has no pages, no users and no keys to give.
         ["service"] = Permission.ReadStudies | Permission.WriteStudies | Permission.UsePeers | Permission.Schedule | Permission.ReadRecords

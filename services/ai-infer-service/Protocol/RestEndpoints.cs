@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Http.Features;
 using Yizhan.AiInfer.Engine;
 using Yizhan.AiInfer.Repository;
 using Yizhan.OpenInference;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.AiInfer.Protocol;
 
@@ -15,15 +16,15 @@ internal static class RestEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        var v2 = routes.MapGroup("/v2").WithTags("open-inference").AddEndpointFilter(AnswerErrors);
+        var v2 = routes.MapGroup("/v2").Needs(Permission.UseModels).WithTags("open-inference").AddEndpointFilter(AnswerErrors);
         v2.MapGet("", () => Json(new JsonObject
         {
             ["name"] = InferenceServer.Name,
             ["version"] = InferenceServer.Version,
             ["extensions"] = new JsonArray([.. InferenceServer.Extensions.Select(e => JsonValue.Create(e))]),
         }));
-        v2.MapGet("/health/live", () => Json(new JsonObject { ["live"] = true }));
-        v2.MapGet("/health/ready", () => Json(new JsonObject { ["ready"] = true }));
+        v2.MapGet("/health/live", () => Json(new JsonObject { ["live"] = true })).OpenToAll("Says whether the server lives; probes have no token.");
+        v2.MapGet("/health/ready", () => Json(new JsonObject { ["ready"] = true })).OpenToAll("The same.");
         foreach (var prefix in (string[])["/models/{model}", "/models/{model}/versions/{version}"])
         {
             v2.MapGet(prefix, (InferenceServer server, string model, string? version) => Json(Metadata(server, server.Find(model, version))));
@@ -36,12 +37,12 @@ internal static class RestEndpoints
 
         v2.MapGet("/models/stats", (InferenceServer server) => Json(Statistics(server.Repository.Index().Select(h => h.Runner).OfType<ModelRunner>())));
         v2.MapPost("/repository/index", IndexAsync);
-        v2.MapPost("/repository/models/{model}/load", LoadAsync);
+        v2.MapPost("/repository/models/{model}/load", LoadAsync).Needs(Permission.ManageModels);
         v2.MapPost("/repository/models/{model}/unload", async (InferenceServer server, string model, CancellationToken cancellationToken) =>
         {
             await server.Repository.UnloadAsync(model, null, cancellationToken);
             return Results.Ok();
-        });
+        }).Needs(Permission.ManageModels);
     }
 
     private static async Task<IResult> InferAsync(HttpContext context, InferenceServer server, string model, string? version)

@@ -4,6 +4,7 @@ using Microsoft.Extensions.Options;
 using Yizhan.AiInfer.Engine;
 using Yizhan.AiInfer.Protocol;
 using Yizhan.Contracts;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.AiInfer.Repository;
 
@@ -12,10 +13,10 @@ internal static class ModelEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/models", (ModelRepository repository) => TypedResults.Ok(Views(repository)));
-        routes.MapPost("/models", AddAsync);
+        routes.MapGet("/models", (ModelRepository repository) => TypedResults.Ok(Views(repository))).Needs(Permission.UseModels);
+        routes.MapPost("/models", AddAsync).Needs(Permission.ManageModels);
         routes.MapGet("/metrics", (ModelRepository repository) =>
-            TypedResults.Text(MetricsText.Write([.. repository.Index().Select(h => h.Runner).OfType<ModelRunner>()]), "text/plain; version=0.0.4"));
+            TypedResults.Text(MetricsText.Write([.. repository.Index().Select(h => h.Runner).OfType<ModelRunner>()]), "text/plain; version=0.0.4")).OpenToAll("Figures, never of a patient; Prometheus has no token of a person.");
     }
 
     private static async Task<Results<Created<string>, ProblemHttpResult>> AddAsync(

@@ -22,7 +22,8 @@ internal sealed class Node : IAsyncDisposable
     private Node(string folder, WebApplication app)
     {
         (_folder, _app) = (folder, app);
-        Http = new HttpClient { BaseAddress = new Uri(app.Urls.Single()), Timeout = TimeSpan.FromMinutes(3) };
+        Http = Operator.Client(app);
+        Http.Timeout = TimeSpan.FromMinutes(3);
         _channel = GrpcChannel.ForAddress($"http://{app.Services.GetRequiredService<GrpcListener>().EndPoint}", new GrpcChannelOptions { MaxReceiveMessageSize = null, MaxSendMessageSize = null });
         Grpc = new GRPCInferenceService.GRPCInferenceServiceClient(_channel);
     }
