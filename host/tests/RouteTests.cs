@@ -13,7 +13,7 @@ public sealed partial class RouteTests : IAsyncLifetime
     /// <summary>Every route that answers anybody. Whoever adds one adds it here, and says at the route what protects it.</summary>
     private static readonly string[] Open =
     [
-        "GET /ai-infer/metrics", "GET /ai-infer/v2/health/live", "GET /ai-infer/v2/health/ready", "GET /audit/witness/checkpoint", "GET /audit/witness/key", "GET /console/language/{language}", "GET /healthz", "GET /metrics", "GET /sign-in/once",
+        "GET /audit/witness/checkpoint", "GET /audit/witness/key", "GET /console/language/{language}", "GET /healthz", "GET /metrics", "GET /sign-in/once",
         "POST /audit/witness/add-checkpoint", "POST /sign-out",
     ];
 

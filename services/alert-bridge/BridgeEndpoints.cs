@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.Data.Sqlite;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.AlertBridge;
 
@@ -14,8 +15,8 @@ internal static class BridgeEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapPost("/{destination}", TakeAsync);
-        routes.MapGet("/queue", (Outbox outbox) => TypedResults.Ok(outbox.All()));
+        routes.MapPost("/{destination}", TakeAsync).OpenToAll("Alertmanager beside it, which a NetworkPolicy alone lets in; destinations are those of the settings, and the queue is bounded.");
+        routes.MapGet("/queue", (Outbox outbox) => TypedResults.Ok(outbox.All())).Needs(Permission.ReadFleet);
     }
 
     private static async Task<Results<Ok, ProblemHttpResult>> TakeAsync(

@@ -32,6 +32,8 @@ internal sealed class Node : IAsyncDisposable
 
     public HttpClient Http { get; }
 
+    public string Token => _app.Services.GetRequiredService<Platform.Identity.LocalOperator>().Token();
+
     public GRPCInferenceService.GRPCInferenceServiceClient Grpc { get; }
 
     public IServiceProvider Services => _app.Services;

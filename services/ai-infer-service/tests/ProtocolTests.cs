@@ -84,7 +84,7 @@ public sealed class ProtocolTests
         using var client = new TcpClient();
         await client.ConnectAsync(IPAddress.Loopback, node.Http.BaseAddress!.Port, Node.Cancel);
         var stream = client.GetStream();
-        await stream.WriteAsync(Encoding.ASCII.GetBytes("POST /v2/models/plus/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 4294967296\r\n\r\n"), Node.Cancel);
+        await stream.WriteAsync(Encoding.ASCII.GetBytes($"POST /v2/models/plus/infer HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {node.Token}\r\nContent-Length: 4294967296\r\n\r\n"), Node.Cancel);
         var answer = await new StreamReader(stream).ReadToEndAsync(Node.Cancel);
         Assert.StartsWith("HTTP/1.1 413", answer, StringComparison.Ordinal);
         Assert.Contains("4294967296 bytes; accepted: up to 268435456", answer, StringComparison.Ordinal);

@@ -89,7 +89,7 @@ internal sealed class Bridge : IAsyncDisposable
             "--alert-bridge:feishu:messagesPerMinute=100", $"--alert-bridge:jira:url={Jira.Url}", "--alert-bridge:jira:project=OPS",
             $"--alert-bridge:jira:tokenFile={File("jira.token", JiraSink.Token)}", .. settings]).Add<AlertBridgeModule>().Build();
         await _app.StartAsync(Cancel);
-        Http = new HttpClient { BaseAddress = new Uri(_app.Urls.First()) };
+        Http = Operator.Client(_app);
     }
 
     private async Task StopNodeAsync()
