@@ -1,5 +1,7 @@
+using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using Yizhan.Contracts;
 using Yizhan.Platform.Releases;
 
@@ -30,6 +32,16 @@ internal sealed class CentreClient(Uri centre) : IDisposable
     public Task<ReleaseView> ApproveAsync(string version, ReleaseApproval approval, CancellationToken cancellationToken) => AskAsync(
         () => _http.PostAsJsonAsync($"releases/{Uri.EscapeDataString(version)}/approvals", approval, ContractsJson.Default.ReleaseApproval, cancellationToken),
         answer => ViewAsync(answer, cancellationToken));
+
+    /// <summary>Posts JSON, or nothing, below <c>/fleet/</c>.</summary>
+    public Task<T> PostAsync<T>(string route, byte[]? json, JsonTypeInfo<T> type, CancellationToken cancellationToken) => AskAsync(
+        () =>
+        {
+            var body = new ByteArrayContent(json ?? []);
+            body.Headers.ContentType = json is null ? null : new MediaTypeHeaderValue("application/json");
+            return _http.PostAsync(route, body, cancellationToken);
+        },
+        async answer => await answer.Content.ReadFromJsonAsync(type, cancellationToken) ?? throw new CentreException("The centre answered null."));
 
     private static HttpClient Client(Uri centre)
     {

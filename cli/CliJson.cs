@@ -1,5 +1,6 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 
 namespace Yizhan.Cli;
 
@@ -7,4 +8,9 @@ namespace Yizhan.Cli;
 internal static class CliJson
 {
     public static JsonSerializerOptions Options { get; } = new(JsonSerializerDefaults.Web) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>Any JSON, for an answer of which little is read.</summary>
+    public static JsonTypeInfo<JsonElement> Element { get; } =
+        (JsonTypeInfo<JsonElement>)new JsonSerializerOptions(JsonSerializerDefaults.Web) { TypeInfoResolver = new DefaultJsonTypeInfoResolver() }
+            .GetTypeInfo(typeof(JsonElement));
 }

@@ -10,6 +10,8 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     BackupCommand.Create(),
     BackupCommand.CreateRestore(),
     SiteCommand.Create(),
+    CertificateCommands.Enrol(),
+    CertificateCommands.Certificate(),
     AuditCommand.Create(),
     InventoryCommand.Create(),
     ConfigCommand.Create(),

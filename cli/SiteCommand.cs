@@ -7,7 +7,16 @@ namespace Yizhan.Cli;
 /// <summary><c>yizhan site</c>: site files are checked, compared and begun.</summary>
 internal static class SiteCommand
 {
-    public static Command Create() => new("site", "Checks, compares and begins site files (sites/*.yaml).") { Lint(), Diff(), New(), Schema() };
+    public static Command Create()
+    {
+        var command = new Command("site", "Checks, compares and begins site files (sites/*.yaml); makes devices sites.") { Lint(), Diff(), New(), Schema() };
+        foreach (var machines in CertificateCommands.OfSites())
+        {
+            command.Add(machines);
+        }
+
+        return command;
+    }
 
     private static Command Lint()
     {

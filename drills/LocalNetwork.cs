@@ -58,6 +58,7 @@ internal sealed class LocalNetwork
           url: http://127.0.0.1:{_centre.Centre}
         fleet:
           linkPort: {_centre.CentreLink}
+          enrolmentPort: 0
           caFolder: {Path.Combine(_folder, "ca")}
           releaseTrustPath: {TrustPath}
           ringSoakSeconds: 1

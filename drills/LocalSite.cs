@@ -117,6 +117,7 @@ public sealed class LocalSite
           url: http://127.0.0.1:{Ports.Centre}
         fleet:
           linkPort: {Ports.CentreLink}
+          enrolmentPort: {(Ports == LocalPorts.Default ? Ports.CentreLink + 1 : 0)}
           caFolder: {Path.Combine(_folder, "ca")}
         pacs-gw:
           acceptAssociations: false

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
+using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Kafka;
 using Yizhan.Fleet.Releases;
 using Yizhan.Platform;
@@ -24,6 +25,7 @@ public sealed class FleetModule : IServiceModule
         builder.Services.TryAddSingleton<KafkaSink>();
         builder.Services.AddHostedService(services => services.GetRequiredService<KafkaSink>());
         builder.Services.TryAddSingleton(OpenCa);
+        builder.Services.TryAddSingleton<EnrolmentDesk>();
         builder.Services.TryAddSingleton<SiteRegistry>();
         builder.Services.TryAddSingleton<FleetMetrics>();
         builder.Services.TryAddSingleton<SafePoint>();
@@ -33,6 +35,7 @@ public sealed class FleetModule : IServiceModule
         builder.Services.TryAddSingleton<LinkListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<LinkListener>());
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ContractsJson.Default));
+        builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(1, EnrolmentJson.Default));
     }
 
     /// <inheritdoc/>

@@ -15,6 +15,19 @@ public sealed class FleetOptions
     [Range(0, 65535)]
     public int LinkPort { get; set; } = 8443;
 
+    /// <summary>
+    /// TCP port on which new devices enrol. Default: the one after <see cref="LinkPort"/>; any free one when that is 0. Nobody has a
+    /// certificate there, and there is one route.
+    /// </summary>
+    [Range(0, 65535)]
+    public int? EnrolmentPort { get; set; }
+
+    /// <summary>PEM file with the listener's certificate and its chain, from cert-manager or an authority of yours; null: the embedded authority issues one.</summary>
+    public string? CertificatePath { get; set; }
+
+    /// <summary>PEM file with its private key. Both are read again when they change.</summary>
+    public string? KeyPath { get; set; }
+
     /// <summary>DNS names and IP addresses under which sites reach the centre: they go into the listener's certificate.</summary>
     [MinLength(1)]
     public string[] LinkHosts { get; set; } = ["localhost", "127.0.0.1", "::1"];

@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Yizhan.Contracts;
+using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Releases;
 using Yizhan.Link;
 using Yizhan.Platform.Certificates;
@@ -18,21 +19,52 @@ internal sealed partial class LinkEndpoints
 
     private readonly LinkIntake _intake;
     private readonly ReleaseCentre _releases;
+    private readonly EnrolmentDesk _desk;
+    private readonly Revocations _revocations;
     private readonly BodyBudget _budget;
     private readonly ILogger _logger;
 
-    private LinkEndpoints(LinkIntake intake, ReleaseCentre releases, BodyBudget budget, ILogger logger) =>
-        (_intake, _releases, _budget, _logger) = (intake, releases, budget, logger);
+    private LinkEndpoints(
+        LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, Revocations revocations, BodyBudget budget, ILogger logger) =>
+        (_intake, _releases, _desk, _revocations, _budget, _logger) = (intake, releases, desk, revocations, budget, logger);
 
-    public static void Map(IEndpointRouteBuilder routes, LinkIntake intake, ReleaseCentre releases, BodyBudget budget, ILoggerFactory loggers)
+    public static void Map(
+        IEndpointRouteBuilder routes, LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, Revocations revocations, BodyBudget budget,
+        ILoggerFactory loggers)
     {
-        var link = new LinkEndpoints(intake, releases, budget, loggers.CreateLogger<LinkEndpoints>());
+        var link = new LinkEndpoints(intake, releases, desk, revocations, budget, loggers.CreateLogger<LinkEndpoints>());
         routes.MapGet(LinkRoutes.Marks, context => link.AnswerAsync(context, link.MarksAsync));
         routes.MapPost(LinkRoutes.Entries, context => link.AnswerAsync(context, link.EntriesAsync));
         routes.MapPost(LinkRoutes.Missing, context => link.AnswerAsync(context, link.MissingAsync));
         routes.MapPut(LinkRoutes.Chunks, context => link.AnswerAsync(context, link.ChunksAsync));
         routes.MapPut(LinkRoutes.Status, context => link.AnswerAsync(context, link.StatusAsync));
         routes.MapGet(LinkRoutes.Release, context => link.AnswerAsync(context, link.ReleaseAsync));
+        routes.MapPost(LinkRoutes.Certificate, context => link.AnswerAsync(context, link.CertificateAsync));
+        routes.MapGet(LinkRoutes.Revocations, context => link.AnswerAsync(context, link.RevocationsAsync));
+    }
+
+    private async Task CertificateAsync(HttpContext context, SitePrincipal site)
+    {
+        using var body = await ReadAsync(context, site);
+        var request = Json(body.Bytes, EnrolmentJson.Default.RenewalRequest).Request
+            ?? throw Refused(400, "No request.", "Expected {\"request\":…} with PKCS #10 in PEM.");
+        try
+        {
+            var answer = await _desk.RenewAsync(site, request, site.SpiffeId.ToString(), context.RequestAborted);
+            await WriteAsync(context, answer, EnrolmentJson.Default.CertificateAnswer);
+        }
+        catch (CertificateRefusedException e)
+        {
+            throw Refused(422, "No certificate for this request.", e.Message);
+        }
+    }
+
+    private Task RevocationsAsync(HttpContext context, SitePrincipal site)
+    {
+        var after = long.TryParse(context.Request.Query["after"], NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            ? number
+            : throw Refused(400, "No number.", "Expected ?after= with the number of the newest revocation that is known; 0 for none.");
+        return WriteAsync(context, new RevocationDelta(_revocations.After(after)), EnrolmentJson.Default.RevocationDelta);
     }
 
     private async Task MarksAsync(HttpContext context, SitePrincipal site)
@@ -105,10 +137,16 @@ internal sealed partial class LinkEndpoints
 
     private async Task AnswerAsync(HttpContext context, Func<HttpContext, SitePrincipal, Task> answer)
     {
-        // The handshake has checked the certificate already; without one there is no connection.
+        // The handshake has checked the certificate already; without one there is no connection. But a connection may be older than
+        // the revocation of its certificate.
         var site = SitePrincipal.From(context.Connection.ClientCertificate!)!;
         try
         {
+            if (_revocations.Has(context.Connection.ClientCertificate!))
+            {
+                throw Refused(403, "The certificate is revoked.", "Enrol again: yizhan site enrol-token.");
+            }
+
             await answer(context, site);
         }
         catch (LinkRefusedException e)

@@ -1,11 +1,15 @@
 using System.Net;
+using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
+using System.Threading.RateLimiting;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.Options;
+using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Releases;
 using Yizhan.Platform.Certificates;
 
@@ -13,21 +17,32 @@ namespace Yizhan.Fleet;
 
 /// <summary>
 /// The door for sites: a server of its own, HTTP/2 over TLS 1.3, with a certificate of this installation at both ends. Who has
-/// none is turned away in the handshake and never reaches a route.
+/// none is turned away in the handshake and never reaches a route. A second port is the door for new devices, which have none yet;
+/// behind it is one route, and a token opens it.
 /// </summary>
 /// <remarks>It can be closed and opened again on the same port while the rest of the centre runs; a drill does.</remarks>
 public sealed partial class LinkListener(
-    LinkIntake intake, ReleaseCentre releases, EmbeddedCa ca, IOptions<FleetOptions> options, TimeProvider clock, ILoggerFactory loggers)
+    LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, EmbeddedCa ca, IOptions<FleetOptions> options, TimeProvider clock, ILoggerFactory loggers)
     : IHostedService, IAsyncDisposable
 {
+    private const string Door = "yizhan.enrolment";
+
     private readonly ILogger _logger = loggers.CreateLogger<LinkListener>();
     private readonly FleetOptions _options = options.Value;
     private readonly SemaphoreSlim _door = new(1);
+    private readonly CertificateFiles? _files =
+        options.Value.CertificatePath is { } path ? new CertificateFiles(path, options.Value.KeyPath ?? path) : null;
+
+    // Tokens have 256 bits: nobody guesses one. The bound keeps strangers from filling the audit log.
+    private readonly FixedWindowRateLimiter _attempts = new(new() { PermitLimit = 30, Window = TimeSpan.FromMinutes(1), QueueLimit = 0 });
     private WebApplication? _server;
-    private X509Certificate2? _certificate;
+    private SslStreamCertificateContext? _own;
 
     /// <summary>Where it listens, or would; the port is known after the first start.</summary>
     public IPEndPoint EndPoint { get; private set; } = new(IPAddress.Parse(options.Value.LinkAddress), options.Value.LinkPort);
+
+    /// <summary>Port on which new devices enrol; known after the first start.</summary>
+    public int EnrolmentPort { get; private set; } = options.Value.EnrolmentPort ?? (options.Value.LinkPort == 0 ? 0 : options.Value.LinkPort + 1);
 
     /// <summary>Opens the door; does nothing when it is open.</summary>
     /// <exception cref="IOException">The port is taken.</exception>
@@ -53,8 +68,8 @@ public sealed partial class LinkListener(
             }
 
             _server = server;
-            var address = server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
-            EndPoint = new IPEndPoint(EndPoint.Address, new Uri(address).Port);
+            var addresses = server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToArray();
+            (EndPoint, EnrolmentPort) = (new IPEndPoint(EndPoint.Address, new Uri(addresses[0]).Port), new Uri(addresses[1]).Port);
             Opened(EndPoint);
         }
         finally
@@ -88,7 +103,8 @@ public sealed partial class LinkListener(
     public async ValueTask DisposeAsync()
     {
         await StopAsync(new CancellationToken(canceled: true));
-        _certificate?.Dispose();
+        _own?.TargetCertificate.Dispose();
+        await _attempts.DisposeAsync();
     }
 
     private WebApplication Build()
@@ -115,38 +131,86 @@ public sealed partial class LinkListener(
             kestrel.Listen(EndPoint, listen =>
             {
                 listen.Protocols = HttpProtocols.Http2;
-                listen.UseHttps(new HttpsConnectionAdapterOptions
+                listen.UseHttps(Tls(clientCertificate: true));
+            });
+            kestrel.Listen(new IPEndPoint(EndPoint.Address, EnrolmentPort), listen =>
+            {
+                listen.Protocols = HttpProtocols.Http2;
+                listen.Use(next => connection =>
                 {
-                    ServerCertificateSelector = (_, _) => Certificate(),
-                    SslProtocols = SslProtocols.Tls13,
-                    ClientCertificateMode = ClientCertificateMode.RequireCertificate,
-                    ClientCertificateValidation = (certificate, _, _) => IsSite(certificate),
-                    HandshakeTimeout = TimeSpan.FromSeconds(30),
+                    connection.Items[Door] = true;
+                    return next(connection);
                 });
+                listen.UseHttps(Tls(clientCertificate: false));
             });
         });
         var app = builder.Build();
-        LinkEndpoints.Map(app, intake, releases, new BodyBudget(_options.MaxBodiesMiB * 1024L * 1024), loggers);
+        app.Use((context, next) =>
+        {
+            // One server, two doors, and each has its own routes.
+            var isDoor = context.Features.Get<IConnectionItemsFeature>()?.Items.ContainsKey(Door) == true;
+            if (isDoor == context.Request.Path.StartsWithSegments(Platform.Certificates.Enrolment.Route))
+            {
+                return next(context);
+            }
+
+            context.Response.StatusCode = StatusCodes.Status404NotFound;
+            return Task.CompletedTask;
+        });
+        EnrolmentEndpoints.MapDoor(app, desk, _attempts);
+        LinkEndpoints.Map(app, intake, releases, desk, ca.Revocations, new BodyBudget(_options.MaxBodiesMiB * 1024L * 1024), loggers);
         return app;
     }
 
-    /// <summary>The listener's certificate lives in memory only; another is issued when two thirds of its life are over.</summary>
-    private X509Certificate2 Certificate()
+    /// <summary>Each handshake asks which certificate counts: one that was renewed needs no restart, and open connections stay.</summary>
+    private TlsHandshakeCallbackOptions Tls(bool clientCertificate) => new()
     {
-        lock (_door)
+        HandshakeTimeout = TimeSpan.FromSeconds(30),
+        OnConnection = _ => new ValueTask<SslServerAuthenticationOptions>(new SslServerAuthenticationOptions
         {
-            if (_certificate is null || clock.GetUtcNow() > _certificate.NotAfter.AddDays(-EmbeddedCa.LeafDays / 3))
+            ServerCertificateContext = Certificate(),
+            EnabledSslProtocols = SslProtocols.Tls13,
+            ApplicationProtocols = [SslApplicationProtocol.Http2],
+            ClientCertificateRequired = clientCertificate,
+            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+            RemoteCertificateValidationCallback = clientCertificate ? (_, certificate, chain, _) => IsSite(certificate, chain) : null,
+        }),
+    };
+
+    /// <summary>Files that somebody renews; else one of the embedded authority, in memory only, another when two thirds of its life are over.</summary>
+    private SslStreamCertificateContext Certificate()
+    {
+        if (_files is { } files)
+        {
+            var context = files.Context;
+            if (files.Problem is { } problem)
             {
-                _certificate = ca.IssueServer(_options.LinkHosts).ToCertificate();
+                NotRenewed(_options.CertificatePath!, problem);
             }
 
-            return _certificate;
+            return context;
+        }
+
+        lock (_door)
+        {
+            if (_own is null || clock.GetUtcNow() > _own.TargetCertificate.NotAfter.ToUniversalTime().AddDays(-EmbeddedCa.LeafDays / 3))
+            {
+                _own = SslStreamCertificateContext.Create(ca.IssueServer(_options.LinkHosts).ToCertificate(), null, offline: true);
+            }
+
+            return _own;
         }
     }
 
-    private bool IsSite(X509Certificate2 certificate)
+    private bool IsSite(X509Certificate? shown, X509Chain? chain)
     {
-        var verdict = ca.Trust.Check(certificate, CertificateTrust.ClientAuth);
+        if (shown is not X509Certificate2 certificate)
+        {
+            Refused("None", "");
+            return false;
+        }
+
+        var verdict = ca.Trust.Check(certificate, CertificateTrust.ClientAuth, chain?.ChainPolicy.ExtraStore);
         if (verdict == CertificateVerdict.Valid && SitePrincipal.From(certificate) is not null)
         {
             return true;
@@ -164,4 +228,7 @@ public sealed partial class LinkListener(
 
     [LoggerMessage(9012, LogLevel.Warning, "A client certificate was refused ({Verdict}), thumbprint {Thumbprint}.")]
     private partial void Refused(string verdict, string thumbprint);
+
+    [LoggerMessage(9013, LogLevel.Error, "The new certificate in {Path} is not used, the one before goes on: {Problem}")]
+    private partial void NotRenewed(string path, string problem);
 }

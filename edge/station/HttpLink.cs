@@ -30,6 +30,7 @@ internal sealed class HttpLink : ILink, IDisposable
 
     private readonly StationOptions _options;
     private readonly TimeProvider _clock;
+    private readonly Revocations? _revocations;
     private readonly HttpClient _http;
     private readonly Lock _rateLock = new();
     private double _bytesPerSecond;
@@ -37,9 +38,10 @@ internal sealed class HttpLink : ILink, IDisposable
     private long _lastMoved;
     private Socket? _socket;
 
-    public HttpLink(StationOptions options, TimeProvider clock)
+    public HttpLink(StationOptions options, TimeProvider clock, Revocations? revocations = null)
     {
-        (_options, _clock) = (options, clock);
+        (_options, _clock, _revocations) = (options, clock, revocations);
+        Files = new CertificateFiles(options.CertificatePath!, options.KeyPath!);
         _http = new HttpClient(new SocketsHttpHandler
         {
             UseProxy = false,
@@ -53,13 +55,6 @@ internal sealed class HttpLink : ILink, IDisposable
             // slow line an answer to a ping queues behind everything else.
             KeepAlivePingDelay = TimeSpan.FromSeconds(15),
             KeepAlivePingTimeout = TimeSpan.FromSeconds(Math.Max(60, 2 * options.StallSeconds)),
-            SslOptions = new SslClientAuthenticationOptions
-            {
-                EnabledSslProtocols = SslProtocols.Tls13,
-                CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
-                LocalCertificateSelectionCallback = (_, _, _, _, _) => OwnCertificate(),
-                RemoteCertificateValidationCallback = (_, certificate, _, errors) => IsCentre(certificate, errors),
-            },
         })
         {
             BaseAddress = options.CentreUrl,
@@ -67,6 +62,9 @@ internal sealed class HttpLink : ILink, IDisposable
             MaxResponseContentBufferSize = ReleaseBundle.MaxBytes + 1024,
         };
     }
+
+    /// <summary>The site's certificate: looked at for each connection, so that it may be replaced at any time.</summary>
+    public CertificateFiles Files { get; }
 
     /// <summary>Bytes of bodies that were sent, after compression; for metrics and tests.</summary>
     public long BytesSent { get; private set; }
@@ -110,6 +108,19 @@ internal sealed class HttpLink : ILink, IDisposable
         var bytes = await SendAsync(HttpMethod.Get, $"{LinkRoutes.Release}?running={running}&refused={refused}", null, cancellationToken);
         return bytes.Length == 0 ? null : bytes;
     }
+
+    /// <summary>The site's next certificate.</summary>
+    /// <param name="request">PKCS #10, PEM.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public Task<CertificateAnswer> RenewAsync(string request, CancellationToken cancellationToken) => AskAsync(
+        HttpMethod.Post, LinkRoutes.Certificate,
+        Plain(JsonSerializer.SerializeToUtf8Bytes(new RenewalRequest(request), EnrolmentJson.Default.RenewalRequest)),
+        EnrolmentJson.Default.CertificateAnswer, cancellationToken);
+
+    /// <summary>What was revoked after a number.</summary>
+    public Task<RevocationDelta> RevocationsAsync(long after, CancellationToken cancellationToken) => AskAsync(
+        HttpMethod.Get, string.Create(CultureInfo.InvariantCulture, $"{LinkRoutes.Revocations}?after={after}"), null,
+        EnrolmentJson.Default.RevocationDelta, cancellationToken);
 
     /// <summary>
     /// Completes when the machine's network changes, or when a connect succeeds after one that failed: a centre that accepts
@@ -234,7 +245,7 @@ internal sealed class HttpLink : ILink, IDisposable
             throw new LinkDownException(
                 given ? $"Nothing moved for {_options.StallSeconds} s." : $"{_options.CentreUrl} did not answer in time.", e);
         }
-        catch (Exception e) when (e is HttpRequestException or IOException)
+        catch (Exception e) when (e is HttpRequestException or IOException or AuthenticationException or CryptographicException)
         {
             throw new LinkDownException($"{_options.CentreUrl}: {(e.InnerException ?? e).Message}", e);
         }
@@ -303,7 +314,29 @@ internal sealed class HttpLink : ILink, IDisposable
 
             await socket.ConnectAsync(context.DnsEndPoint, cancellationToken);
             Interlocked.Exchange(ref _socket, socket);
-            return new NetworkStream(socket, ownsSocket: true);
+
+            // TLS is made here and not by the handler, which would ask for the certificate once and send no intermediate.
+            var secured = new SslStream(new NetworkStream(socket, ownsSocket: true));
+            try
+            {
+                await secured.AuthenticateAsClientAsync(
+                    new SslClientAuthenticationOptions
+                    {
+                        TargetHost = context.DnsEndPoint.Host,
+                        EnabledSslProtocols = SslProtocols.Tls13,
+                        ApplicationProtocols = [SslApplicationProtocol.Http2],
+                        CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+                        ClientCertificateContext = Files.Context,
+                        RemoteCertificateValidationCallback = (_, certificate, chain, errors) => IsCentre(certificate, chain, errors),
+                    },
+                    cancellationToken);
+                return secured;
+            }
+            catch
+            {
+                await secured.DisposeAsync();
+                throw;
+            }
         }
         catch
         {
@@ -312,13 +345,10 @@ internal sealed class HttpLink : ILink, IDisposable
         }
     }
 
-    private X509Certificate2 OwnCertificate() => X509Certificate2.CreateFromPemFile(_options.CertificatePath!, _options.KeyPath);
-
-    private bool IsCentre(X509Certificate? certificate, SslPolicyErrors errors)
+    private bool IsCentre(X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors)
     {
-        using var own = OwnCertificate();
-        var trust = CertificateTrust.FromFile(_options.RootPath!, _clock, notEarlierThan: own.NotBefore);
-        var verdict = trust.CheckServer(certificate, errors);
+        var trust = CertificateTrust.FromFile(_options.RootPath!, _clock, Files.Certificate.NotBefore, _revocations);
+        var verdict = trust.CheckServer(certificate, errors, chain?.ChainPolicy.ExtraStore);
         return verdict == CertificateVerdict.Valid
             ? true
             : throw new AuthenticationException($"the centre's certificate is not accepted: {verdict}.");

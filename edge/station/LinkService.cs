@@ -2,6 +2,8 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
+using Yizhan.Platform.Certificates;
+using Yizhan.Station.Certificates;
 using Yizhan.Station.Configuration;
 using Yizhan.Storage;
 
@@ -55,14 +57,14 @@ internal sealed partial class LinkService : BackgroundService
     private readonly Shipper? _shipper;
 
     public LinkService(
-        IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, SpoolMetrics metrics, SiteConfiguration configuration, ServiceHealthWatch health,
+        IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, SpoolMetrics metrics, SiteConfiguration configuration, ServiceHealthWatch health, SiteTrust trust,
         IOptions<StationOptions> options, TimeProvider clock, ILoggerFactory loggers)
     {
         (_log, _quarantine, _metrics, _options) = (log, quarantine, metrics, options.Value);
         _logger = loggers.CreateLogger<LinkService>();
         if (_options.CentreUrl is not null)
         {
-            _link = new HttpLink(_options, clock);
+            _link = new HttpLink(_options, clock, trust.Revocations);
             _shipper = new Shipper(log, blobs, _link, quarantine, _options, clock, Random.Shared, loggers.CreateLogger<Shipper>())
             {
                 Heard = retention.Note,
@@ -75,6 +77,9 @@ internal sealed partial class LinkService : BackgroundService
 
     /// <summary>The line to the centre; null when none is configured.</summary>
     public HttpLink? Centre => _link;
+
+    /// <summary>The site's certificate; null without a centre.</summary>
+    public CertificateFiles? Files => _link?.Files;
 
     /// <summary>The spool and the link as they are now.</summary>
     public SpoolView View() => new(

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Yizhan.Platform;
+using Yizhan.Station.Certificates;
 using Yizhan.Station.Configuration;
 using Yizhan.Storage;
 
@@ -28,6 +29,8 @@ public sealed class StationModule : IServiceModule
         builder.Services.TryAddSingleton<LinkService>();
         builder.Services.AddHostedService(services => services.GetRequiredService<LinkService>());
         builder.Services.AddHostedService<ConfigurationService>();
+        builder.Services.TryAddSingleton<SiteTrust>();
+        builder.Services.AddHostedService<CertificateRenewal>();
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, StationJson.Default));
     }
 

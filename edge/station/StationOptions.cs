@@ -18,6 +18,10 @@ public sealed class StationOptions
     /// <summary>PEM file with the root certificate of the installation (<c>root.crt</c> of the centre's authority).</summary>
     public string? RootPath { get; set; }
 
+    /// <summary>How often it is looked whether the certificate is due for renewal, and what was revoked, in seconds. Default 300.</summary>
+    [Range(1, 86_400)]
+    public int CertificatePollSeconds { get; set; } = 300;
+
     /// <summary>Share of the link for the lane <c>normal</c>, relative to the two others, in bytes. Default 8.</summary>
     [Range(1, 100)]
     public int NormalWeight { get; set; } = 8;

@@ -19,7 +19,7 @@ public sealed class CertificateTests : IDisposable
     public void The_root_is_made_once_and_its_key_is_for_the_owner_only()
     {
         using var again = EmbeddedCa.Open(_folder, _clock);
-        using var issued = _ca.IssueSite("lakeside").ToCertificate();
+        using var issued = _ca.IssueDevice("lakeside").ToCertificate();
         Assert.Equal(CertificateVerdict.Valid, again.Trust.Check(issued, CertificateTrust.ClientAuth));
         Assert.True(OperatingSystem.IsWindows()
             || File.GetUnixFileMode(Path.Combine(_folder, "root.pem")) == (UnixFileMode.UserRead | UnixFileMode.UserWrite));
@@ -56,7 +56,7 @@ public sealed class CertificateTests : IDisposable
     [InlineData((EmbeddedCa.LeafDays * 1440) + 6, CertificateVerdict.Expired)]
     public void A_leaf_is_valid_for_its_life_give_or_take_five_minutes(int minutes, CertificateVerdict expected)
     {
-        using var issued = _ca.IssueSite("lakeside").ToCertificate();
+        using var issued = _ca.IssueDevice("lakeside").ToCertificate();
         using var root = X509CertificateLoader.LoadCertificateFromFile(_ca.RootFile);
         var trust = new CertificateTrust(root, new FakeTimeProvider(_clock.GetUtcNow().AddMinutes(minutes)));
         Assert.Equal(expected, trust.Check(issued, CertificateTrust.ClientAuth));

@@ -29,7 +29,7 @@ public sealed class LinkEndpointTests : IAsyncLifetime
         await _centre.StartAsync(Cancel);
         var ca = _centre.Services.GetRequiredService<EmbeddedCa>();
         var handler = new SocketsHttpHandler();
-        handler.SslOptions.ClientCertificates = [ca.IssueSite("lakeside").ToCertificate()];
+        handler.SslOptions.ClientCertificateContext = ca.IssueSite("lakeside").ToContext();
         handler.SslOptions.RemoteCertificateValidationCallback = (_, certificate, _, errors) =>
             ca.Trust.CheckServer(certificate, errors) == CertificateVerdict.Valid;
         _site = new HttpClient(handler)

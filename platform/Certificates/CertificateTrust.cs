@@ -24,6 +24,12 @@ public enum CertificateVerdict
 
     /// <summary>The server's certificate does not name the host that was called, or there was none.</summary>
     WrongName,
+
+    /// <summary>It names a site other than the one for which its intermediate may issue.</summary>
+    WrongSite,
+
+    /// <summary>The root has taken it back.</summary>
+    Revoked,
 }
 
 /// <summary>
@@ -36,7 +42,9 @@ public enum CertificateVerdict
 /// A time that has certainly passed, such as the beginning of the site's own certificate. A board without a battery starts in
 /// 1970; it must still reach the centre to learn the time.
 /// </param>
-public sealed class CertificateTrust(X509Certificate2 root, TimeProvider clock, DateTimeOffset notEarlierThan = default)
+/// <param name="revocations">What does not count any more; null when nobody tells.</param>
+public sealed class CertificateTrust(
+    X509Certificate2 root, TimeProvider clock, DateTimeOffset notEarlierThan = default, Revocations? revocations = null)
 {
     /// <summary>id-kp-serverAuth, RFC 5280 §4.2.1.12.</summary>
     public const string ServerAuth = "1.3.6.1.5.5.7.3.1";
@@ -50,13 +58,15 @@ public sealed class CertificateTrust(X509Certificate2 root, TimeProvider clock, 
     /// <summary>Reads a root from a PEM file.</summary>
     /// <exception cref="CryptographicException">The file holds no certificate.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
-    public static CertificateTrust FromFile(string rootFile, TimeProvider clock, DateTimeOffset notEarlierThan = default) =>
-        new(X509Certificate2.CreateFromPem(File.ReadAllText(rootFile)), clock, notEarlierThan);
+    public static CertificateTrust FromFile(
+        string rootFile, TimeProvider clock, DateTimeOffset notEarlierThan = default, Revocations? revocations = null) =>
+        new(X509Certificate2.CreateFromPem(File.ReadAllText(rootFile)), clock, notEarlierThan, revocations);
 
     /// <summary>Checks a certificate for one purpose.</summary>
     /// <param name="certificate">The peer's.</param>
     /// <param name="purpose"><see cref="ServerAuth"/> or <see cref="ClientAuth"/>.</param>
-    public CertificateVerdict Check(X509Certificate2 certificate, string purpose)
+    /// <param name="intermediates">What the peer sent along; they prove nothing by themselves.</param>
+    public CertificateVerdict Check(X509Certificate2 certificate, string purpose, X509Certificate2Collection? intermediates = null)
     {
         var now = clock.GetUtcNow();
         now = now > notEarlierThan ? now : notEarlierThan;
@@ -83,21 +93,39 @@ public sealed class CertificateTrust(X509Certificate2 root, TimeProvider clock, 
         chain.ChainPolicy.CustomTrustStore.Add(root);
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
         chain.ChainPolicy.DisableCertificateDownloads = true;
+        if (intermediates is not null)
+        {
+            chain.ChainPolicy.ExtraStore.AddRange(intermediates);
+        }
 
         // Within the tolerance the nearest moment of its life counts; the very last second is outside for the chain builder.
         var last = end.AddSeconds(-1);
         chain.ChainPolicy.VerificationTime = (now < begin ? begin : now > last ? last : now).LocalDateTime;
-        var trusted = chain.Build(certificate);
-        foreach (var element in chain.ChainElements)
+        try
         {
-            element.Certificate.Dispose();
+            return !chain.Build(certificate) ? CertificateVerdict.UnknownIssuer
+                : !IsWithinItsPart(certificate, chain.ChainElements.Count) ? CertificateVerdict.WrongSite
+                : revocations is not null && chain.ChainElements.Any(element => revocations.Has(element.Certificate)) ? CertificateVerdict.Revoked
+                : CertificateVerdict.Valid;
         }
-
-        return trusted ? CertificateVerdict.Valid : CertificateVerdict.UnknownIssuer;
+        finally
+        {
+            foreach (var element in chain.ChainElements)
+            {
+                element.Certificate.Dispose();
+            }
+        }
     }
 
+    /// <summary>
+    /// A constraint on URIs is one on their host (RFC 5280 §4.2.1.10), which is the same for all sites. That on the directory name is
+    /// the site's own: so the site of the URI has to be that of the subject.
+    /// </summary>
+    private static bool IsWithinItsPart(X509Certificate2 certificate, int length) =>
+        length <= 2 || (SitePrincipal.From(certificate) is { } site && SiteAuthority.SiteOf(certificate.SubjectName) == site.SiteId);
+
     /// <summary>Checks a server's certificate as TLS presents it to a client.</summary>
-    public CertificateVerdict CheckServer(X509Certificate? certificate, SslPolicyErrors errors)
+    public CertificateVerdict CheckServer(X509Certificate? certificate, SslPolicyErrors errors, X509Certificate2Collection? intermediates = null)
     {
         // The platform has compared the name with the host already; its opinion on the chain is about roots that are not ours.
         if (certificate is null || (errors & ~SslPolicyErrors.RemoteCertificateChainErrors) != SslPolicyErrors.None)
@@ -106,6 +134,6 @@ public sealed class CertificateTrust(X509Certificate2 root, TimeProvider clock, 
         }
 
         using var copy = X509CertificateLoader.LoadCertificate(certificate.GetRawCertData());
-        return Check(copy, ServerAuth);
+        return Check(copy, ServerAuth, intermediates);
     }
 }

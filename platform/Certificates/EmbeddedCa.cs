@@ -5,12 +5,13 @@ using System.Security.Cryptography.X509Certificates;
 namespace Yizhan.Platform.Certificates;
 
 /// <summary>
-/// The private certificate authority of one installation: ECDSA P-256, one root, leaves for the link's server and for each
-/// site. Nothing outside the installation trusts it, and the installation trusts nothing else on the link.
+/// The private certificate authority of one installation: ECDSA P-256, one root, an intermediate for each site, leaves for the
+/// link's server and for each site. Nothing outside the installation trusts it, and the installation trusts nothing else on the link.
 /// </summary>
 /// <remarks>
-/// The folder holds <c>root.pem</c> (certificate and key, mode 0600; whoever reads it can be any site) and <c>root.crt</c> (the
-/// certificate alone, to be copied to the sites).
+/// The folder holds <c>root.pem</c> (certificate and key, mode 0600; whoever reads it can be any site), <c>root.crt</c> (the
+/// certificate alone, to be copied to the sites), <c>sites/SITE.pem</c> (the intermediates, mode 0600) and
+/// <c>revocations.jws</c>. A root of an earlier version cannot have intermediates: it goes on signing leaves itself.
 /// </remarks>
 public sealed class EmbeddedCa : IDisposable
 {
@@ -18,18 +19,23 @@ public sealed class EmbeddedCa : IDisposable
     public const int RootDays = 3650;
 
     /// <summary>Life of a leaf, in days. A site renews long before; one that was switched off for longer is enrolled again.</summary>
-    public const int LeafDays = 365;
+    public const int LeafDays = 90;
 
     private const string PrivateFile = "root.pem";
 
     private readonly X509Certificate2 _root;
+    private readonly string _folder;
     private readonly TimeProvider _clock;
+    private readonly bool _hasIntermediates;
 
     private EmbeddedCa(X509Certificate2 root, string folder, TimeProvider clock)
     {
-        (_root, _clock) = (root, clock);
+        (_root, _folder, _clock) = (root, folder, clock);
         RootFile = Path.Combine(folder, "root.crt");
-        Trust = new CertificateTrust(X509CertificateLoader.LoadCertificate(root.RawData), clock);
+        var open = X509CertificateLoader.LoadCertificate(root.RawData);
+        Revocations = Revocations.Open(Path.Combine(folder, "revocations.jws"), open);
+        Trust = new CertificateTrust(open, clock, revocations: Revocations);
+        _hasIntermediates = root.Extensions.OfType<X509BasicConstraintsExtension>().Single().PathLengthConstraint > 0;
     }
 
     /// <summary>File with the root certificate in PEM: what a site needs to recognise the centre.</summary>
@@ -37,6 +43,9 @@ public sealed class EmbeddedCa : IDisposable
 
     /// <summary>Checks certificates against this root.</summary>
     public CertificateTrust Trust { get; }
+
+    /// <summary>What it has taken back.</summary>
+    public Revocations Revocations { get; }
 
     /// <summary>Opens the authority in a folder; the first time it makes a root. Two processes that race end with the same root.</summary>
     /// <exception cref="CryptographicException">The folder's root cannot be read.</exception>
@@ -80,13 +89,51 @@ public sealed class EmbeddedCa : IDisposable
         return Issue("CN=Yizhan link", names, CertificateTrust.ServerAuth);
     }
 
-    /// <summary>A client certificate that says which site its holder is, as a SPIFFE id in the subject alternative name.</summary>
+    /// <summary>
+    /// A client certificate that says which site its holder is, as a SPIFFE id in the subject alternative name, with a key made here:
+    /// for nodes on this machine. A site elsewhere makes its key itself and asks (<see cref="SignSite"/>).
+    /// </summary>
     /// <exception cref="ArgumentException">The site id is not a DNS label.</exception>
     public IssuedCertificate IssueSite(string siteId)
     {
+        _ = new SitePrincipal(siteId);
+        var key = SiteRequest.MakeKey();
+        return new IssuedCertificate(SignSite(siteId, SiteRequest.Make(siteId, key)), key.TrimEnd());
+    }
+
+    /// <summary>Answers a site's request with its certificate and the intermediate above it, in PEM, the certificate first.</summary>
+    /// <param name="siteId">The site that asks, as somebody else has proven.</param>
+    /// <param name="requestPem">PKCS #10 in PEM.</param>
+    /// <exception cref="ArgumentException">The site id is not a DNS label.</exception>
+    /// <exception cref="CertificateRefusedException">The request is not one for this site.</exception>
+    public string SignSite(string siteId, string requestPem)
+    {
+        var key = SiteRequest.Read(siteId, requestPem);
         var names = new SubjectAlternativeNameBuilder();
         names.AddUri(new SitePrincipal(siteId).SpiffeId);
-        return Issue($"CN={siteId}", names, CertificateTrust.ClientAuth);
+        var request = new CertificateRequest(SiteAuthority.Subject(siteId, siteId), key, HashAlgorithmName.SHA256);
+        if (!_hasIntermediates)
+        {
+            using var direct = Sign(request, names, CertificateTrust.ClientAuth, _root);
+            return direct.ExportCertificatePem();
+        }
+
+        using var authority = Intermediate(siteId);
+        using var certificate = Sign(request, names, CertificateTrust.ClientAuth, authority);
+        return certificate.ExportCertificatePem() + "\n" + authority.ExportCertificatePem();
+    }
+
+    /// <summary>Takes one certificate back.</summary>
+    /// <param name="serial">Its serial number in hex.</param>
+    /// <param name="reason">Why.</param>
+    public Revocation Revoke(string serial, string reason) => Add(n => new Revocation(n, serial.ToUpperInvariant(), null, 0, reason, NowMs()));
+
+    /// <summary>Takes all certificates of a site back that were issued until now: its device was lost.</summary>
+    public Revocation RevokeSite(string siteId, string reason)
+    {
+        // A certificate's begin has whole seconds: the one of this second counts as before, the one after enrolling again as after.
+        var before = ((NowMs() / 1000) + 1) * 1000;
+        return Add(n => new Revocation(n, null, new SitePrincipal(siteId).SiteId, before, reason, NowMs()));
     }
 
     /// <summary>A client certificate for a device at a site: its common name is who the device is. It says of nobody that he is a site.</summary>
@@ -110,26 +157,62 @@ public sealed class EmbeddedCa : IDisposable
     private IssuedCertificate Issue(string subject, SubjectAlternativeNameBuilder names, string purpose)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var request = new CertificateRequest(subject, key, HashAlgorithmName.SHA256);
+        using var certificate = Sign(new CertificateRequest(subject, key, HashAlgorithmName.SHA256), names, purpose, _root);
+        return new IssuedCertificate(certificate.ExportCertificatePem(), key.ExportPkcs8PrivateKeyPem());
+    }
+
+    private X509Certificate2 Sign(CertificateRequest request, SubjectAlternativeNameBuilder names, string purpose, X509Certificate2 issuer)
+    {
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, true));
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(purpose)], true));
         request.CertificateExtensions.Add(names.Build());
-        request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(_root, true, false));
+        request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(issuer, true, false));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
 
         var now = _clock.GetUtcNow();
         var end = now.AddDays(LeafDays);
-        using var certificate = request.Create(
-            _root, now, end < _root.NotAfter ? end : _root.NotAfter, RandomNumberGenerator.GetBytes(16));
-        return new IssuedCertificate(certificate.ExportCertificatePem(), key.ExportPkcs8PrivateKeyPem());
+        using var key = issuer.GetECDsaPrivateKey()!;
+        return request.Create(
+            issuer.SubjectName, X509SignatureGenerator.CreateForECDsa(key), now, end < issuer.NotAfter ? end : issuer.NotAfter, RandomNumberGenerator.GetBytes(16));
     }
+
+    /// <summary>The intermediate of a site; a new one when a leaf would outlive the old one.</summary>
+    private X509Certificate2 Intermediate(string siteId)
+    {
+        var path = Path.Combine(_folder, "sites", $"{new SitePrincipal(siteId).SiteId}.pem");
+        if (File.Exists(path))
+        {
+            var there = X509Certificate2.CreateFromPemFile(path);
+            if (there.NotAfter.ToUniversalTime() >= _clock.GetUtcNow().UtcDateTime.AddDays(LeafDays) || there.NotAfter >= _root.NotAfter)
+            {
+                return there;
+            }
+
+            there.Dispose();
+            PemFile.Write(path, SiteAuthority.Make(siteId, _root, _clock.GetUtcNow()), secret: true, overwrite: true);
+        }
+        else
+        {
+            PemFile.Write(path, SiteAuthority.Make(siteId, _root, _clock.GetUtcNow()), secret: true, overwrite: false);
+        }
+
+        return X509Certificate2.CreateFromPemFile(path);
+    }
+
+    private Revocation Add(Func<long, Revocation> make)
+    {
+        using var key = _root.GetECDsaPrivateKey()!;
+        return Revocations.Add(key, make);
+    }
+
+    private long NowMs() => _clock.GetUtcNow().ToUnixTimeMilliseconds();
 
     private static void MakeRoot(string path, DateTimeOffset now)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=Yizhan root", key, HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, true, 0, true));
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, true, 1, true));
         request.CertificateExtensions.Add(
             new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign, true));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));

@@ -21,6 +21,12 @@ public static class LinkRoutes
     /// <summary>GET, with <c>?running=&amp;refused=</c> (digests): the configuration release for the caller, or 204 when it needs none.</summary>
     public const string Release = "/fleet/link/v1/release";
 
+    /// <summary>POST a request (PKCS #10) for the caller's next certificate; answered with it and its chain.</summary>
+    public const string Certificate = "/fleet/link/v1/certificate";
+
+    /// <summary>GET, with <c>?after=</c> (number of the newest that is known): signed revocations, at most 256.</summary>
+    public const string Revocations = "/fleet/link/v1/revocations";
+
     /// <summary>Media type of <see cref="EntryBatch"/>.</summary>
     public const string EntriesType = "application/vnd.yizhan.entries";
 

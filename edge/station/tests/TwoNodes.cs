@@ -58,7 +58,7 @@ internal sealed class TwoNodes : IAsyncDisposable
     {
         Centre = new ServiceHost([
             $"--node:dataFolder={PathOf("centre")}", "--web:url=http://127.0.0.1:0", "--log:level=error",
-            $"--fleet:linkPort={port}", .. settings]).Add<FleetModule>().Build();
+            $"--fleet:linkPort={port}", "--fleet:enrolmentPort=0", .. settings]).Add<FleetModule>().Build();
         await Centre.StartAsync(Cancel);
     }
 

@@ -119,7 +119,7 @@ public sealed class AtnaTests : IDisposable
         Assert.True(large.Length > 65_536);
         for (var attempt = 0; attempt < 2; attempt++)
         {
-            await using var tls = await ConnectAsync(node, ca.IssueSite("modality").ToCertificate());
+            await using var tls = await ConnectAsync(node, ca.IssueDevice("modality").ToCertificate());
             foreach (var chunk in Message(0, "").Concat(large).Concat(Message(2, "")).Chunk(10_007))
             {
                 await tls.WriteAsync(chunk, Cancel);
@@ -144,7 +144,7 @@ public sealed class AtnaTests : IDisposable
     public async Task What_is_no_audit_message_becomes_a_record_with_the_hash_of_its_bytes(string stream, string expected)
     {
         await using var setup = await SetUpAsync();
-        await using (var tls = await ConnectAsync(setup.Node, setup.Ca.IssueSite("modality").ToCertificate()))
+        await using (var tls = await ConnectAsync(setup.Node, setup.Ca.IssueDevice("modality").ToCertificate()))
         {
             await tls.WriteAsync(Encoding.ASCII.GetBytes(stream), Cancel);
             await tls.ShutdownAsync();
@@ -160,7 +160,7 @@ public sealed class AtnaTests : IDisposable
     {
         await using var setup = await SetUpAsync();
         using var strangers = EmbeddedCa.Open(_folder["strangers"], new FakeTimeProvider(DateTimeOffset.FromUnixTimeSeconds(TimeProvider.System.GetUtcNow().ToUnixTimeSeconds())));
-        foreach (var certificate in new[] { null, strangers.IssueSite("modality").ToCertificate(), setup.Ca.IssueServer("127.0.0.1").ToCertificate() })
+        foreach (var certificate in new[] { null, strangers.IssueDevice("modality").ToCertificate(), setup.Ca.IssueServer("127.0.0.1").ToCertificate() })
         {
             await Assert.ThrowsAnyAsync<Exception>(async () =>
             {
@@ -209,7 +209,7 @@ internal sealed class AtnaNode : IAsyncDisposable
     {
         var ca = EmbeddedCa.Open(folder["ca"], TimeProvider.System);
         ca.IssueServer("127.0.0.1", "localhost").WriteTo(folder["server.crt"], folder["server.key"]);
-        ca.IssueSite("centre").WriteTo(folder["client.crt"], folder["client.key"]);
+        ca.IssueDevice("centre").WriteTo(folder["client.crt"], folder["client.key"]);
         var node = await Node.StartAsync(
             folder["node"], cancellationToken,
             ["--audit:syslog:port=0", $"--audit:syslog:certificateFile={folder["server.crt"]}", $"--audit:syslog:keyFile={folder["server.key"]}", $"--audit:syslog:rootFile={ca.RootFile}", .. settings]);
