@@ -13,7 +13,7 @@ public sealed class RotationTests
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Fact]
-    [Trait("Clause", "D5.2")]
+    [Trait("Clause", "D5.1")]
     public async Task Certificates_rotate_under_load_with_zero_failed_requests()
     {
         const int Rotations = 20;
