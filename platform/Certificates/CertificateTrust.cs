@@ -104,7 +104,7 @@ public sealed class CertificateTrust(
         try
         {
             return !chain.Build(certificate) ? CertificateVerdict.UnknownIssuer
-                : !IsWithinItsPart(certificate, chain.ChainElements.Count) ? CertificateVerdict.WrongSite
+                : !IsWithinItsPart(certificate, chain) ? CertificateVerdict.WrongSite
                 : revocations is not null && chain.ChainElements.Any(element => revocations.Has(element.Certificate)) ? CertificateVerdict.Revoked
                 : CertificateVerdict.Valid;
         }
@@ -118,11 +118,13 @@ public sealed class CertificateTrust(
     }
 
     /// <summary>
-    /// A constraint on URIs is one on their host (RFC 5280 §4.2.1.10), which is the same for all sites. That on the directory name is
-    /// the site's own: so the site of the URI has to be that of the subject.
+    /// A constraint on URIs is one on their host (RFC 5280 §4.2.1.10), which is the same for all of us. That on the directory name is the
+    /// site's own: so below the intermediate of a site the URI has to be that site's.
     /// </summary>
-    private static bool IsWithinItsPart(X509Certificate2 certificate, int length) =>
-        length <= 2 || (SitePrincipal.From(certificate) is { } site && SiteAuthority.SiteOf(certificate.SubjectName) == site.SiteId);
+    private static bool IsWithinItsPart(X509Certificate2 certificate, X509Chain chain) => chain.ChainElements
+        .Skip(1).SkipLast(1)
+        .Select(element => SiteAuthority.SiteOf(element.Certificate.SubjectName))
+        .All(site => site is null || SitePrincipal.From(certificate)?.SiteId == site);
 
     /// <summary>Checks a server's certificate as TLS presents it to a client.</summary>
     public CertificateVerdict CheckServer(X509Certificate? certificate, SslPolicyErrors errors, X509Certificate2Collection? intermediates = null)
