@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
-using Yizhan.Platform;
 using Yizhan.Platform.Certificates;
 
 namespace Yizhan.Cli;

@@ -12,6 +12,8 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     SiteCommand.Create(),
     CertificateCommands.Enrol(),
     CertificateCommands.Certificate(),
+    LicenceCommand.Create(),
+    WireGuardCommand.Create(),
     AuditCommand.Create(),
     InventoryCommand.Create(),
     ConfigCommand.Create(),

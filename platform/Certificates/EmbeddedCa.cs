@@ -89,6 +89,29 @@ public sealed class EmbeddedCa : IDisposable
         return Issue("CN=Yizhan link", names, CertificateTrust.ServerAuth);
     }
 
+    /// <summary>A certificate for a service of this installation, for both sides of a connection: <c>spiffe://yizhan/NAMESPACE/SERVICE</c>.</summary>
+    /// <param name="area">Namespace in which it runs, such as <c>platform</c>.</param>
+    /// <param name="service">Its name in the flow list.</param>
+    /// <param name="hosts">DNS names under which it is called.</param>
+    public IssuedCertificate IssueService(string area, string service, params IReadOnlyList<string> hosts)
+    {
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddUri(new Uri($"spiffe://{SpiffeId.TrustDomain}/{area}/{service}"));
+        foreach (var host in hosts)
+        {
+            names.AddDnsName(host);
+        }
+
+        return Issue($"CN={service}", names, CertificateTrust.ServerAuth, CertificateTrust.ClientAuth);
+    }
+
+    /// <summary>Signs a list of accounts or another statement of the installation with the root's key.</summary>
+    public string SignWith(Func<ECDsa, string> sign)
+    {
+        using var key = _root.GetECDsaPrivateKey()!;
+        return sign(key);
+    }
+
     /// <summary>
     /// A client certificate that says which site its holder is, as a SPIFFE id in the subject alternative name, with a key made here:
     /// for nodes on this machine. A site elsewhere makes its key itself and asks (<see cref="SignSite"/>).
@@ -114,12 +137,12 @@ public sealed class EmbeddedCa : IDisposable
         var request = new CertificateRequest(SiteAuthority.Subject(siteId, siteId), key, HashAlgorithmName.SHA256);
         if (!_hasIntermediates)
         {
-            using var direct = Sign(request, names, CertificateTrust.ClientAuth, _root);
+            using var direct = Sign(request, names, _root, CertificateTrust.ClientAuth);
             return direct.ExportCertificatePem();
         }
 
         using var authority = Intermediate(siteId);
-        using var certificate = Sign(request, names, CertificateTrust.ClientAuth, authority);
+        using var certificate = Sign(request, names, authority, CertificateTrust.ClientAuth);
         return certificate.ExportCertificatePem() + "\n" + authority.ExportCertificatePem();
     }
 
@@ -154,18 +177,18 @@ public sealed class EmbeddedCa : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _root.Dispose();
 
-    private IssuedCertificate Issue(string subject, SubjectAlternativeNameBuilder names, string purpose)
+    private IssuedCertificate Issue(string subject, SubjectAlternativeNameBuilder names, params string[] purposes)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var certificate = Sign(new CertificateRequest(subject, key, HashAlgorithmName.SHA256), names, purpose, _root);
+        using var certificate = Sign(new CertificateRequest(subject, key, HashAlgorithmName.SHA256), names, _root, purposes);
         return new IssuedCertificate(certificate.ExportCertificatePem(), key.ExportPkcs8PrivateKeyPem());
     }
 
-    private X509Certificate2 Sign(CertificateRequest request, SubjectAlternativeNameBuilder names, string purpose, X509Certificate2 issuer)
+    private X509Certificate2 Sign(CertificateRequest request, SubjectAlternativeNameBuilder names, X509Certificate2 issuer, params string[] purposes)
     {
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, true));
-        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(purpose)], true));
+        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([.. purposes.Select(purpose => new Oid(purpose))], true));
         request.CertificateExtensions.Add(names.Build());
         request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(issuer, true, false));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));

@@ -132,6 +132,10 @@ public sealed record SiteTunnel
     [Format(SiteFormats.HostPort)]
     public string? Endpoint { get; init; }
 
+    /// <summary>Public key of the site's end, printed by yizhan wireguard keys. The centre's end of WireGuard needs it.</summary>
+    [Format(SiteFormats.WireGuardKey)]
+    public string? PublicKey { get; init; }
+
     /// <summary>Id of the network: 16 hex digits. ZeroTier needs it.</summary>
     [Format(SiteFormats.ZeroTierNetwork)]
     public string? NetworkId { get; init; }

@@ -20,6 +20,7 @@ internal sealed partial record SiteFormats(string Pattern, string Accepted, Func
     public const string TimeOfDay = "timeOfDay";
     public const string TimeZone = "timeZone";
     public const string AgeRecipient = "ageRecipient";
+    public const string WireGuardKey = "wireGuardKey";
     public const string ZeroTierNetwork = "zeroTierNetwork";
 
     private static readonly Dictionary<string, SiteFormats> All = new()
@@ -39,6 +40,7 @@ internal sealed partial record SiteFormats(string Pattern, string Accepted, Func
         [TimeOfDay] = new("^([01][0-9]|2[0-3]):[0-5][0-9]$", "a time of day in quotes from \"00:00\" to \"23:59\""),
         [TimeZone] = new("^[A-Za-z_]+(/[A-Za-z_]+)*$", "an IANA time zone such as Asia/Shanghai", text => TimeZoneInfo.TryFindSystemTimeZoneById(text, out _)),
         [AgeRecipient] = new("^age1[02-9ac-hj-np-z]{58}$", "a public age key: age1 and 58 characters"),
+        [WireGuardKey] = new("^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$", "a public WireGuard key: 44 characters of base64 (yizhan wireguard keys)"),
         [ZeroTierNetwork] = new("^[0-9a-f]{16}$", "16 hex digits in quotes"),
     };
 

@@ -176,7 +176,7 @@ public sealed class RotationTests
                 RemoteCertificateValidationCallback = (_, certificate, _, _) =>
                 {
                     serial = certificate!.GetSerialNumberString();
-                    return true;
+                    return nodes.Ca.Trust.CheckServer(certificate, SslPolicyErrors.None) is CertificateVerdict.Valid or CertificateVerdict.Revoked;
                 },
             },
             Cancel);

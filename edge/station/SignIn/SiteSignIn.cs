@@ -1,0 +1,284 @@
+using System.Security.Cryptography.X509Certificates;
+using System.Text.Json;
+using Yizhan.Contracts;
+using Yizhan.Platform;
+using Yizhan.Platform.Certificates;
+using Yizhan.Storage;
+
+namespace Yizhan.Station.SignIn;
+
+/// <summary>What became of a sign-in.</summary>
+public enum SignInOutcome
+{
+    /// <summary>There is a token.</summary>
+    SignedIn,
+
+    /// <summary>Name or PIN is wrong; which of them is not said.</summary>
+    Wrong,
+
+    /// <summary>Too many were wrong; the account waits, also with the right one.</summary>
+    Locked,
+
+    /// <summary>The centre has sent no list of accounts, or it is too old.</summary>
+    NoList,
+}
+
+/// <summary>Signs people in at a site without the centre, and gives emergency access. All of it is in the audit log before it counts.</summary>
+public sealed class SiteSignIn
+{
+    /// <summary>Life of a token.</summary>
+    public static readonly TimeSpan TokenLife = TimeSpan.FromMinutes(15);
+
+    /// <summary>Longest emergency access.</summary>
+    public static readonly TimeSpan LongestEmergency = TimeSpan.FromMinutes(60);
+
+    private const int WrongBeforeLock = 5;
+    private const int MaxEmergencies = 1000;
+
+    // DICOM PS3.16 CID 400: User Authentication; Security Alert.
+    private const string UserAuthentication = "110114";
+    private const string SecurityAlert = "110113";
+
+    private static readonly TimeSpan FirstLock = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan LongestLock = TimeSpan.FromHours(1);
+
+    private readonly IEventLog _log;
+    private readonly CertificateFiles _files;
+    private readonly X509Certificate2 _root;
+    private readonly string _folder;
+    private readonly TimeProvider _clock;
+    private readonly SemaphoreSlim _gate = new(1);
+    private readonly Dictionary<string, (int Wrong, DateTimeOffset Until)> _tries = new(StringComparer.Ordinal);
+    private readonly List<EmergencyAccess> _emergencies;
+    private AccountList? _list;
+
+    /// <summary>Reads what is kept.</summary>
+    /// <param name="log">The site's log.</param>
+    /// <param name="files">The site's certificate, whose key signs tokens.</param>
+    /// <param name="root">Root of the installation.</param>
+    /// <param name="folder">Where list and queue are kept.</param>
+    /// <param name="clock">The site's clock.</param>
+    /// <exception cref="InvalidDataException">What is kept was altered.</exception>
+    public SiteSignIn(IEventLog log, CertificateFiles files, X509Certificate2 root, string folder, TimeProvider clock)
+    {
+        (_log, _files, _root, _folder, _clock) = (log, files, root, folder, clock);
+        _list = File.Exists(ListPath) ? AccountList.Read(File.ReadAllText(ListPath), root, log.Site) : null;
+        _emergencies = File.Exists(QueuePath) ? JsonSerializer.Deserialize(File.ReadAllBytes(QueuePath), SignInJson.Default.ListEmergencyAccess)! : [];
+    }
+
+    /// <summary>Issuer of the site's tokens.</summary>
+    public string Issuer => $"urn:yizhan:site:{_log.Site}";
+
+    /// <summary>Emergency access that nobody has reviewed yet, the oldest first.</summary>
+    public IReadOnlyList<EmergencyAccess> ToReview => [.. _emergencies.Where(e => e.Reviewer is null)];
+
+    /// <summary>Takes the list that the centre sent; one that is older than the present one changes nothing.</summary>
+    /// <returns>Whether it is a new one.</returns>
+    /// <exception cref="InvalidDataException">It is not signed by the root for this site.</exception>
+    public async Task<bool> TakeAsync(string text, CancellationToken cancellationToken)
+    {
+        var list = AccountList.Read(text, _root, _log.Site);
+        await _gate.WaitAsync(cancellationToken);
+        try
+        {
+            if (_list is { } present && list.Number <= present.Number)
+            {
+                return false;
+            }
+
+            SiteFile.Write(ListPath, System.Text.Encoding.ASCII.GetBytes(text));
+            _list = list;
+            return true;
+        }
+        finally
+        {
+            _gate.Release();
+        }
+    }
+
+    /// <summary>Signs somebody in.</summary>
+    /// <returns>What became of it, and the token when it did.</returns>
+    public async Task<(SignInOutcome Outcome, string? Token)> SignInAsync(string name, string pin, CancellationToken cancellationToken)
+    {
+        // One at a time: a slow hash for each of many guesses at once would take the processor from the modalities.
+        await _gate.WaitAsync(cancellationToken);
+        try
+        {
+            var now = _clock.GetUtcNow();
+            if (_list is not { } list || now - DateTimeOffset.FromUnixTimeMilliseconds(list.IssuedMs) > AccountList.Life)
+            {
+                return (SignInOutcome.NoList, null);
+            }
+
+            var account = list.Accounts.FirstOrDefault(a => a.Name == name);
+
+            // Names that nobody has share one count: else they would fill the memory.
+            var counted = account?.Name ?? "";
+            var (wrong, until) = _tries.GetValueOrDefault(counted);
+            if (now < until)
+            {
+                return (SignInOutcome.Locked, null);
+            }
+
+            if (account is null || !PinHash.Fits(pin, account.PinHash))
+            {
+                wrong++;
+                var over = wrong - WrongBeforeLock;
+                var wait = over < 0 ? TimeSpan.Zero : FirstLock * Math.Pow(2, Math.Min(over, 10));
+                _tries[counted] = (wrong, now + (wait < LongestLock ? wait : LongestLock));
+                await RecordAsync(
+                    UserAuthentication, 4, account is null ? "unknown" : name, $"signin/{(account is null ? "unknown" : name)}",
+                    over < 0 ? "wrong PIN" : $"wrong PIN, locked after {wrong}", cancellationToken);
+                return (SignInOutcome.Wrong, null);
+            }
+
+            _tries.Remove(counted);
+            await RecordAsync(UserAuthentication, 0, name, $"signin/{name}", "signed in at the site", cancellationToken);
+            return (SignInOutcome.SignedIn, Token(name, account.Roles, TokenLife, null));
+        }
+        finally
+        {
+            _gate.Release();
+        }
+    }
+
+    /// <summary>Emergency access for somebody who can sign in.</summary>
+    /// <param name="name">Name of the account.</param>
+    /// <param name="pin">Its PIN.</param>
+    /// <param name="reason">Why, 10 to 500 characters. It goes into the audit log: no patient's name.</param>
+    /// <param name="life">How long, up to <see cref="LongestEmergency"/>.</param>
+    /// <param name="cancellationToken">Gives up before it is recorded.</param>
+    /// <exception cref="ArgumentException">Reason or time are out of bounds.</exception>
+    /// <exception cref="IOException">There is no room for one more that nobody has reviewed.</exception>
+    public async Task<(SignInOutcome Outcome, string? Token)> BreakGlassAsync(
+        string name, string pin, string reason, TimeSpan life, CancellationToken cancellationToken)
+    {
+        if (reason.Trim().Length is < 10 or > 500)
+        {
+            throw new ArgumentException($"A reason of 10 to 500 characters is needed; there are {reason.Trim().Length}.", nameof(reason));
+        }
+
+        if (life <= TimeSpan.Zero || life > LongestEmergency)
+        {
+            throw new ArgumentException($"Emergency access lasts up to {LongestEmergency.TotalMinutes} minutes, not {life.TotalMinutes}.", nameof(life));
+        }
+
+        var (outcome, _) = await SignInAsync(name, pin, cancellationToken);
+        if (outcome != SignInOutcome.SignedIn)
+        {
+            return (outcome, null);
+        }
+
+        await _gate.WaitAsync(cancellationToken);
+        try
+        {
+            var now = _clock.GetUtcNow();
+            var access = new EmergencyAccess(
+                Guid.CreateVersion7(now).ToString("N"), name, reason.Trim(), now.ToUnixTimeMilliseconds(), (now + life).ToUnixTimeMilliseconds());
+            if (_emergencies.Count >= MaxEmergencies && !_emergencies.Remove(_emergencies.FirstOrDefault(e => e.Reviewer is not null)!))
+            {
+                throw new IOException($"{MaxEmergencies} emergency accesses wait for their review; no more are given.");
+            }
+
+            await RecordAsync(SecurityAlert, 0, name, $"emergency/{access.Id}", $"emergency access for {life.TotalMinutes:0} min: {access.Reason}", cancellationToken);
+            _emergencies.Add(access);
+            Keep_NeedsGate();
+            return (SignInOutcome.SignedIn, Token(name, ["clinician"], life, access.Reason));
+        }
+        finally
+        {
+            _gate.Release();
+        }
+    }
+
+    /// <summary>Closes an emergency access; nobody reviews his own.</summary>
+    /// <returns>False when there is none of that id that waits.</returns>
+    /// <exception cref="ArgumentException">The reviewer is who took it.</exception>
+    public async Task<bool> ReviewAsync(string id, string reviewer, string verdict, CancellationToken cancellationToken)
+    {
+        await _gate.WaitAsync(cancellationToken);
+        try
+        {
+            var at = _emergencies.FindIndex(e => e.Id == id && e.Reviewer is null);
+            if (at < 0)
+            {
+                return false;
+            }
+
+            if (_emergencies[at].Who == reviewer)
+            {
+                throw new ArgumentException($"{reviewer} took this access; somebody else reviews it.", nameof(reviewer));
+            }
+
+            await RecordAsync(SecurityAlert, 0, reviewer, $"emergency/{id}", $"reviewed: {verdict}", cancellationToken);
+            _emergencies[at] = _emergencies[at] with { Reviewer = reviewer, Verdict = verdict };
+            Keep_NeedsGate();
+            return true;
+        }
+        finally
+        {
+            _gate.Release();
+        }
+    }
+
+    private string ListPath => Path.Combine(_folder, "accounts.jws");
+
+    private string QueuePath => Path.Combine(_folder, "emergencies.json");
+
+    private string Token(string name, IReadOnlyList<string> roles, TimeSpan life, string? breakGlass)
+    {
+        var now = _clock.GetUtcNow().ToUnixTimeSeconds();
+        var claims = new Dictionary<string, object>
+        {
+            ["iss"] = Issuer,
+            ["sub"] = $"{_log.Site}:{name}",
+            ["name"] = name,
+            ["aud"] = "yizhan",
+            ["iat"] = now,
+            ["nbf"] = now,
+            ["exp"] = now + (long)life.TotalSeconds,
+            ["jti"] = Guid.CreateVersion7(_clock.GetUtcNow()).ToString("N"),
+            ["roles"] = roles.Select(role => $"{role.Split('@')[0]}@{_log.Site}").ToArray(),
+        };
+        if (breakGlass is not null)
+        {
+            claims["break_glass"] = breakGlass;
+        }
+
+        using var key = _files.Certificate.GetECDsaPrivateKey()!;
+        return CompactJws.Sign(key, "at+jwt", JsonSerializer.SerializeToUtf8Bytes(claims, SignInJson.Default.DictionaryStringObject));
+    }
+
+    private void Keep_NeedsGate() => SiteFile.Write(QueuePath, JsonSerializer.SerializeToUtf8Bytes(_emergencies, SignInJson.Default.ListEmergencyAccess));
+
+    private async Task RecordAsync(string eventId, int outcome, string agent, string entity, string detail, CancellationToken cancellationToken)
+    {
+        var now = _clock.GetUtcNow();
+        var record = new AuditRecord(eventId, "E", outcome, agent, null, $"station@{_log.Site}", entity, detail, now.ToUnixTimeMilliseconds());
+        await _log.AppendAsync(
+            [new Entry(
+                Lane.Urgent, AuditRecord.EventType, $"signin/{Guid.CreateVersion7(now):N}", entity, record.RecordedMs,
+                JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord))], cancellationToken);
+    }
+
+    private static class SiteFile
+    {
+        public static void Write(string path, byte[] bytes)
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
+            if (!OperatingSystem.IsWindows())
+            {
+                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            }
+
+            using (var file = new FileStream(path + ".tmp", options))
+            {
+                file.Write(bytes);
+                file.Flush(flushToDisk: true);
+            }
+
+            File.Move(path + ".tmp", path, overwrite: true);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.Logging;
+using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Flows;
+
+namespace Yizhan.Platform.Tests.Flows;
+
+/// <summary>A service behind mutual TLS, with openssl and nginx at the other end.</summary>
+public sealed class ServiceTlsTests : IAsyncLifetime
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-flows-").FullName;
+    private readonly EmbeddedCa _ca;
+    private WebApplication _audit = null!;
+    private int _port;
+
+    public ServiceTlsTests() => _ca = EmbeddedCa.Open(In("ca"), TimeProvider.System);
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync()
+    {
+        await File.WriteAllTextAsync(In("flows.yaml"), """
+            # Who may call whom.
+            flows:
+              - {from: console, to: audit, port: web, why: proofs}
+              - {from: gateway, to: audit, port: web, why: people}
+              - {from: audit, to: gateway, port: web, why: the way back}
+              - {from: inventory, to: audit, port: kafka, why: another port}
+
+            """, Cancel);
+        foreach (var service in new[] { "audit", "console", "gateway", "inventory" })
+        {
+            _ca.IssueService("platform", service, "localhost").WriteTo(In(service + ".crt"), In(service + ".key"));
+        }
+
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(Tls("audit").Configure).UseUrls("https://127.0.0.1:0");
+        _audit = builder.Build();
+        _audit.MapGet("/", () => "audited");
+        await _audit.StartAsync(Cancel);
+        _port = new Uri(_audit.Urls.Single()).Port;
+    }
+
+    [Fact]
+    public async Task Openssl_comes_in_with_the_certificate_of_a_caller_that_is_in_the_list_and_with_no_other()
+    {
+        Assert.Contains("audited", await SClientAsync("console"), StringComparison.Ordinal);
+        Assert.DoesNotContain("audited", await SClientAsync("inventory"), StringComparison.Ordinal);
+        Assert.DoesNotContain("audited", await SClientAsync(null), StringComparison.Ordinal);
+        using var others = EmbeddedCa.Open(In("others"), TimeProvider.System);
+        others.IssueService("platform", "console", "localhost").WriteTo(In("forged.crt"), In("forged.key"));
+        Assert.DoesNotContain("audited", await SClientAsync("forged"), StringComparison.Ordinal);
+        _ca.IssueSite("console").WriteTo(In("site.crt"), In("site.key"));
+        Assert.DoesNotContain("audited", await SClientAsync("site"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Nginx_is_a_peer_on_both_sides()
+    {
+        Assert.SkipUnless(File.Exists("/usr/sbin/nginx"), "nginx is not installed.");
+        var port = FreePort();
+        await File.WriteAllTextAsync(In("nginx.conf"), $$"""
+            daemon off; pid {{In("nginx.pid")}}; error_log {{In("error.log")}};
+            events {}
+            http {
+              access_log off; client_body_temp_path {{In("body")}}; proxy_temp_path {{In("proxy")}};
+              fastcgi_temp_path {{In("f")}}; uwsgi_temp_path {{In("u")}}; scgi_temp_path {{In("s")}};
+              server {
+                listen 127.0.0.1:{{port}} ssl;
+                ssl_certificate {{In("gateway.crt")}}; ssl_certificate_key {{In("gateway.key")}};
+                ssl_client_certificate {{_ca.RootFile}}; ssl_verify_client on; ssl_verify_depth 2;
+                location / {
+                  proxy_pass https://127.0.0.1:{{_port}};
+                  proxy_ssl_certificate {{In("gateway.crt")}}; proxy_ssl_certificate_key {{In("gateway.key")}};
+                  proxy_ssl_trusted_certificate {{_ca.RootFile}}; proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_verify_depth 2;
+                }
+              }
+            }
+            """, Cancel);
+        using var nginx = Process.Start(new ProcessStartInfo("/usr/sbin/nginx", ["-c", In("nginx.conf")]) { RedirectStandardError = true })!;
+        try
+        {
+            // Our client → nginx, which asks for our certificate → our server, which asks for that of nginx.
+            using var http = new HttpClient(Tls("audit").Client("gateway")) { BaseAddress = new Uri($"https://localhost:{port}") };
+            var answer = "";
+            await Wait.UntilAsync(async () =>
+            {
+                try
+                {
+                    answer = await http.GetStringAsync("/", Cancel);
+                    return true;
+                }
+                catch (HttpRequestException) when (!nginx.HasExited)
+                {
+                    return false;
+                }
+            });
+            Assert.Equal("audited", answer);
+
+            // The same nginx is not the service that another client wants.
+            using var wrong = new HttpClient(Tls("console").Client("audit")) { BaseAddress = new Uri($"https://localhost:{port}") };
+            var refused = await Assert.ThrowsAsync<HttpRequestException>(() => wrong.GetStringAsync("/", Cancel));
+            Assert.Contains("spiffe://yizhan/platform/gateway", $"{refused}", StringComparison.Ordinal);
+        }
+        finally
+        {
+            nginx.Kill(entireProcessTree: true);
+            await nginx.WaitForExitAsync(CancellationToken.None);
+        }
+    }
+
+    [Fact]
+    public async Task A_renewed_certificate_is_shown_to_the_next_caller()
+    {
+        var before = await SerialAsync();
+        var next = _ca.IssueService("platform", "audit", "localhost");
+        new CertificateFiles(In("audit.crt"), In("audit.key")).Replace(next.CertificatePem, next.KeyPem);
+        Assert.NotEqual(before, await SerialAsync());
+    }
+
+    [Fact]
+    public void A_flow_list_that_is_none_is_refused_with_its_place()
+    {
+        File.WriteAllText(In("bad.yaml"), "flows:\n  - {from: a, to: b, port: web}\n");
+        Assert.Contains("bad.yaml:2", Assert.Throws<InvalidDataException>(() => FlowList.Read(In("bad.yaml"))).Message, StringComparison.Ordinal);
+        File.WriteAllText(In("bad.yaml"), "other: 1\n");
+        Assert.Throws<InvalidDataException>(() => FlowList.Read(In("bad.yaml")));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _audit.DisposeAsync();
+        _ca.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    private string In(string name) => Path.Combine(_folder, name);
+
+    private ServiceTls Tls(string service) =>
+        new(In(service + ".crt"), In(service + ".key"), _ca.RootFile, In("flows.yaml"), [service], TimeProvider.System);
+
+    private async Task<string> SerialAsync()
+    {
+        var text = await SClientAsync("console", "-showcerts");
+        var begin = text.IndexOf("-----BEGIN", StringComparison.Ordinal);
+        using var certificate = System.Security.Cryptography.X509Certificates.X509Certificate2.CreateFromPem(text[begin..]);
+        return certificate.SerialNumber;
+    }
+
+    private async Task<string> SClientAsync(string? service, params string[] more)
+    {
+        string[] own = service is null ? [] : ["-cert", In(service + ".crt"), "-key", In(service + ".key"), "-cert_chain", In(service + ".crt")];
+        using var openssl = Process.Start(new ProcessStartInfo(
+            "openssl", ["s_client", "-connect", $"127.0.0.1:{_port}", "-CAfile", _ca.RootFile, "-verify_return_error", "-ign_eof", .. own, .. more])
+        { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var errors = openssl.StandardError.ReadToEndAsync(Cancel);
+        try
+        {
+            await openssl.StandardInput.WriteAsync("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".AsMemory(), Cancel);
+            openssl.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // It was turned away before it could say anything.
+        }
+
+        return await openssl.StandardOutput.ReadToEndAsync(Cancel) + await errors;
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+}
