@@ -188,19 +188,26 @@ internal sealed partial class EmrFollower(
                 var scheduled = JsonSerializer.Deserialize(data, ContractsJson.Default.ProcedureScheduled)!;
                 return Owe(db, logged, new Outgoing("order", entry.Id, scheduled.Id, logged.Identity.Site, null, null)
                 {
-                    Step = scheduled, StudyInstanceUid = scheduled.StudyInstanceUid, AccessionNumber = scheduled.AccessionNumber, PatientId = scheduled.PatientId,
+                    Step = scheduled,
+                    StudyInstanceUid = scheduled.StudyInstanceUid,
+                    AccessionNumber = scheduled.AccessionNumber,
+                    PatientId = scheduled.PatientId,
                 });
             case ReportIssued.EventType:
                 var report = JsonSerializer.Deserialize(data, ContractsJson.Default.ReportIssued)!;
                 return Owe(db, logged, new Outgoing(report.Kind == "NOTE" ? "note" : "report", entry.Id, report.ReportId, logged.Identity.Site, null, null)
                 {
-                    Report = report, StudyInstanceUid = report.StudyInstanceUid, AccessionNumber = report.AccessionNumber, PatientId = report.PatientId,
+                    Report = report,
+                    StudyInstanceUid = report.StudyInstanceUid,
+                    AccessionNumber = report.AccessionNumber,
+                    PatientId = report.PatientId,
                 });
             case AiFindingReported.EventType:
                 var finding = JsonSerializer.Deserialize(data, ContractsJson.Default.AiFindingReported)!;
                 return Owe(db, logged, new Outgoing("finding", entry.Id, finding.FindingId, logged.Identity.Site, null, null)
                 {
-                    Finding = finding, StudyInstanceUid = finding.StudyInstanceUid,
+                    Finding = finding,
+                    StudyInstanceUid = finding.StudyInstanceUid,
                 });
             case InstanceStored.EventType:
                 Note(db, JsonSerializer.Deserialize(data, ContractsJson.Default.InstanceStored)!, headers);
@@ -345,7 +352,9 @@ internal sealed partial class EmrFollower(
             {
                 var content = Link(db, new Outgoing("study", $"study/{study.Uid}/{study.Summary.Instances}", study.Uid, log.Site, null, null)
                 {
-                    Study = study.Summary, StudyInstanceUid = study.Uid, AccessionNumber = study.Accession,
+                    Study = study.Summary,
+                    StudyInstanceUid = study.Uid,
+                    AccessionNumber = study.Accession,
                 });
                 foreach (var system in options.Value.Systems.Where(s => EmrDrivers.IsTold(s, "study")))
                 {

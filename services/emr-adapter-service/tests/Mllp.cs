@@ -24,12 +24,7 @@ internal sealed class MllpSender(TcpClient client) : IDisposable
     public Task WriteAsync(byte[] bytes) => Stream.WriteAsync(bytes, Node.Cancel).AsTask();
 
     /// <summary>Sends a message and returns its answer.</summary>
-    public async Task<Hl7Message> SendAsync(string message, Hl7CharacterSet? set = null)
-    {
-        _ = set;
-        await WriteAsync(MllpFraming.Frame(Hl7Message.Parse(message).ToBytes()));
-        return await ReadAsync() ?? throw new InvalidOperationException("The listener closed the connection.");
-    }
+    public Task<Hl7Message> SendAsync(string message) => SendAsync(Hl7Message.Parse(message).ToBytes());
 
     public async Task<Hl7Message> SendAsync(byte[] message)
     {
