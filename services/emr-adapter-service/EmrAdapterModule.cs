@@ -3,6 +3,7 @@ using Yizhan.Contracts;
 using Yizhan.EmrAdapter.Hl7;
 using Yizhan.EmrAdapter.Orders;
 using Yizhan.EmrAdapter.Outbox;
+using Yizhan.EmrAdapter.Sources;
 using Yizhan.EmrAdapter.Terms;
 using Yizhan.Platform;
 using Yizhan.Storage;
@@ -41,6 +42,8 @@ public sealed class EmrAdapterModule : IServiceModule
         builder.Services.AddHostedService(services => services.GetRequiredService<EmrFollower>());
         builder.Services.AddSingleton<OutboxSender>();
         builder.Services.AddHostedService(services => services.GetRequiredService<OutboxSender>());
+        builder.Services.AddSingleton<Intake>();
+        builder.Services.AddHostedService<SourcePoller>();
         builder.Services.AddSingleton<MllpListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<MllpListener>());
     }

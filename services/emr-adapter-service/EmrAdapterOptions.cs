@@ -134,6 +134,9 @@ public sealed class EmrSystemOptions : IValidatableObject
     /// <summary>Orders and patients are fetched from it (not hl7: that one sends them). Default true.</summary>
     public bool Orders { get; set; } = true;
 
+    /// <summary>Orders from this time on, when the system is first in the settings; null for from then on. Default null.</summary>
+    public DateTimeOffset? Since { get; set; }
+
     /// <summary>Time between two looks for orders, in milliseconds. Default 15000.</summary>
     [Range(10, 86_400_000)]
     public int PollMs { get; set; } = 15_000;

@@ -1,13 +1,16 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Options;
+using Yizhan.EmrAdapter.Fhir;
 using Yizhan.EmrAdapter.Hl7;
+using Yizhan.EmrAdapter.OpenMrs;
 using Yizhan.EmrAdapter.Outbox;
+using Yizhan.EmrAdapter.Terms;
 using Yizhan.Storage;
 
 namespace Yizhan.EmrAdapter;
 
 /// <summary>The driver of each system of the settings.</summary>
-internal sealed class EmrDrivers(IOptions<EmrAdapterOptions> options, IBlobStore blobs, TimeProvider clock) : IAsyncDisposable
+internal sealed class EmrDrivers(IOptions<EmrAdapterOptions> options, EmrOutbox outbox, TermMaps terms, IBlobStore blobs, TimeProvider clock) : IAsyncDisposable
 {
     private readonly ConcurrentDictionary<string, IEmrDriver> _drivers = new();
 
@@ -29,6 +32,9 @@ internal sealed class EmrDrivers(IOptions<EmrAdapterOptions> options, IBlobStore
         return system.Driver switch
         {
             "hl7" => new Hl7Driver(system, TimeSpan.FromMinutes(options.Value.UtcOffsetMinutes), blobs, clock),
+            "fhir" => new FhirDriver(system, outbox, terms, blobs),
+            "openmrs" => new OpenMrsDriver(system, outbox),
+            "bahmni" => new BahmniDriver(system, outbox, blobs),
             _ => throw new System.Diagnostics.UnreachableException($"No driver {system.Driver}."),
         };
     });

