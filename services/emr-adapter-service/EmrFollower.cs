@@ -242,7 +242,13 @@ internal sealed partial class EmrFollower(
             : content.PatientId.Length > 0 ? PatientIndex.Find(db, content.PatientId)
             : study.Patient is { Length: > 0 } id ? PatientIndex.Find(db, id)
             : null;
-        return content with { Order = order, Patient = patient, AccessionNumber = order is null ? accession : OrderBook.Accession(order) };
+        return content with
+        {
+            Order = order,
+            Patient = patient,
+            AccessionNumber = order is null ? accession : OrderBook.Accession(order),
+            StudyInstanceUid = content.StudyInstanceUid.Length == 0 && order is not null ? OrderBook.StudyOf(order) : content.StudyInstanceUid,
+        };
     }
 
     private void Announce(IReadOnlyList<ProcedureScheduled> steps, LoggedEntry cause, List<Entry> announced)

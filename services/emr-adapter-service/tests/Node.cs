@@ -6,6 +6,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Yizhan.Contracts;
 using Yizhan.EmrAdapter.Hl7;
 using Yizhan.EmrAdapter.Outbox;
+using Yizhan.PacsGw;
 using Yizhan.Platform;
 using Yizhan.Storage;
 
@@ -34,13 +35,20 @@ internal sealed class Node : IAsyncDisposable
 
     public static Task<Node> StartAsync(params string[] settings) => StartInAsync(Directory.CreateTempSubdirectory("yizhan-emr-").FullName, settings);
 
-    public static async Task<Node> StartInAsync(string folder, params string[] settings)
+    public static Task<Node> StartInAsync(string folder, params string[] settings) => StartInAsync(folder, host => host, settings);
+
+    /// <summary>A site: this module and the gateway that shows modalities their worklist.</summary>
+    public static Task<Node> StartSiteAsync(int dicomPort, params string[] settings) => StartInAsync(
+        Directory.CreateTempSubdirectory("yizhan-site-").FullName, host => host.Add<PacsGwModule>(),
+        [$"--pacs-gw:dicomPort={dicomPort}", "--pacs-gw:peers:0:aeTitle=CT-1", .. settings]);
+
+    private static async Task<Node> StartInAsync(string folder, Func<ServiceHost, ServiceHost> more, string[] settings)
     {
-        var app = new ServiceHost(
+        var app = more(new ServiceHost(
             [
                 $"--node:dataFolder={folder}", "--node:siteId=site-a", "--web:url=http://127.0.0.1:0", "--log:level=none", "--storage:freeFloorBytes=0",
                 "--emr-adapter:hl7:port=0", "--emr-adapter:firstPauseMs=20", "--emr-adapter:maxPauseMs=100", .. settings,
-            ]).Add<EmrAdapterModule>().Build();
+            ]).Add<EmrAdapterModule>()).Build();
         await app.StartAsync(Cancel);
         return new Node(app, folder);
     }
