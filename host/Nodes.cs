@@ -1,5 +1,6 @@
 using Yizhan.Audit;
 using Yizhan.Console;
+using Yizhan.EmrAdapter;
 using Yizhan.Fleet;
 using Yizhan.Inventory;
 using Yizhan.MqttBridge;
@@ -16,6 +17,7 @@ internal static class Nodes
     public static ServiceHost Centre(string[] settings) => new ServiceHost(settings)
         .Add<FleetModule>()
         .Add<PacsGwModule>()
+        .Add<EmrAdapterModule>()
         .Add<AuditModule>()
         .Add<InventoryModule>()
         .Add<ConsoleModule>();
@@ -25,6 +27,7 @@ internal static class Nodes
         .Add<StationModule>()
         .Add<MqttBridgeModule>()
         .Add<PacsGwModule>()
+        .Add<EmrAdapterModule>()
         .Add<AuditModule>()
         .Add<InventoryModule>();
 }

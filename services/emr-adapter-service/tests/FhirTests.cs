@@ -61,7 +61,7 @@ public sealed class FhirTests
     public async Task A_report_is_one_resource_through_all_its_versions_and_a_finding_has_its_device_and_provenance()
     {
         await using var server = await FhirServer.StartAsync();
-        await using var node = await Node.StartAsync(server.System());
+        var node = await Node.StartAsync(server.System());
         var patient = await server.PostAsync("Patient", PatientJson);
         var request = await server.PostAsync("ServiceRequest", Request(patient));
         await Wait.UntilAsync(async () => (await node.WorklistAsync()).Count == 1);
@@ -95,9 +95,16 @@ public sealed class FhirTests
             EmrDatabase.MoveCursor(db, $"log/{node.Log.Epoch:N}", "0");
             db.Command("UPDATE system SET since = 0").Go();
         });
-        await AppendAsync(node, Finding("F2", study));
-        await Wait.UntilAsync(async () => (await server.AllAsync("Observation")).Count == 2);
-        Assert.Equal((3, 1, 2), ((await server.AllAsync("DiagnosticReport")).Count, (await server.AllAsync("Device")).Count, (await server.AllAsync("Provenance")).Count));
+        node = await node.RestartAsync(server.System());
+        await using (node)
+        {
+            await AppendAsync(node, Finding("F2", study));
+            await Wait.UntilAsync(async () => (await node.SystemAsync()) is { Delivered: 5, Waiting: 0 });
+            reports = await server.AllAsync("DiagnosticReport");
+            Assert.Equal((3, 1, 2, 2), (reports.Count, (await server.AllAsync("Device")).Count, (await server.AllAsync("Provenance")).Count, (await server.AllAsync("Observation")).Count));
+            Assert.Single(await server.AllAsync("DocumentReference"));
+            Assert.Equal("final", (string)reports.Single(r => r["identifier"]!.AsArray().Any(i => (string?)i!["value"] == "R1"))["status"]!);
+        }
     }
 
     [Fact]
