@@ -112,6 +112,12 @@ public sealed class ServiceHost
     /// </summary>
     public static async Task<int> RunAsync(params Func<ServiceHost>[] nodes)
     {
+        // Here, so that the program of every service has it.
+        if (Environment.GetCommandLineArgs() is [_, HealthCheck.Verb, .. var asked])
+        {
+            return await HealthCheck.RunAsync(asked, Console.Error);
+        }
+
         var running = nodes.Select(node => new RunningNode(node)).ToArray();
         try
         {

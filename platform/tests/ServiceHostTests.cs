@@ -26,6 +26,21 @@ public sealed class ServiceHostTests : IDisposable
     }
 
     [Fact]
+    public async Task The_health_check_of_a_container_is_0_while_the_node_answers_and_1_with_the_reason_after()
+    {
+        await using var app = new ServiceHost(["--web:url=http://127.0.0.1:0"]).Build();
+        await app.StartAsync(Cancel);
+        using var errors = new StringWriter();
+        Assert.Equal(0, await HealthCheck.RunAsync([app.Urls.First()], errors));
+        Assert.Empty(errors.ToString());
+        await app.StopAsync(Cancel);
+        Assert.Equal(1, await HealthCheck.RunAsync([app.Urls.First()], errors));
+        Assert.Contains("does not answer", errors.ToString(), StringComparison.Ordinal);
+        Assert.Equal(1, await HealthCheck.RunAsync(["not an address"], errors));
+        Assert.Contains("'not an address' is not an address; accepted is one such as http://127.0.0.1:8080.", errors.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task What_does_not_exist_is_answered_with_a_problem_and_without_the_name_of_the_server()
     {
         await using var app = new ServiceHost(["--web:url=http://127.0.0.1:0", "--node:dataFolder=" + _folder]).Build();

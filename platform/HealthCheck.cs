@@ -1,0 +1,48 @@
+using System.Net;
+
+namespace Yizhan.Platform;
+
+/// <summary>
+/// <c>--healthcheck</c>: asks the node of this container how it is. The images have no shell and no curl, and the web listener is on the
+/// loopback, so the binary that serves is the one that asks.
+/// </summary>
+public static class HealthCheck
+{
+    /// <summary>The argument.</summary>
+    public const string Verb = "--healthcheck";
+
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(4);
+
+    /// <summary>
+    /// Asks <c>/healthz</c> at the address given as <c>--healthcheck URL</c>, else at <c>YIZHAN_web__url</c>, else at the default of
+    /// <see cref="WebOptions"/>.
+    /// </summary>
+    /// <returns>0 healthy; 1 not, or no answer within four seconds, with the reason on <paramref name="errors"/>.</returns>
+    public static async Task<int> RunAsync(IReadOnlyList<string> args, TextWriter errors)
+    {
+        var at = args.Count > 0 ? args[0] : Environment.GetEnvironmentVariable("YIZHAN_web__url") ?? new WebOptions().Url;
+        if (!Uri.TryCreate(at, UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https"))
+        {
+            await errors.WriteLineAsync($"yizhan: '{at}' is not an address; accepted is one such as {new WebOptions().Url}.");
+            return 1;
+        }
+
+        using var http = new HttpClient { Timeout = Patience };
+        try
+        {
+            using var answer = await http.GetAsync(new Uri(url, "/healthz"));
+            if (answer.StatusCode == HttpStatusCode.OK)
+            {
+                return 0;
+            }
+
+            await errors.WriteLineAsync($"yizhan: {url} answers {(int)answer.StatusCode}.");
+        }
+        catch (Exception e) when (e is HttpRequestException or TaskCanceledException)
+        {
+            await errors.WriteLineAsync($"yizhan: {url} does not answer: {e.Message}");
+        }
+
+        return 1;
+    }
+}
