@@ -8,5 +8,6 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
     SpoolBench.Create(),
     BackfillBench.Create(),
     AuditBench.Create(),
+    InventoryBench.Create(),
 };
 return await root.Parse(args).InvokeAsync();

@@ -32,8 +32,23 @@ internal static class InventoryCommand
         Stock(),
         Movements(),
         Expiring(),
+        Shortage(),
         Recall(),
         Count(),
+        Export(),
+        Table("sources", "sources", """
+            Shows how each source was collected last.
+
+            Examples:
+              yizhan inventory sources
+              yizhan inventory sources --json | tail -n 1 | jq '.rows[] | select(.last.outcome != "complete")'
+            """, ["site", "last.source", "last.kind", "last.outcome", "last.lastSuccessMs", "last.problem"], Site),
+        Table("assets", "assets", """
+            Shows equipment and nodes, the newest report first.
+
+            Examples:
+              yizhan inventory assets --site lakeside
+            """, ["id", "site", "last.kind", "last.name", "last.manufacturer", "last.model", "last.seenMs"], Site),
     };
 
     private static Command Stock()
@@ -68,6 +83,66 @@ internal static class InventoryCommand
               yizhan inventory expiring
               yizhan inventory expiring --days 30 --site lakeside
             """, ["expiry", "site", "location", "item", "name", "lot", "quantity", "unit"], Site, days, Limit);
+    }
+
+    private static Command Shortage()
+    {
+        var days = new Option<int>("--days") { Description = "Also what lasts fewer days than this." };
+        var all = new Option<bool>("--all") { Description = "Every item." };
+        var command = new Command("shortage", """
+            Shows what is at its reorder point, and how long it lasts by what was used of it. The method is printed below.
+
+            Examples:
+              yizhan inventory shortage
+              yizhan inventory shortage --site lakeside --days 30
+            """) { Site, days, all };
+        command.SetAction((parsed, cancellationToken) => NodeClient.RunAsync(parsed.GetValue(Node)!, async http =>
+        {
+            var query = $"all={(parsed.GetValue(all) ? "true" : "false")}{Query(parsed, Site)}{(parsed.GetResult(days) is null ? "" : Query(parsed, days))}";
+            var shortage = await NodeClient.GetAsync(http, $"inventory/shortage?{query}", cancellationToken);
+            if (parsed.GetValue(Json))
+            {
+                Console.WriteLine(shortage.ToJsonString(CliJson.Options));
+                return 0;
+            }
+
+            Print(shortage["items"]!.AsArray(), ["site", "item", "name", "usable", "unit", "perDay", "daysOfCover", "runsOutOn", "willExpire", "reorderPoint", "order"]);
+            Console.WriteLine(shortage["method"]);
+            return 0;
+        }));
+        return command;
+    }
+
+    private static Command Export()
+    {
+        var format = new Option<string>("--format") { Description = "csv or xlsx.", DefaultValueFactory = _ => "csv" };
+        format.AcceptOnlyFromAmong("csv", "xlsx");
+        var what = new Option<string>("--what") { Description = "stock or movements.", DefaultValueFactory = _ => "stock" };
+        what.AcceptOnlyFromAmong("stock", "movements");
+        var file = new Option<FileInfo>("--out") { Description = "New file.", Required = true };
+        var command = new Command("export", """
+            Writes stock or movements to a file.
+
+            Examples:
+              yizhan inventory export --out stock.xlsx --format xlsx
+              yizhan inventory export --what movements --site lakeside --out movements.csv
+            """) { format, what, file, Site, Item };
+        command.SetAction((parsed, cancellationToken) => NodeClient.RunAsync(parsed.GetValue(Node)!, async http =>
+        {
+            var to = parsed.GetValue(file)!;
+            using var answer = await http.GetAsync(
+                $"inventory/export?format={parsed.GetValue(format)}&what={parsed.GetValue(what)}{Query(parsed, Site, Item)}", HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+            await NodeClient.ThrowIfRefusedAsync(answer, cancellationToken);
+            await using (var stream = new FileStream(to.FullName, FileMode.CreateNew))
+            {
+                await answer.Content.CopyToAsync(stream, cancellationToken);
+            }
+
+            to.Refresh();
+            Console.WriteLine(parsed.GetValue(Json) ? JsonSerializer.Serialize(new { file = to.FullName, bytes = to.Length }) : $"{to.Length} bytes are in {to.FullName}.");
+            return 0;
+        }));
+        return command;
     }
 
     private static Command Recall()
@@ -157,7 +232,7 @@ internal static class InventoryCommand
     }
 
     private static void Print(JsonArray rows, string[] columns) =>
-        AuditCommand.PrintTable(columns, rows.Select(row => columns.Select(c => Text(c, row![c])).ToArray()));
+        AuditCommand.PrintTable(columns, rows.Select(row => columns.Select(c => Text(c, c.Split('.').Aggregate(row, (node, name) => node?[name]))).ToArray()));
 
     private static string Text(string column, JsonNode? value) =>
         value is null ? ""

@@ -51,4 +51,13 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<ItemDefinition>))]
 [JsonSerializable(typeof(IReadOnlyList<ParkedBatch>))]
 [JsonSerializable(typeof(IReadOnlyList<ModelView>))]
+[JsonSerializable(typeof(AssetReported))]
+[JsonSerializable(typeof(AssetDecision))]
+[JsonSerializable(typeof(SourceCollected))]
+[JsonSerializable(typeof(ScanRequest))]
+[JsonSerializable(typeof(ScanResult))]
+[JsonSerializable(typeof(IReadOnlyList<SourceView>))]
+[JsonSerializable(typeof(IReadOnlyList<AssetView>))]
+[JsonSerializable(typeof(IReadOnlyList<AssetConflict>))]
+[JsonSerializable(typeof(ShortageView))]
 public sealed partial class ContractsJson : JsonSerializerContext;

@@ -25,6 +25,30 @@ internal static class SiteSettings
             }
         }
 
+        foreach (var source in site.Inventory)
+        {
+            var key = string.Create(CultureInfo.InvariantCulture, $"inventory:sources:{index++}");
+            settings[$"{key}:name"] = source.Name;
+            settings[$"{key}:kind"] = source.Kind == "agent" && source.Path is null ? "push" : source.Kind;
+            settings[$"{key}:everyMinutes"] = source.EveryMinutes.ToString(CultureInfo.InvariantCulture);
+            foreach (var (name, value) in new[] { ("path", source.Path), ("url", source.Url) })
+            {
+                if (value is not null)
+                {
+                    settings[$"{key}:{name}"] = value;
+                }
+            }
+
+            // The bridge's own settings say which topic becomes which event; the source is named after its event.
+            if (source.Kind == "mqtt")
+            {
+                settings[$"{key}:eventType"] = $"yizhan.inventory.mqtt.{source.Name}.v1";
+                settings[$"mqtt-bridge:topics:{key.Split(':')[2]}:filter"] = source.Topic;
+                settings[$"mqtt-bridge:topics:{key.Split(':')[2]}:eventType"] = $"yizhan.inventory.mqtt.{source.Name}.v1";
+                settings[$"mqtt-bridge:topics:{key.Split(':')[2]}:lane"] = "normal";
+            }
+        }
+
         if (site.Lanes is { } lanes)
         {
             settings["storage:quotaBytes"] = (lanes.QuotaGiB * GiB).ToString(CultureInfo.InvariantCulture);

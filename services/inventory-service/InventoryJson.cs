@@ -6,4 +6,5 @@ namespace Yizhan.Inventory;
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web)]
 [JsonSerializable(typeof(IReadOnlyDictionary<string, decimal>))]
 [JsonSerializable(typeof(IReadOnlyList<string>))]
+[JsonSerializable(typeof(JsonElement))]
 internal sealed partial class InventoryJson : JsonSerializerContext;

@@ -13,15 +13,18 @@ internal abstract record ApplyResult
     /// <summary>It was there before, with the same movements.</summary>
     public sealed record Known : ApplyResult;
 
+    /// <summary>Nothing of it was recorded.</summary>
+    public abstract record Refused(string Problem) : ApplyResult;
+
     /// <summary>Its name was used for other movements.</summary>
-    public sealed record NameTaken(string Problem) : ApplyResult;
+    public sealed record NameTaken(string Problem) : Refused(Problem);
 
     /// <summary>It cannot be true: there is not that much stock, the lot was recalled, it has another expiry.</summary>
-    public sealed record Impossible(string Problem) : ApplyResult;
+    public sealed record Impossible(string Problem) : Refused(Problem);
 
     /// <summary>It is not well formed, or names what is not defined.</summary>
-    public sealed record Invalid(string Problem) : ApplyResult;
+    public sealed record Invalid(string Problem) : Refused(Problem);
 
-    /// <summary>The event log's lane is full; nothing was recorded.</summary>
-    public sealed record NoRoom(string Problem) : ApplyResult;
+    /// <summary>The event log's lane is full; it may be sent again.</summary>
+    public sealed record NoRoom(string Problem) : Refused(Problem);
 }

@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using Microsoft.Data.Sqlite;
 using Yizhan.Contracts;
+using Yizhan.Inventory.Equipment;
 using Yizhan.Storage;
 
 namespace Yizhan.Inventory.Ledger;
@@ -59,8 +60,12 @@ internal sealed class LedgerBook : IDisposable
             """, 9);
         _park = Prepare("INSERT INTO parked (site, batch, problem, event, parked_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING", 5);
         _cursor = Prepare("SELECT position FROM cursor WHERE epoch = $1", 1);
+        Assets = new AssetBook(_db);
         _moveCursor = Prepare("INSERT INTO cursor (epoch, position) VALUES ($1, $2) ON CONFLICT DO UPDATE SET position = excluded.position", 2);
     }
+
+    /// <summary>Equipment and sources, in the same transactions.</summary>
+    public AssetBook Assets { get; }
 
     /// <summary>Begins a transaction.</summary>
     public void Begin() => _begin.Run();
@@ -71,11 +76,11 @@ internal sealed class LedgerBook : IDisposable
     /// <summary>Forgets everything since <see cref="Begin"/>.</summary>
     public void Rollback() => _rollback.Run();
 
-    /// <summary>How far a log was read; 0 when it never was.</summary>
-    public long Cursor(Guid epoch) => _cursor.Single(epoch.ToString()) as long? ?? 0;
+    /// <summary>How far a feed was read, such as the event log by its epoch; 0 when it never was.</summary>
+    public long Cursor(string feed) => _cursor.Single(feed) as long? ?? 0;
 
-    /// <summary>Remembers how far a log was read.</summary>
-    public void MoveCursor(Guid epoch, long position) => _moveCursor.Run(epoch.ToString(), position);
+    /// <summary>Remembers how far a feed was read.</summary>
+    public void MoveCursor(string feed, long position) => _moveCursor.Run(feed, position);
 
     /// <summary>Takes an item's newest definition.</summary>
     public void Define(string site, ItemDefinition item) => _putItem.Run(
@@ -154,6 +159,7 @@ internal sealed class LedgerBook : IDisposable
     public void Dispose()
     {
         _statements.ForEach(s => s.Dispose());
+        Assets.Dispose();
         _db.Dispose();
     }
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
+using Yizhan.Inventory.Collect;
 using Yizhan.Platform.Identity;
 
 namespace Yizhan.Inventory.Ledger;
@@ -24,13 +25,20 @@ internal static class LedgerEndpoints
 
     /// <summary>201 once the batch would survive a power cut; 200 when it had been recorded before; 400 not well formed, 409 cannot be true, 507 no room.</summary>
     private static async Task<Results<Created<RecordedBatch>, Ok<RecordedBatch>, ProblemHttpResult>> RecordAsync(
-        MovementBatch batch, LedgerWriter ledger, CancellationToken cancellationToken) =>
-        await ledger.RecordAsync(batch, cancellationToken) switch
+        MovementBatch batch, LedgerWriter ledger, Passive passive, CancellationToken cancellationToken)
+    {
+        var result = await ledger.RecordAsync(batch, cancellationToken);
+        if (result is ApplyResult.Refused { Problem: var problem })
         {
-            ApplyResult.Applied => TypedResults.Created((string?)null, new RecordedBatch(batch.BatchId, false, batch.Movements.Count)),
-            ApplyResult.Known => TypedResults.Ok(new RecordedBatch(batch.BatchId, true, batch.Movements.Count)),
-            var refused => ProblemOf(refused),
-        };
+            passive.Bad(batch.Source, problem);
+            return ProblemOf(result);
+        }
+
+        passive.Good(batch.Source);
+        return result is ApplyResult.Known
+            ? TypedResults.Ok(new RecordedBatch(batch.BatchId, true, batch.Movements.Count))
+            : TypedResults.Created((string?)null, new RecordedBatch(batch.BatchId, false, batch.Movements.Count));
+    }
 
     private static async Task<Results<NoContent, ProblemHttpResult>> DefineAsync(ItemDefinition item, LedgerWriter ledger, CancellationToken cancellationToken) =>
         await ledger.DefineAsync(item, cancellationToken) is var result && result is ApplyResult.Applied ? TypedResults.NoContent() : ProblemOf(result);

@@ -92,6 +92,57 @@ internal sealed class LedgerQueries(LedgerFile file)
     public IReadOnlyList<ParkedBatch> Parked(int limit) => file.Read(db => (IReadOnlyList<ParkedBatch>)[.. db.Query<ParkedBatch>(
         "SELECT site AS Site, batch AS BatchId, problem AS Problem, parked_ms AS ParkedMs FROM parked ORDER BY parked_ms DESC LIMIT @limit", new { limit })]);
 
+    /// <summary>How far a feed was read; 0 when it never was.</summary>
+    public long Cursor(string feed) => file.Read(db => db.ExecuteScalar<long?>("SELECT position FROM cursor WHERE epoch = @feed", new { feed }) ?? 0);
+
+    /// <summary>Whether a batch of this name is recorded.</summary>
+    public bool IsRecorded(string site, string batchId) => file.Read(db => db.ExecuteScalar<long>("SELECT count(*) FROM batch WHERE site = @site AND id = @batchId", new { site, batchId }) > 0);
+
+    /// <summary>Whether an item is defined.</summary>
+    public bool IsDefined(string site, string code) => file.Read(db => db.ExecuteScalar<long>("SELECT count(*) FROM item WHERE site = @site AND code = @code", new { site, code }) > 0);
+
+    /// <summary>Whether what a count says, in base units, is what the ledger has and nothing is recorded after it.</summary>
+    public bool IsOnHand(string site, Movement count) => (count.Unit.Length == 0 || Items(site, count.Item)?.Unit == count.Unit) && file.Read(db => db.ExecuteScalar<long>(
+        """
+        SELECT count(*) FROM stock WHERE site = @site AND item = @Item AND lot = @Lot AND location = @Location AND (expiry = @Expiry OR @Expiry = '') AND last_effective <= @EffectiveMs
+            AND balance = @balance
+        """,
+        new { site, count.Item, count.Lot, count.Location, count.Expiry, count.EffectiveMs, balance = Thousandths.TryOf(count.Quantity, out var t) ? t : -1 }) > 0);
+
+    /// <summary>An item's definition; null when there is none.</summary>
+    public ItemDefinition? Items(string site, string code) => file.Read(db => db.Query<ItemRow>(
+        "SELECT code AS Code, name AS Name, category AS Category, unit AS Unit, units AS Units, reorder_point AS ReorderPoint, lead_days AS LeadDays, codes AS Codes FROM item WHERE site = @site AND code = @code",
+        new { site, code }).FirstOrDefault()?.View());
+
+    /// <summary>The item that is defined with an identifier, as its code or among its codes; null when there is none.</summary>
+    public string? ItemWith(string site, string identifier) => file.Read(db => db.ExecuteScalar<string?>(
+        "SELECT code FROM item WHERE site = @site AND (code = @identifier OR EXISTS (SELECT 1 FROM json_each(item.codes) WHERE value = @identifier)) ORDER BY code = @identifier DESC, code LIMIT 1",
+        new { site, identifier }));
+
+    /// <summary>The newest run of each source; of every site when none is named.</summary>
+    public IReadOnlyList<SourceView> Sources(string? site) => file.Read(db => (IReadOnlyList<SourceView>)[.. db.Query<(string Site, string Last, long Success)>(
+        $"SELECT site, last, last_success FROM source {(site is null ? "" : "WHERE site = @site")} ORDER BY site, name", new { site })
+        .Select(r => new SourceView(r.Site, System.Text.Json.JsonSerializer.Deserialize(r.Last, ContractsJson.Default.SourceCollected)! with { LastSuccessMs = r.Success }))]);
+
+    /// <summary>When a source was last collected completely, or first tried; null when it never was.</summary>
+    public long? LastSuccessMs(string site, string source) =>
+        file.Read(db => db.ExecuteScalar<long?>("SELECT last_success FROM source WHERE site = @site AND name = @source", new { site, source }));
+
+    /// <summary>Equipment, the newest report first.</summary>
+    public IReadOnlyList<AssetView> Assets(string? site, int limit) => file.Read(db => (IReadOnlyList<AssetView>)[.. db.Query<(string Id, string Site, string Report, long First, string Keys)>(
+        $"""
+        SELECT id, site, report, first_seen, (SELECT json_group_array(key) FROM asset_key k WHERE k.site = a.site AND k.asset = a.id) FROM asset a
+        {(site is null ? "" : "WHERE site = @site")} ORDER BY last_seen DESC LIMIT @limit
+        """, new { site, limit })
+        .Select(r => new AssetView(
+            r.Id, r.Site, System.Text.Json.JsonSerializer.Deserialize(r.Report, ContractsJson.Default.AssetReported)!,
+            System.Text.Json.JsonSerializer.Deserialize(r.Keys, InventoryJson.Default.IReadOnlyListString)!, r.First))]);
+
+    /// <summary>Assets that may be one and that nobody has decided on.</summary>
+    public IReadOnlyList<AssetConflict> Conflicts(string? site) => file.Read(db => (IReadOnlyList<AssetConflict>)[.. db.Query<(string Site, string First, string Second, string Shared, string Reason, long Since)>(
+        $"SELECT site, first, second, shared, reason, since FROM asset_conflict WHERE decision = '' {(site is null ? "" : "AND site = @site")} ORDER BY since LIMIT 1000", new { site })
+        .Select(r => new AssetConflict(r.Site, r.First, r.Second, System.Text.Json.JsonSerializer.Deserialize(r.Shared, InventoryJson.Default.IReadOnlyListString)!, r.Reason, r.Since))]);
+
     private static IReadOnlyList<StockView> Select(SqliteConnection db, StockFilter filter, string more, string order, int limit, DynamicParameters parameters)
     {
         parameters.AddDynamicParams(Parameters(filter, limit));

@@ -94,5 +94,53 @@ internal static class LedgerSchema
             PRIMARY KEY (site, batch)
         ) STRICT, WITHOUT ROWID;
         """,
+        """
+        -- Report: the newest, AssetReported as JSON.
+        CREATE TABLE asset (
+            site       TEXT    NOT NULL,
+            id         TEXT    NOT NULL,
+            report     TEXT    NOT NULL,
+            first_seen INTEGER NOT NULL,
+            last_seen  INTEGER NOT NULL,
+            PRIMARY KEY (site, id)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE asset_key (
+            site  TEXT NOT NULL,
+            key   TEXT NOT NULL,
+            asset TEXT NOT NULL,
+            PRIMARY KEY (site, key, asset)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX asset_key_by_asset ON asset_key (site, asset);
+
+        -- Two assets that may be one. Decision: same, different, or empty while nobody has decided.
+        CREATE TABLE asset_conflict (
+            site     TEXT    NOT NULL,
+            first    TEXT    NOT NULL,
+            second   TEXT    NOT NULL,
+            shared   TEXT    NOT NULL,
+            reason   TEXT    NOT NULL,
+            since    INTEGER NOT NULL,
+            decision TEXT    NOT NULL,
+            PRIMARY KEY (site, first, second)
+        ) STRICT, WITHOUT ROWID;
+
+        -- What was decided to be another's: its id is that one's from then on.
+        CREATE TABLE asset_merged (
+            site    TEXT NOT NULL,
+            id      TEXT NOT NULL,
+            into_id TEXT NOT NULL,
+            PRIMARY KEY (site, id)
+        ) STRICT, WITHOUT ROWID;
+
+        -- The newest run of each source, SourceCollected as JSON.
+        CREATE TABLE source (
+            site         TEXT    NOT NULL,
+            name         TEXT    NOT NULL,
+            last         TEXT    NOT NULL,
+            last_success INTEGER NOT NULL,
+            PRIMARY KEY (site, name)
+        ) STRICT, WITHOUT ROWID;
+        """,
     ];
 }

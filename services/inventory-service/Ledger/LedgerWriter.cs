@@ -44,6 +44,16 @@ internal sealed partial class LedgerWriter(
     /// <inheritdoc/>
     public ValueTask<long> ReadThroughAsync(CancellationToken cancellationToken) => new(Position);
 
+    /// <summary>Returns when the ledger has read what is in the log now.</summary>
+    public async Task CaughtUpAsync(CancellationToken cancellationToken)
+    {
+        var position = log.LastPosition;
+        while (Position < position)
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, cancellationToken);
+        }
+    }
+
     /// <summary>Records a batch of this site and returns when it would survive a power cut.</summary>
     /// <exception cref="IOException">The log failed; nothing is promised, the same batch may be sent again.</exception>
     public async Task<ApplyResult> RecordAsync(MovementBatch batch, CancellationToken cancellationToken)
@@ -60,6 +70,10 @@ internal sealed partial class LedgerWriter(
     /// <summary>Records an item's definition at this site and returns when it would survive a power cut.</summary>
     public async Task<ApplyResult> DefineAsync(ItemDefinition item, CancellationToken cancellationToken) =>
         ItemRules.ProblemOf(item) is { } problem ? new ApplyResult.Invalid(problem) : await SubmitAsync(new Call(null, item), cancellationToken);
+
+    /// <summary>Remembers, durably, how far somebody else on this node has read a feed.</summary>
+    public Task RememberAsync(string feed, long position, CancellationToken cancellationToken) =>
+        SubmitAsync(new Call(null, null, book => book.MoveCursor(feed, position)), cancellationToken);
 
     /// <inheritdoc/>
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) => Task.FromResult(
@@ -102,7 +116,7 @@ internal sealed partial class LedgerWriter(
     private async Task FollowAsync(LedgerBook book, CancellationToken cancellationToken)
     {
         _own.Clear();
-        var position = book.Cursor(log.Epoch);
+        var position = book.Cursor(log.Epoch.ToString());
         Following(position);
         while (true)
         {
@@ -129,10 +143,13 @@ internal sealed partial class LedgerWriter(
         }
     }
 
+    private static bool IsOurs(string type) =>
+        type is MovementBatch.EventType or ItemDefinition.EventType or AssetReported.EventType or AssetDecision.EventType or SourceCollected.EventType;
+
     /// <summary>Takes what is of the ledger in one transaction with the cursor. What was applied when it was recorded is passed over.</summary>
     private void ApplyEntries(LedgerBook book, IReadOnlyList<LoggedEntry> entries)
     {
-        var news = entries.Where(e => !_own.Remove(e.Position) && e.Entry.Type is MovementBatch.EventType or ItemDefinition.EventType).ToList();
+        var news = entries.Where(e => !_own.Remove(e.Position) && IsOurs(e.Entry.Type)).ToList();
         if (news.Count == 0)
         {
             return;
@@ -146,7 +163,7 @@ internal sealed partial class LedgerWriter(
                 Apply(book, entry);
             }
 
-            book.MoveCursor(log.Epoch, entries[^1].Position);
+            book.MoveCursor(log.Epoch.ToString(), entries[^1].Position);
             book.Commit();
         }
         catch
@@ -161,20 +178,25 @@ internal sealed partial class LedgerWriter(
         var (site, data) = (logged.Identity.Site, logged.Entry.Data);
         try
         {
-            if (logged.Entry.Type == ItemDefinition.EventType)
+            switch (logged.Entry.Type)
             {
-                book.Define(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.ItemDefinition)!);
-                return;
+                case ItemDefinition.EventType:
+                    book.Define(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.ItemDefinition)!);
+                    return;
+                case AssetReported.EventType:
+                    book.Assets.Report(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.AssetReported)!);
+                    return;
+                case AssetDecision.EventType:
+                    book.Assets.Decide(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.AssetDecision)!);
+                    return;
+                case SourceCollected.EventType:
+                    book.Assets.Collected(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.SourceCollected)!);
+                    return;
             }
 
-            var result = book.Apply(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.MovementBatch)!);
-            if (result is ApplyResult.Impossible { Problem: var impossible })
+            if (book.Apply(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.MovementBatch)!) is ApplyResult.Refused { Problem: var problem })
             {
-                Park(book, logged, impossible);
-            }
-            else if (result is ApplyResult.NameTaken { Problem: var taken })
-            {
-                Park(book, logged, taken);
+                Park(book, logged, problem);
             }
         }
         catch (Exception e) when (e is JsonException or ArgumentException)
@@ -236,6 +258,12 @@ internal sealed partial class LedgerWriter(
 
     private (ApplyResult Result, Entry? Entry) Decide(LedgerBook book, Call call)
     {
+        if (call.Work is { } work)
+        {
+            work(book);
+            return (new ApplyResult.Applied(), null);
+        }
+
         if (call.Item is { } item)
         {
             book.Define(_site, item);
@@ -277,7 +305,7 @@ internal sealed partial class LedgerWriter(
         return await call.Done.Task;
     }
 
-    private sealed record Call(MovementBatch? Batch, ItemDefinition? Item)
+    private sealed record Call(MovementBatch? Batch, ItemDefinition? Item, Action<LedgerBook>? Work = null)
     {
         public TaskCompletionSource<ApplyResult> Done { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }

@@ -39,6 +39,9 @@ internal sealed class Statement : IDisposable
         return _command.ExecuteReader();
     }
 
+    /// <summary>Runs within somebody's transaction from here on.</summary>
+    public void Within(SqliteTransaction transaction) => _command.Transaction = transaction;
+
     public void Dispose() => _command.Dispose();
 
     private void Bind(ReadOnlySpan<object> values)

@@ -2,9 +2,11 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Time.Testing;
 using Yizhan.Contracts;
 using Yizhan.Inventory.Ledger;
+using Yizhan.Platform;
 using Yizhan.Storage;
 using static Yizhan.Inventory.Tests.Node;
 
@@ -147,9 +149,9 @@ public sealed class LedgerTests : IDisposable
         }
 
         // As a process leaves it that ends between the two: the entry alone.
-        await using (var node = await StartAsync(_folder.Path))
+        await using (var alone = new ServiceHost([$"--node:dataFolder={_folder.Path}", $"--node:siteId={Site}", "--web:url=http://127.0.0.1:0", "--log:level=Error"]).Add<LogOnly>().Build())
         {
-            await node.Events.AppendAsync([EntryOf(batch)], Cancel);
+            await alone.Services.GetRequiredService<IEventLog>().AppendAsync([EntryOf(batch)], Cancel);
         }
 
         await using var again = await StartAsync(_folder.Path);
@@ -211,6 +213,17 @@ public sealed class LedgerTests : IDisposable
             using var answer = await PostAsync(batch);
             Assert.Equal(status, answer.StatusCode);
             Assert.Contains(names, JsonDocument.Parse(await answer.Content.ReadAsStringAsync(Cancel)).RootElement.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        }
+    }
+
+    private sealed class LogOnly : IServiceModule
+    {
+        public static string Name => "log";
+
+        public static void Register(Microsoft.Extensions.Hosting.IHostApplicationBuilder builder) => builder.AddEventLog();
+
+        public static void Map(Microsoft.AspNetCore.Routing.IEndpointRouteBuilder routes)
+        {
         }
     }
 
