@@ -14,14 +14,16 @@ internal static class AppEndpoints
         ["manifest.webmanifest"] = "application/manifest+json",
     };
 
-    public static void Map(IEndpointRouteBuilder routes)
-    {
-        routes.MapGet("/app", () => TypedResults.Redirect("app/"));
-        routes.MapGet("/app/{file?}", Get).ExcludeFromDescription();
-    }
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/app/{file?}", Get).ExcludeFromDescription();
 
-    private static Results<FileStreamHttpResult, NotFound> Get(HttpContext context, string file = "index.html")
+    private static Results<FileStreamHttpResult, RedirectHttpResult, NotFound> Get(HttpContext context, string file = "index.html")
     {
+        if (context.Request.Path.Value!.EndsWith("/app", StringComparison.Ordinal))
+        {
+            // What the page asks for is relative to its folder.
+            return TypedResults.Redirect("app/");
+        }
+
         if (!Types.TryGetValue(file, out var type))
         {
             return TypedResults.NotFound();

@@ -88,7 +88,6 @@ internal static class StockTable
             DetectDelimiterValues = [",", ";", "\t"],
             BadDataFound = bad => throw new FormatException($"{Path.GetFileName(file.Path)}, line {bad.Context.Parser!.RawRow}: a quotation mark is where none may be."),
             MaxFieldSize = MaxField,
-            CacheFields = true,
         });
         while (first is null && Next(parser, file))
         {

@@ -46,7 +46,7 @@ internal static class FhirOut
                 ["carrierHRF"] = human,
             }),
             ["deviceName"] = new JsonArray(new JsonObject { ["name"] = stock.Name, ["type"] = "user-friendly-name" }),
-            ["note"] = new JsonArray(new JsonObject { ["text"] = string.Create(CultureInfo.InvariantCulture, $"{stock.Quantity} {stock.Unit} at {stock.Site} {stock.Location}".TrimEnd()) }),
+            ["note"] = new JsonArray(new JsonObject { ["text"] = string.Create(CultureInfo.InvariantCulture, $"{stock.Quantity} {stock.Unit} at {stock.Site} {stock.Location}").TrimEnd() }),
         };
         if (stock.Lot.Length > 0)
         {

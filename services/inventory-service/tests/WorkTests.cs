@@ -7,7 +7,6 @@ using Microsoft.Extensions.Time.Testing;
 using MiniExcelLibs;
 using Yizhan.Contracts;
 using Yizhan.Inventory.Collect;
-using Yizhan.Inventory.Ledger;
 using Yizhan.Inventory.Work;
 using static Yizhan.Inventory.Tests.Node;
 using Task = System.Threading.Tasks.Task;
@@ -105,11 +104,11 @@ public sealed class WorkTests : IDisposable
         var options = new JsonSerializerOptions().ForFhir(ModelInfo.ModelInspector);
 
         var devices = JsonSerializer.Deserialize<Bundle>(await node.Http.GetStringAsync("fhir/Device", Cancel), options)!;
-        var stent = Assert.Single(devices.Entry.Select(e => e.Resource).Cast<Device>(), d => d.UdiCarrier.Count > 0);
+        var stent = Assert.Single(devices.Entry.Select(e => e.Resource!).Cast<Device>(), d => d.UdiCarrier.Count > 0);
         Assert.Equal(("06901234567892", "(01)06901234567892(17)271231(10)A213B1"), (stent.UdiCarrier[0].DeviceIdentifier, stent.UdiCarrier[0].CarrierHRF));
         Assert.Equal(("A213B1", "2027-12-31"), (stent.LotNumber, stent.ExpirationDate));
         var delivery = Assert.Single(JsonSerializer.Deserialize<Bundle>(await node.Http.GetStringAsync("fhir/SupplyDelivery", Cancel), options)!.Entry);
-        Assert.Equal(2, ((SupplyDelivery)delivery.Resource).SuppliedItem.Quantity.Value);
+        Assert.Equal(2, ((SupplyDelivery)delivery.Resource!).SuppliedItem!.Quantity!.Value);
 
         // R5: no library for it here; its shape as the specification has it.
         var report = JsonDocument.Parse(await node.Http.GetStringAsync("fhir/InventoryReport", Cancel)).RootElement;
@@ -160,7 +159,8 @@ public sealed class WorkTests : IDisposable
         }
 
         Assert.InRange(rows, megabytes * 10_000, megabytes * 40_000);
-        Assert.InRange(most, 0, 32_000_000);
+        // Other tests run beside it; a list of the rows, or a cache of their fields, is more.
+        Assert.InRange(most, 0, 100_000_000);
     }
 
     [Fact]
