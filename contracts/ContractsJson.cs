@@ -60,4 +60,8 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<AssetView>))]
 [JsonSerializable(typeof(IReadOnlyList<AssetConflict>))]
 [JsonSerializable(typeof(ShortageView))]
+[JsonSerializable(typeof(AnalysisFinished))]
+[JsonSerializable(typeof(IReadOnlyList<AnalysisFinished>))]
+[JsonSerializable(typeof(RolloutView))]
+[JsonSerializable(typeof(RolloutRequest))]
 public sealed partial class ContractsJson : JsonSerializerContext;

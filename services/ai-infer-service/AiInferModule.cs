@@ -1,5 +1,7 @@
+using Yizhan.AiInfer.Clinical;
 using Yizhan.AiInfer.Protocol;
 using Yizhan.AiInfer.Repository;
+using Yizhan.AiInfer.Rollout;
 using Yizhan.Contracts;
 using Yizhan.Platform;
 using Yizhan.Storage;
@@ -23,10 +25,22 @@ public sealed class AiInferModule : IServiceModule
         builder.Services.AddSingleton<InferenceServer>();
         builder.Services.AddSingleton<GrpcListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<GrpcListener>());
+        builder.Services.AddSingleton<AnalysisDatabase>();
+        builder.Services.AddSingleton<RolloutDesk>();
+        builder.Services.AddSingleton<DicomWebClient>();
+        builder.Services.AddSingleton<StudyFollower>();
+        builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<StudyFollower>());
+        builder.Services.AddHostedService(services => services.GetRequiredService<StudyFollower>());
+        builder.Services.AddSingleton<AnalysisRunner>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<AnalysisRunner>());
     }
 
     /// <inheritdoc/>
-    public static void Map(IEndpointRouteBuilder routes) => ModelEndpoints.Map(routes);
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        ModelEndpoints.Map(routes);
+        RolloutEndpoints.Map(routes);
+    }
 
     /// <summary>The Open Inference Protocol is at the root, where its clients look for it.</summary>
     public static void MapRoot(WebApplication app) => RestEndpoints.Map(app);

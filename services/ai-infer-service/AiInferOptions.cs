@@ -1,6 +1,8 @@
 using System.ComponentModel.DataAnnotations;
 using System.Net;
 using Microsoft.Extensions.Options;
+using Yizhan.AiInfer.Clinical;
+using Yizhan.AiInfer.Rollout;
 
 namespace Yizhan.AiInfer;
 
@@ -41,6 +43,23 @@ public sealed class AiInferOptions
     /// <summary>Memory of a model that runs in a process of its own, and of the trial that each new bundle has to pass, in MiB. Default 2048.</summary>
     [Range(128, 1_048_576)]
     public int WorkerMemoryMiB { get; set; } = 2048;
+
+    /// <summary>Which series are analysed by which model. Default none: nothing is analysed.</summary>
+    public IReadOnlyList<AnalysisRule> Rules { get; set; } = [];
+
+    /// <summary>A series that nothing was added to for so many seconds is complete enough to look at. Default 10.</summary>
+    [Range(0, 3600)]
+    public int QuietSeconds { get; set; } = 10;
+
+    /// <summary>DICOMweb of the gateway that studies come from and results go to; null for the one of this node. Default null.</summary>
+    public Uri? DicomWebUrl { get; set; }
+
+    /// <summary>Largest series, in MiB. Default 2048.</summary>
+    [Range(1, 65_536)]
+    public int MaxSeriesMiB { get; set; } = 2048;
+
+    /// <summary>When a version is held without anybody asking.</summary>
+    public GuardOptions Guard { get; set; } = new();
 }
 
 internal sealed class AiInferOptionsValidator : IValidateOptions<AiInferOptions>

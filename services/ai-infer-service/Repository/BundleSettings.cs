@@ -21,11 +21,10 @@ internal sealed record BundleSettings(
 /// <param name="Segments">What the labels mean; for a classification, its classes in order.</param>
 /// <param name="UrgentAboveMl">A finding of at least so many millilitres travels in lane urgent; null for never.</param>
 /// <param name="MinFindingMl">Smaller findings are not reported. Default 0.</param>
-/// <param name="SecondaryCapture">Draws the segments into a secondary capture too.</param>
 /// <param name="MinSlices">Fewest slices of a series. Default 1.</param>
 internal sealed record ClinicalSettings(
     string Task, string Modality, IReadOnlyList<string> BodyParts, IReadOnlyList<SegmentSettings> Segments, double? UrgentAboveMl = null, double MinFindingMl = 0,
-    bool SecondaryCapture = false, int MinSlices = 1);
+    int MinSlices = 1);
 
 /// <summary>One label of a model.</summary>
 /// <param name="Value">Value in the label map; index of the class.</param>

@@ -8,12 +8,15 @@ internal static class OnnxFile
     private const int Float = 1, Int64 = 7;
 
     /// <summary>y = x + 1 for x of any batch and <paramref name="columns"/> columns.</summary>
-    public static byte[] PlusOne(int columns = 4, long opset = 13, float plus = 1) => Model(opset, writer =>
+    public static byte[] PlusOne(int columns = 4, long opset = 13, float plus = 1) => Plus(plus, [-1, columns], opset);
+
+    /// <summary>y = x + a constant, for x of any shape that fits.</summary>
+    public static byte[] Plus(float plus, long[] shape, long opset = 13) => Model(opset, writer =>
     {
         Message(writer, 1, node => Node(node, "Add", ["x", "one"], "y"));
         Message(writer, 5, tensor => Tensor(tensor, "one", Float, [1], data => Packed(data, 4, floats => floats.WriteFloat(plus))));
-        Message(writer, 11, value => Value(value, "x", [-1, columns]));
-        Message(writer, 12, value => Value(value, "y", [-1, columns]));
+        Message(writer, 11, value => Value(value, "x", shape));
+        Message(writer, 12, value => Value(value, "y", shape));
     });
 
     /// <summary>Fills a tensor of <paramref name="gigabytes"/> before it answers: a model made to exhaust memory.</summary>

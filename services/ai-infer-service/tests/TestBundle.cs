@@ -17,7 +17,8 @@ internal static class TestBundle
     /// <param name="settings"><c>yizhan.json</c>; null for none.</param>
     /// <param name="inputs">How many inputs and outputs the metadata describes.</param>
     /// <param name="outputs">How many outputs.</param>
-    public static string Write(string models, string name, string version, byte[] onnx, string? settings = null, int inputs = 1, int outputs = 1)
+    /// <param name="inference"><c>inference.json</c>; null for none.</param>
+    public static string Write(string models, string name, string version, byte[] onnx, string? settings = null, int inputs = 1, int outputs = 1, string? inference = null)
     {
         var folder = Path.Combine(models, name, version);
         Directory.CreateDirectory(Path.Combine(folder, "configs"));
@@ -27,6 +28,11 @@ internal static class TestBundle
         if (settings is not null)
         {
             File.WriteAllText(Path.Combine(folder, "configs", "yizhan.json"), settings);
+        }
+
+        if (inference is not null)
+        {
+            File.WriteAllText(Path.Combine(folder, "configs", "inference.json"), inference);
         }
 
         Seal(folder, name, version);

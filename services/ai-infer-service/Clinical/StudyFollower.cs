@@ -1,0 +1,158 @@
+using System.IO.Enumeration;
+using System.Text.Json;
+using Dapper;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Options;
+using Yizhan.AiInfer.Repository;
+using Yizhan.Contracts;
+using Yizhan.Storage;
+
+namespace Yizhan.AiInfer.Clinical;
+
+/// <summary>
+/// Follows the event log. A series that nothing was added to for a while is compared with the site's rules, and an analysis is owed for each that fits. What was read, and
+/// what is owed, are in one transaction. Without rules it reads nothing.
+/// </summary>
+internal sealed partial class StudyFollower(
+    AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, IEventLog log, IOptions<AiInferOptions> options, TimeProvider clock,
+    ILogger<StudyFollower> logger) : BackgroundService, ILogConsumer
+{
+    private const int MaxBatch = 256;
+
+    private static readonly TimeSpan Look = TimeSpan.FromSeconds(1);
+
+    private readonly AiInferOptions _options = options.Value;
+    private readonly ILogger _logger = logger;
+    private readonly string _feed = $"studies/{log.Epoch:N}";
+
+    /// <inheritdoc/>
+    public string Name => "ai-infer";
+
+    /// <inheritdoc/>
+    public ValueTask<long> ReadThroughAsync(CancellationToken cancellationToken) => new(_options.Rules.Count == 0 ? log.LastPosition : database.Cursor(_feed) ?? 0);
+
+    /// <inheritdoc/>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        if (_options.Rules.Count == 0)
+        {
+            return;
+        }
+
+        if (database.Cursor(_feed) is null)
+        {
+            // Begins with what arrives after the first start with rules.
+            Advance([], log.LastPosition);
+        }
+
+        using var timer = new PeriodicTimer(Look, clock);
+        do
+        {
+            try
+            {
+                await ReadAsync(stoppingToken);
+                await DecideAsync(stoppingToken);
+            }
+            catch (Exception e) when (e is IOException or SqliteException or HttpRequestException or TaskCanceledException && !stoppingToken.IsCancellationRequested)
+            {
+                Stalled(e.Message);
+            }
+        }
+        while (await timer.WaitForNextTickAsync(stoppingToken).AsTask().ContinueWith(t => t.IsCompletedSuccessfully && t.Result, TaskScheduler.Default));
+    }
+
+    private async Task ReadAsync(CancellationToken cancellationToken)
+    {
+        var position = database.Cursor(_feed)!.Value;
+        while (await log.ReadAsync(position, MaxBatch, cancellationToken) is { Count: > 0 } entries)
+        {
+            position = entries[^1].Position;
+            Advance(
+                entries.Where(e => e.Entry.Type == InstanceStored.EventType)
+                    .Select(e => JsonSerializer.Deserialize(e.Entry.Data.Span, ContractsJson.Default.InstanceStored))
+                    .OfType<InstanceStored>()
+                    .Where(IsImage),
+                position);
+        }
+    }
+
+    /// <summary>What a model makes is not analysed again.</summary>
+    private static bool IsImage(InstanceStored stored) =>
+        !stored.SopClassUid.StartsWith("1.2.840.10008.5.1.4.1.1.66", StringComparison.Ordinal) && !stored.SopClassUid.StartsWith("1.2.840.10008.5.1.4.1.1.88", StringComparison.Ordinal);
+
+    private void Advance(IEnumerable<InstanceStored> instances, long position) => database.Do(c =>
+    {
+        var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
+        foreach (var series in instances.DistinctBy(i => i.SeriesInstanceUid))
+        {
+            c.Execute(
+                """
+                INSERT INTO series (series_uid, study_uid, last_ms, decided) VALUES (@SeriesInstanceUid, @StudyInstanceUid, @now, 0)
+                ON CONFLICT (series_uid) DO UPDATE SET last_ms = @now, decided = 0
+                """,
+                new { series.SeriesInstanceUid, series.StudyInstanceUid, now });
+        }
+
+        c.Execute("INSERT INTO cursor (feed, position) VALUES (@_feed, @position) ON CONFLICT (feed) DO UPDATE SET position = @position", new { _feed, position });
+    });
+
+    private async Task DecideAsync(CancellationToken cancellationToken)
+    {
+        var quiet = clock.GetUtcNow().ToUnixTimeMilliseconds() - _options.QuietSeconds * 1000L;
+        var due = database.Do(c => c.Query<(string Series, string Study, long LastMs)>(
+            "SELECT series_uid, study_uid, last_ms FROM series WHERE decided = 0 AND last_ms <= @quiet ORDER BY last_ms LIMIT 64", new { quiet }).ToList());
+        foreach (var (series, study, lastMs) in due)
+        {
+            if (await gateway.FindAsync(study, series, cancellationToken) is not { } attributes)
+            {
+                // The archive has not indexed it yet, or a person has to decide whose it is.
+                continue;
+            }
+
+            var models = _options.Rules.Where(rule => Fits(rule, attributes)).Select(rule => rule.Model).Distinct(StringComparer.Ordinal).ToArray();
+            database.Do(c =>
+            {
+                if (c.Execute("UPDATE series SET decided = 1 WHERE series_uid = @series AND last_ms = @lastMs", new { series, lastMs }) == 0)
+                {
+                    return;
+                }
+
+                foreach (var model in models)
+                {
+                    c.Execute(
+                        "INSERT INTO analysis (study_uid, series_uid, model, state, attempts, not_before_ms) VALUES (@study, @series, @model, 'owed', 0, 0)",
+                        new { study, series, model });
+                }
+            });
+            if (models.Length > 0)
+            {
+                Owed(series, string.Join(", ", models));
+            }
+        }
+    }
+
+    private bool Fits(AnalysisRule rule, SeriesAttributes series)
+    {
+        ClinicalSettings? bundle = null;
+        try
+        {
+            bundle = repository.Versions(rule.Model) is [.., var newest] ? repository.Bundle(rule.Model, newest).Settings.Clinical : null;
+        }
+        catch (BundleRefusedException)
+        {
+            // The analysis is owed all the same: its result says why there is none.
+        }
+
+        var modality = rule.Modality ?? bundle?.Modality;
+        var parts = rule.BodyPart is { } part ? [part] : bundle?.BodyParts ?? [];
+        return (modality is null || modality == series.Modality)
+            && (parts.Count == 0 || parts.Contains(series.BodyPart ?? "", StringComparer.OrdinalIgnoreCase))
+            && (rule.SeriesDescription is not { } pattern || FileSystemName.MatchesSimpleExpression(pattern, series.Description ?? ""));
+    }
+
+    [LoggerMessage(4020, LogLevel.Information, "Series {Series} is to be analysed by {Models}.")]
+    private partial void Owed(string series, string models);
+
+    [LoggerMessage(4021, LogLevel.Warning, "New series cannot be looked at; trying again: {Reason}")]
+    private partial void Stalled(string reason);
+}

@@ -1,0 +1,40 @@
+using System.Text.Json;
+using Dapper;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Yizhan.AiInfer.Clinical;
+using Yizhan.AiInfer.Repository;
+using Yizhan.Contracts;
+
+namespace Yizhan.AiInfer.Rollout;
+
+/// <summary>Rollouts for people: promote, hold, roll back; and the results.</summary>
+internal static class RolloutEndpoints
+{
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        routes.MapGet("/rollouts/{model}", (RolloutDesk desk, string model) => Answer(() => Task.FromResult(desk.View(model))));
+        routes.MapPost("/rollouts/{model}/promote", (RolloutDesk desk, string model, RolloutRequest request, CancellationToken cancellationToken) =>
+            Answer(() => desk.PromoteAsync(model, request.Version ?? throw new BundleRefusedException("A version is needed."), request.Percent ?? 100, request.Who, request.Reason, cancellationToken)));
+        routes.MapPost("/rollouts/{model}/hold", (RolloutDesk desk, string model, RolloutRequest request, CancellationToken cancellationToken) =>
+            Answer(() => desk.HoldAsync(model, request.All, request.Who, request.Reason, cancellationToken)));
+        routes.MapPost("/rollouts/{model}/rollback", (RolloutDesk desk, string model, RolloutRequest request, CancellationToken cancellationToken) =>
+            Answer(() => desk.RollbackAsync(model, request.Who, request.Reason, cancellationToken)));
+        routes.MapGet("/results", (AnalysisDatabase database, string? study) => TypedResults.Ok<IReadOnlyList<AnalysisFinished>>(
+            [.. database.Do(c => c.Query<byte[]>("SELECT data FROM result ORDER BY id DESC LIMIT 1000").ToList())
+                .Select(data => JsonSerializer.Deserialize(data, ContractsJson.Default.AnalysisFinished)!)
+                .Where(r => study is null || r.StudyInstanceUid == study)
+                .Take(200)]));
+    }
+
+    private static async Task<Results<Ok<RolloutView>, ProblemHttpResult>> Answer(Func<Task<RolloutView>> work)
+    {
+        try
+        {
+            return TypedResults.Ok(await work());
+        }
+        catch (BundleRefusedException e)
+        {
+            return TypedResults.Problem(e.Message, statusCode: 422);
+        }
+    }
+}

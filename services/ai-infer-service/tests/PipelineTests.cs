@@ -1,0 +1,119 @@
+using System.Net.Http.Json;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Microsoft.Extensions.DependencyInjection;
+using Yizhan.Contracts;
+using Yizhan.Dicom;
+using Yizhan.Storage;
+
+namespace Yizhan.AiInfer.Tests;
+
+/// <summary>A series that arrives, to its result.</summary>
+public sealed class PipelineTests
+{
+    [Fact]
+    [Trait("Clause", "S3")]
+    public async Task A_series_comes_back_as_segmentation_report_event_and_audit_record()
+    {
+        await using var archive = await Archive.StartAsync();
+        await using var node = await StartAsync(archive, 0);
+        await archive.AddAsync(node, SmallSeries.Create());
+        var result = await ResultAsync(node, "1.2.1");
+
+        Assert.Equal(("findings", "block", "1"), (result.Outcome, result.Model, result.Version));
+        var finding = Assert.Single(result.Findings);
+        Assert.Equal((3.2, 500), (finding.VolumeMl, finding.Mean));
+        Assert.True(result.Urgent);
+        Assert.False(result.ClinicalUse);
+        Assert.Equal("P1", result.PatientId);
+
+        Assert.Equal([DicomUids.SegmentationStorage, "1.2.840.10008.5.1.4.1.1.88.34"], archive.Stored.Select(f => f.Dataset.GetString(DicomTags.SOPClassUID)));
+        var segmentation = archive.Stored.First().Dataset;
+        Assert.Equal(result.SegmentationUid, segmentation.GetString(DicomTags.SOPInstanceUID));
+        Assert.Equal("1.2.1", segmentation.GetString(DicomTags.StudyInstanceUID));
+        Assert.Contains("NOT FOR CLINICAL USE", segmentation.GetString(DicomTags.SeriesDescription), StringComparison.Ordinal);
+
+        // Rows 2 to 5 and columns 2 to 5 of 8: bytes of 0b00111100, four of them in each of four frames.
+        Assert.Equal(Enumerable.Range(0, 4).SelectMany(_ => (byte[])[0, 0, 60, 60, 60, 60, 0, 0]), segmentation.GetBytes(DicomTags.PixelData).ToArray());
+
+        var observation = JsonNode.Parse(Assert.Single(result.Observations))!;
+        Assert.Equal("P1", (string)observation["subject"]!["identifier"]!["value"]!);
+        Assert.Equal(3.2, (double)observation["component"]![0]!["valueQuantity"]!["value"]!);
+        Assert.Equal("NOT FOR CLINICAL USE", (string)observation["note"]![0]!["text"]!);
+
+        var entries = await node.Services.GetRequiredService<IEventLog>().ReadAsync(0, 100, Node.Cancel);
+        Assert.Equal(Lane.Urgent, entries.Single(e => e.Entry.Type == AnalysisFinished.EventType).Entry.Lane);
+        var audit = JsonSerializer.Deserialize(entries.Single(e => e.Entry.Type == AuditRecord.EventType).Entry.Data.Span, ContractsJson.Default.AuditRecord)!;
+        Assert.Contains(result.ModelDigest, audit.Detail, StringComparison.Ordinal);
+        Assert.Contains(result.InputDigest!, audit.Detail, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Trait("Clause", "S3")]
+    public async Task A_series_that_is_not_whole_is_refused_with_the_reason_in_the_result()
+    {
+        await using var archive = await Archive.StartAsync();
+        await using var node = await StartAsync(archive, 0);
+        var slices = SmallSeries.Create(slices: 6);
+        slices.RemoveAt(2);
+        await archive.AddAsync(node, slices);
+        var result = await ResultAsync(node, "1.2.1");
+        Assert.Equal("refused", result.Outcome);
+        Assert.Contains("slices are missing", result.Reason, StringComparison.Ordinal);
+        Assert.Empty(archive.Stored);
+    }
+
+    [Fact]
+    public async Task Nothing_found_is_a_result_too()
+    {
+        await using var archive = await Archive.StartAsync();
+        await using var node = await StartAsync(archive, 0);
+        await archive.AddAsync(node, SmallSeries.Create(block: -1000));
+        var result = await ResultAsync(node, "1.2.1");
+        Assert.Equal(("none", null), (result.Outcome, result.SegmentationUid));
+        Assert.Equal(result.ReportUid, Assert.Single(archive.Stored).Dataset.GetString(DicomTags.SOPInstanceUID));
+    }
+
+    [Fact]
+    public async Task A_gateway_without_room_delays_a_result_and_loses_none()
+    {
+        await using var archive = await Archive.StartAsync();
+        archive.IsFull = true;
+        await using var node = await StartAsync(archive, 0);
+        await archive.AddAsync(node, SmallSeries.Create());
+        await Wait.UntilAsync(() => archive.Stored.IsEmpty && node.Services.GetRequiredService<Clinical.AnalysisDatabase>()
+            .Do(c => Dapper.SqlMapper.QuerySingle<long>(c, "SELECT count(*) FROM analysis WHERE reason LIKE '%507%' AND attempts = 0")) == 1);
+        Assert.Empty((await node.Http.GetFromJsonAsync("/ai-infer/results", ContractsJson.Default.IReadOnlyListAnalysisFinished, Node.Cancel))!);
+        archive.IsFull = false;
+        node.Services.GetRequiredService<Clinical.AnalysisDatabase>().Do(c => { Dapper.SqlMapper.Execute(c, "UPDATE analysis SET not_before_ms = 0"); });
+        Assert.Equal("findings", (await ResultAsync(node, "1.2.1")).Outcome);
+    }
+
+    [Fact]
+    public async Task A_series_that_was_begun_three_times_and_never_ended_is_parked()
+    {
+        await using var archive = await Archive.StartAsync();
+        await using var node = await StartAsync(archive, 0);
+        var database = node.Services.GetRequiredService<Clinical.AnalysisDatabase>();
+        database.Do(c => { Dapper.SqlMapper.Execute(c, "INSERT INTO analysis (study_uid, series_uid, model, state, attempts, not_before_ms) VALUES ('9', '9.1', 'block', 'owed', 3, 0)"); });
+        await Wait.UntilAsync(() => database.Do(c => Dapper.SqlMapper.QuerySingle<string>(c, "SELECT state FROM analysis")) == "parked");
+        await archive.AddAsync(node, SmallSeries.Create());
+        Assert.Equal("findings", (await ResultAsync(node, "1.2.1")).Outcome);
+    }
+
+    internal static Task<Node> StartAsync(Archive archive, float plus, Action<string>? more = null, params string[] settings) => Node.StartAsync(
+        models =>
+        {
+            TestBundle.Write(models, "block", "1", OnnxFile.Plus(plus, [-1, 1, -1, -1]), SmallSeries.Settings, inference: SmallSeries.Inference);
+            more?.Invoke(models);
+        },
+        ["--ai-infer:rules:0:model=block", "--ai-infer:quietSeconds=0", $"--ai-infer:dicomWebUrl={archive.Url}", .. settings]);
+
+    internal static async Task<AnalysisFinished> ResultAsync(Node node, string study)
+    {
+        AnalysisFinished? result = null;
+        await Wait.UntilAsync(async () => (result = (await node.Http.GetFromJsonAsync(
+            $"/ai-infer/results?study={study}", ContractsJson.Default.IReadOnlyListAnalysisFinished, Node.Cancel))!.FirstOrDefault()) is not null);
+        return result!;
+    }
+}
