@@ -23,6 +23,7 @@ internal static class DemoCommand
               yizhan demo --json | tail -n 1 | jq .lost
             """) { from, json, keep };
         command.Subcommands.Add(DemoConfigCommand.Create());
+        command.Subcommands.Add(DemoAiCommand.Create());
         command.SetAction((parsed, cancellationToken) => RunAsync(
             parsed.GetValue(from), parsed.GetValue(json), parsed.GetValue(keep), cancellationToken));
         return command;

@@ -15,6 +15,7 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     LicenceCommand.Create(),
     WireGuardCommand.Create(),
     AuditCommand.Create(),
+    ModelCommand.Create(),
     InventoryCommand.Create(),
     ConfigCommand.Create(),
     new Command("dicom", "DICOM tools.") { DicomTestRulesCommand.Create() },

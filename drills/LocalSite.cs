@@ -103,8 +103,11 @@ public sealed class LocalSite
         ["centre", "--config", SettingsPath("centre")], Ports.CentreWeb, LogPath("centre"), cancellationToken);
 
     /// <summary>Starts the site as a process of its own.</summary>
-    public Task<HostProcess> StartEdgeAsync(CancellationToken cancellationToken) => HostProcess.StartAsync(
-        ["edge", "--config", SettingsPath("edge")], Ports.EdgeWeb, LogPath("edge"), cancellationToken);
+    public Task<HostProcess> StartEdgeAsync(CancellationToken cancellationToken) => StartEdgeAsync([], cancellationToken);
+
+    /// <summary>The same with settings more, such as <c>--ai-infer:rules:0:model=nodule</c>.</summary>
+    public Task<HostProcess> StartEdgeAsync(IReadOnlyList<string> settings, CancellationToken cancellationToken) => HostProcess.StartAsync(
+        ["edge", "--config", SettingsPath("edge"), .. settings], Ports.EdgeWeb, LogPath("edge"), cancellationToken);
 
     private string SettingsPath(string node) => Path.Combine(_folder, $"{node}.yaml");
 

@@ -1,3 +1,4 @@
+using Yizhan.AiInfer;
 using Yizhan.Audit;
 using Yizhan.Console;
 using Yizhan.EmrAdapter;
@@ -27,6 +28,7 @@ internal static class Nodes
         .Add<StationModule>()
         .Add<MqttBridgeModule>()
         .Add<PacsGwModule>()
+        .Add<AiInferModule>()
         .Add<EmrAdapterModule>()
         .Add<AuditModule>()
         .Add<InventoryModule>();
