@@ -66,6 +66,13 @@ public sealed class ObjectTests
     {
         var path = Path.Combine(folder, name);
         await File.WriteAllBytesAsync(path, CtStudy.ToFile(dataset), Node.Cancel);
+        if (Environment.GetEnvironmentVariable("YIZHAN_KEEP_OBJECTS") is { Length: > 0 } keep)
+        {
+            // For the readers in readers/, which run after this.
+            Directory.CreateDirectory(keep);
+            File.Copy(path, Path.Combine(keep, name), overwrite: true);
+        }
+
         var verified = await RunAsync("dciodvfy", path);
         Assert.Contains(iod, verified, StringComparison.Ordinal);
         Assert.DoesNotContain("Error -", verified, StringComparison.Ordinal);

@@ -25,12 +25,17 @@ public sealed class RolloutTests
             Assert.Equal(("1", "2", percent), (promoted.Stable, promoted.Candidate, promoted.Percent));
         }
 
+        var database = node.Services.GetRequiredService<Clinical.AnalysisDatabase>();
         for (var study = 1; study <= 40 && (await ViewAsync(node)).Candidate is not null; study++)
         {
             await archive.AddAsync(node, SmallSeries.Create(study));
             var result = await PipelineTests.ResultAsync(node, $"1.2.{study}");
             var expected = RolloutDesk.Share("block", $"1.2.{study}") < 50 ? "2" : "1";
             Assert.Equal(expected, result.Version);
+
+            // The version that only watches computes after the result is out; the next study is chosen once its verdict is in.
+            var done = study;
+            await Wait.UntilAsync(() => database.Do(c => Dapper.SqlMapper.QuerySingle<long>(c, "SELECT count(*) FROM analysis WHERE state = 'done'")) == done);
         }
 
         var held = await ViewAsync(node);
