@@ -31,18 +31,23 @@ internal sealed partial class StudyFollower(
     /// <inheritdoc/>
     public ValueTask<long> ReadThroughAsync(CancellationToken cancellationToken) => new(_options.Rules.Count == 0 ? log.LastPosition : database.Cursor(_feed) ?? 0);
 
+    /// <summary>Notes where reading begins before the node has started, so that nothing that arrives after that is missed.</summary>
+    public override Task StartAsync(CancellationToken cancellationToken)
+    {
+        if (_options.Rules.Count > 0 && database.Cursor(_feed) is null)
+        {
+            Advance([], log.LastPosition);
+        }
+
+        return base.StartAsync(cancellationToken);
+    }
+
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         if (_options.Rules.Count == 0)
         {
             return;
-        }
-
-        if (database.Cursor(_feed) is null)
-        {
-            // Begins with what arrives after the first start with rules.
-            Advance([], log.LastPosition);
         }
 
         using var timer = new PeriodicTimer(Look, clock);
