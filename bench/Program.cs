@@ -9,5 +9,6 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
     BackfillBench.Create(),
     AuditBench.Create(),
     InventoryBench.Create(),
+    InferBench.Create(),
 };
 return await root.Parse(args).InvokeAsync();
