@@ -70,14 +70,14 @@ internal sealed partial class ModelRepository : IHostedService, IAsyncDisposable
         }
     }
 
-    /// <summary>The bundle, verified; it need not be loaded.</summary>
+    /// <summary>The bundle, verified once; it need not be loaded. <see cref="LoadAsync"/> verifies it again.</summary>
     /// <exception cref="BundleRefusedException">It is not here or not what was signed.</exception>
     public ModelBundle Bundle(string name, string version)
     {
         lock (_lock)
         {
             return _models.TryGetValue(name, out var versions) && versions.TryGetValue(version, out var held)
-                ? held.Bundle ?? Open(held)
+                ? held.Bundle ??= Open(held)
                 : throw new BundleRefusedException($"There is no {name} {version} here.");
         }
     }
