@@ -2,6 +2,7 @@ using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.Dicom.Network;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.Codecs;
 using Yizhan.PacsGw.Commitment;
 using Yizhan.PacsGw.Query;
 using Yizhan.PacsGw.Receive;
@@ -12,7 +13,7 @@ namespace Yizhan.PacsGw.Peers;
 
 /// <summary>What this node asks of its peers, one association for each request. Exceptions are those of the association and <see cref="DimseException"/>.</summary>
 internal sealed class PeerClient(
-    PeerConnector connector, InstanceIntake intake, IBlobStore blobs, CommitmentScp commitment, TimeProvider clock)
+    PeerConnector connector, InstanceIntake intake, IBlobStore blobs, Transcoder transcoder, CommitmentScp commitment, TimeProvider clock)
 {
     private const int MaxContexts = 127;
 
@@ -91,7 +92,7 @@ internal sealed class PeerClient(
         return Result(result);
     }
 
-    /// <summary>Sends instances of the archive as they are stored, or converted where no codec is needed.</summary>
+    /// <summary>Sends instances of the archive as they are stored, or decoded where the peer takes only that.</summary>
     /// <param name="peer">To whom.</param>
     /// <param name="instances">What.</param>
     /// <param name="cancellationToken">Gives up.</param>
@@ -99,7 +100,7 @@ internal sealed class PeerClient(
     {
         var failed = new List<(string Uid, string Why)>();
         var outcome = await InstanceSender.SendAsync(
-            connector.Sender(peer, null, null), blobs, instances, (instance, why) => failed.Add((instance.SopInstanceUid, why)), cancellationToken);
+            connector.Sender(peer, null, null), blobs, transcoder, instances, (instance, why) => failed.Add((instance.SopInstanceUid, why)), cancellationToken);
         return new TransferResult(outcome, failed.Count, [.. failed.Select(f => f.Uid)], failed.Count == 0 ? null : failed[0].Why);
     }
 

@@ -1,5 +1,6 @@
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.Codecs;
 using Yizhan.PacsGw.DicomWeb;
 using Yizhan.Storage;
 
@@ -7,20 +8,13 @@ namespace Yizhan.PacsGw.Retrieve;
 
 /// <summary>The data set of a stored instance, read forward. The blob is opened with the first read, so that thousands may wait their turn.</summary>
 /// <param name="blobs">Where it is.</param>
+/// <param name="transcoder">Gives it in another transfer syntax than it is stored in.</param>
 /// <param name="instance">Which it is.</param>
-/// <param name="syntax">What it is wanted in: as stored, or another syntax that needs no codec.</param>
-internal sealed class DataSetStream(IBlobStore blobs, StoredInstance instance, DicomTransferSyntax syntax) : Stream
+/// <param name="syntax">What it is wanted in: as stored, or what the transcoder can make of it.</param>
+internal sealed class DataSetStream(IBlobStore blobs, Transcoder transcoder, StoredInstance instance, DicomTransferSyntax syntax) : Stream
 {
-    /// <summary>What is converted is in memory as a whole, twice.</summary>
-    private const long MaxConvertedBytes = 512L * 1024 * 1024;
-
     private BlobReader? _blob;
     private Stream? _source;
-
-    /// <summary>True when an instance can be given in a transfer syntax without a codec.</summary>
-    public static bool CanConvert(StoredInstance instance, DicomTransferSyntax to) =>
-        instance.TransferSyntaxUid == to.Uid
-        || (IsNative(DicomTransferSyntax.Get(instance.TransferSyntaxUid)) && IsNative(to) && instance.Length <= MaxConvertedBytes);
 
     public override bool CanRead => true;
 
@@ -34,8 +28,16 @@ internal sealed class DataSetStream(IBlobStore blobs, StoredInstance instance, D
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        _source ??= await OpenAsync(cancellationToken);
-        return await _source.ReadAsync(buffer, cancellationToken);
+        try
+        {
+            _source ??= await OpenAsync(cancellationToken);
+            return await _source.ReadAsync(buffer, cancellationToken);
+        }
+        catch (CodecException e)
+        {
+            // A sender knows what to do with a stream that cannot be read.
+            throw new IOException($"Instance {instance.SopInstanceUid} cannot be given in {syntax.Name}: {e.Message}", e);
+        }
     }
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
@@ -45,6 +47,11 @@ internal sealed class DataSetStream(IBlobStore blobs, StoredInstance instance, D
 
     public override async ValueTask DisposeAsync()
     {
+        if (_source is not null)
+        {
+            await _source.DisposeAsync();
+        }
+
         if (_blob is not null)
         {
             await _blob.DisposeAsync();
@@ -63,34 +70,14 @@ internal sealed class DataSetStream(IBlobStore blobs, StoredInstance instance, D
 
     public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
-    private static bool IsNative(DicomTransferSyntax syntax) =>
-        syntax == DicomTransferSyntax.ImplicitVrLittleEndian || syntax == DicomTransferSyntax.ExplicitVrLittleEndian
-        || syntax == DicomTransferSyntax.ExplicitVrBigEndian || syntax == DicomTransferSyntax.DeflatedExplicitVrLittleEndian;
-
     private async ValueTask<Stream> OpenAsync(CancellationToken cancellationToken)
     {
+        if (instance.TransferSyntaxUid != syntax.Uid)
+        {
+            return transcoder.OpenRead(instance, syntax.Uid, cancellationToken);
+        }
+
         _blob = await WadoEndpoints.OpenAsync(blobs, instance, cancellationToken);
-        if (instance.TransferSyntaxUid == syntax.Uid)
-        {
-            return new BlobStream(_blob);
-        }
-
-        var bytes = new byte[_blob.Length];
-        for (var read = 0; read < bytes.Length;)
-        {
-            read += await _blob.ReadAsync(read, bytes.AsMemory(read), cancellationToken) is > 0 and var more
-                ? more
-                : throw new EndOfStreamException($"Blob {instance.Hash} ended after {read} of {bytes.Length} bytes.");
-        }
-
-        try
-        {
-            var dataset = DicomDataset.Parse(bytes, DicomTransferSyntax.Get(instance.TransferSyntaxUid));
-            return new MemoryStream(DicomWriter.ToArray(dataset, syntax), writable: false);
-        }
-        catch (DicomFormatException e)
-        {
-            throw new IOException($"Instance {instance.SopInstanceUid} cannot be converted to {syntax.Uid}: {e.Message}", e);
-        }
+        return new BlobStream(_blob);
     }
 }

@@ -1,11 +1,12 @@
 using Yizhan.Dicom;
 using Yizhan.Dicom.Network;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.Codecs;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.Retrieve;
 
-/// <summary>Sends stored instances: as they are where the receiver takes that, else converted where no codec is needed.</summary>
+/// <summary>Sends stored instances: as they are where the receiver takes that, else decoded, or in the other uncompressed form.</summary>
 internal static class InstanceSender
 {
     private static readonly DicomTransferSyntax[] Uncompressed =
@@ -14,6 +15,7 @@ internal static class InstanceSender
     /// <summary>Sends.</summary>
     /// <param name="sender">To whom; it is told of each answer.</param>
     /// <param name="blobs">Where the data sets are.</param>
+    /// <param name="transcoder">Decodes them.</param>
     /// <param name="instances">What.</param>
     /// <param name="failed">Told of each instance that did not arrive, and why.</param>
     /// <param name="cancellationToken">Gives up; the association is aborted.</param>
@@ -22,6 +24,7 @@ internal static class InstanceSender
     public static async Task<int> SendAsync(
         StoreScu sender,
         IBlobStore blobs,
+        Transcoder transcoder,
         IReadOnlyList<StoredInstance> instances,
         Action<StoredInstance, string> failed,
         CancellationToken cancellationToken)
@@ -30,7 +33,7 @@ internal static class InstanceSender
         var refused = await SendAsync(instances, i => DicomTransferSyntax.Get(i.TransferSyntaxUid));
         foreach (var syntax in Uncompressed)
         {
-            var convertible = refused.Where(i => i.TransferSyntaxUid != syntax.Uid && DataSetStream.CanConvert(i, syntax)).ToHashSet();
+            var convertible = refused.Where(i => i.TransferSyntaxUid != syntax.Uid && Transcoder.Can(i.TransferSyntaxUid, syntax.Uid)).ToHashSet();
             if (convertible.Count > 0)
             {
                 refused = [.. refused.Where(i => !convertible.Contains(i)), .. await SendAsync([.. convertible], _ => syntax)];
@@ -48,7 +51,7 @@ internal static class InstanceSender
         async Task<IReadOnlyList<StoredInstance>> SendAsync(IReadOnlyList<StoredInstance> some, Func<StoredInstance, DicomTransferSyntax> syntaxOf)
         {
             var results = await sender.SendAsync(
-                [.. some.Select(i => new StoreInstance(i.SopClassUid, i.SopInstanceUid, syntaxOf(i).Uid, () => new DataSetStream(blobs, i, syntaxOf(i))))],
+                [.. some.Select(i => new StoreInstance(i.SopClassUid, i.SopInstanceUid, syntaxOf(i).Uid, () => new DataSetStream(blobs, transcoder, i, syntaxOf(i))))],
                 cancellationToken);
             var notAccepted = new List<StoredInstance>();
             for (var i = 0; i < results.Count; i++)

@@ -3,6 +3,7 @@ using Microsoft.Extensions.Options;
 using Yizhan.Dicom;
 using Yizhan.Dicom.Network;
 using Yizhan.PacsGw.Archive;
+using Yizhan.PacsGw.Codecs;
 using Yizhan.PacsGw.DicomWeb;
 using Yizhan.PacsGw.Peers;
 using Yizhan.PacsGw.Query;
@@ -11,14 +12,15 @@ using Yizhan.Storage;
 namespace Yizhan.PacsGw.Retrieve;
 
 /// <summary>
-/// C-MOVE and C-GET (PS3.4 §C.4.2, §C.4.3). Instances go as they are stored where the receiver takes that, else converted where no codec is
-/// needed; what it takes in neither way is a failed sub-operation that is named in the last response.
+/// C-MOVE and C-GET (PS3.4 §C.4.2, §C.4.3). Instances go as they are stored where the receiver takes that, else decoded or in another
+/// lossless form; what it takes in no way is a failed sub-operation that is named in the last response.
 /// </summary>
 internal sealed partial class RetrieveScp(
     ArchiveDatabase database,
     ArchiveProgress progress,
     StoredInstances stored,
     IBlobStore blobs,
+    Transcoder transcoder,
     ReadAudit audit,
     PeerDirectory peers,
     PeerConnector connector,
@@ -29,9 +31,6 @@ internal sealed partial class RetrieveScp(
 
     /// <summary>A C-GET response between sub-operations only says that we are alive, which the instances themselves do.</summary>
     private const int GetProgressEvery = 50;
-
-    private static readonly DicomTransferSyntax[] Uncompressed =
-        [DicomTransferSyntax.ExplicitVrLittleEndian, DicomTransferSyntax.ImplicitVrLittleEndian];
 
     private readonly ILogger _logger = logger;
 
@@ -183,6 +182,7 @@ internal sealed partial class RetrieveScp(
             await InstanceSender.SendAsync(
                 sender,
                 blobs,
+                transcoder,
                 instances,
                 (instance, why) =>
                 {
@@ -215,15 +215,15 @@ internal sealed partial class RetrieveScp(
         PeerAssociation association, ILookup<string, AcceptedContext> contexts, StoredInstance instance, CancellationToken cancellationToken)
     {
         var context = contexts[instance.SopClassUid]
-            .OrderBy(c => c.TransferSyntax == instance.TransferSyntaxUid ? 0 : c.TransferSyntax == Uncompressed[0].Uid ? 1 : 2)
-            .FirstOrDefault(c => DataSetStream.CanConvert(instance, DicomTransferSyntax.Get(c.TransferSyntax)));
+            .OrderBy(c => c.TransferSyntax == instance.TransferSyntaxUid ? 0 : c.TransferSyntax == DicomTransferSyntax.ExplicitVrLittleEndian.Uid ? 1 : 2)
+            .FirstOrDefault(c => Transcoder.Can(instance.TransferSyntaxUid, c.TransferSyntax));
         if (context is null)
         {
             NotSent(instance.SopInstanceUid, association.Peer.AeTitle, $"It does not take transfer syntax {instance.TransferSyntaxUid}.");
             return null;
         }
 
-        await using var dataSet = new DataSetStream(blobs, instance, DicomTransferSyntax.Get(context.TransferSyntax));
+        await using var dataSet = new DataSetStream(blobs, transcoder, instance, DicomTransferSyntax.Get(context.TransferSyntax));
         try
         {
             var response = await association.InvokeAsync(
