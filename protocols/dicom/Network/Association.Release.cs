@@ -15,7 +15,7 @@ public sealed partial class Association
             if (_state == State.ReleaseRequested)
             {
                 await WritePduAsync(ReleasePdu(PduType.ReleaseResponse), cancellationToken);
-                _state = State.AwaitingClose;
+                (_state, _released) = (State.AwaitingClose, true);
                 return;
             }
 
@@ -58,7 +58,7 @@ public sealed partial class Association
                     {
                         // Sta10 to Sta13: in a collision the acceptor answers second.
                         await WritePduAsync(ReleasePdu(PduType.ReleaseResponse), cancellationToken);
-                        _state = State.AwaitingClose;
+                        (_state, _released) = (State.AwaitingClose, true);
                     }
                     else
                     {

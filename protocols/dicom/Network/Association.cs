@@ -20,6 +20,7 @@ public sealed partial class Association : IAsyncDisposable
     private volatile AssociationException? _failure;
     private int _receiving;
     private int _disposed;
+    private bool _released;
 
     private Association(PipeReader input, Stream output, bool isRequestor, AssociationOptions options, TimeProvider clock)
     {
@@ -121,7 +122,8 @@ public sealed partial class Association : IAsyncDisposable
 
     /// <summary>
     /// Sta13. Closing while unread bytes wait would reset the connection, and the reset may overtake our last PDU; so everything
-    /// is read and thrown away until the peer closes or ARTIM expires, even when the peer never pauses.
+    /// is read and thrown away until the peer closes or ARTIM expires, even when the peer never pauses. A peer may also abort after it was
+    /// released and then waits for us to close (AA-2): dcmtk's getscu does, when a last C-GET response had a data set.
     /// </summary>
     private async ValueTask AwaitCloseAsync()
     {
@@ -130,6 +132,23 @@ public sealed partial class Association : IAsyncDisposable
         _reader.StartClock(_options.Artim);
         try
         {
+            // After a release the next byte begins a PDU; after a failure it may be any byte, and only the end can be recognised.
+            while (_released && _clock.GetElapsedTime(start) < _options.Artim && await _reader.ReadHeaderAsync(CancellationToken.None) is { } header)
+            {
+                if (header.Type == PduType.Abort)
+                {
+                    return;
+                }
+
+                if (header.Type != PduType.Data || header.Length > _options.MaxPduBytes)
+                {
+                    break;
+                }
+
+                _reader.BeginData(header.Length);
+                await _reader.SkipDataAsync(CancellationToken.None);
+            }
+
             do
             {
                 _reader.DiscardBuffered();

@@ -42,6 +42,23 @@ public sealed class Release
     }
 
     [Fact]
+    public async Task A_peer_that_aborts_after_the_release_is_closed_at_once()
+    {
+        await using var peer = new RawPeer();
+        var association = await peer.EstablishAcceptorAsync();
+        await peer.SendAsync(Ask);
+        Assert.Null(await association.ReceiveAsync(RawPeer.Cancel));
+        await association.ReleaseAsync(RawPeer.Cancel);
+        Assert.Equal(Answer, await peer.ReceivePduAsync());
+        await peer.SendAsync(RawPeer.Data(1, true, false, new byte[1000]));
+        await peer.SendAsync(RawPeer.Pdu(7, new byte[4]));
+
+        // The clock of this test stands still: ARTIM never expires.
+        await association.DisposeAsync().AsTask().WaitAsync(RawPeer.Cancel);
+        Assert.Null(await peer.ReceivePduAsync());
+    }
+
+    [Fact]
     public async Task The_requestor_closes_when_its_release_is_answered_and_drops_data_that_comes_before()
     {
         await using var peer = new RawPeer();
