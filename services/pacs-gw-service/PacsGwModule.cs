@@ -34,6 +34,7 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ContractsJson.Default));
 
         NativeCodecs.Require();
+        builder.Services.AddSingleton<CodecGate>();
         builder.Services.AddSingleton<Transcoder>();
         builder.Services.AddSingleton<GatewayDatabase>();
         builder.Services.AddSingleton<GatewayMetrics>();

@@ -101,6 +101,10 @@ public sealed class PacsGwOptions
     [Range(64 * 1024, 1024 * 1024 * 1024)]
     public int MaxHeaderBytes { get; set; } = 64 * 1024 * 1024;
 
+    /// <summary>Frames that are decoded or encoded at a time; a further one waits. Default: one for each processor.</summary>
+    [Range(1, 1000)]
+    public int MaxCodecs { get; set; } = Environment.ProcessorCount;
+
     /// <summary>File with the rules: what is rejected, coerced, de-identified and sent where. None by default.</summary>
     public string? RulesFile { get; set; }
 

@@ -12,7 +12,7 @@ namespace Yizhan.PacsGw.Codecs;
 /// Gives stored data sets in another transfer syntax, for WADO-RS and for what C-MOVE, C-GET and C-STORE send. A data set is written
 /// while it is read; in memory are its header and one frame. Nothing is lost that the stored pixels have: what is encoded is lossless.
 /// </summary>
-internal sealed partial class Transcoder(IBlobStore blobs, IOptions<PacsGwOptions> options, ILogger<Transcoder> logger)
+internal sealed partial class Transcoder(IBlobStore blobs, CodecGate codecs, IOptions<PacsGwOptions> options, ILogger<Transcoder> logger)
 {
     private readonly ILogger _logger = logger;
 
@@ -34,7 +34,7 @@ internal sealed partial class Transcoder(IBlobStore blobs, IOptions<PacsGwOption
             ?? throw new FileNotFoundException($"Blob {instance.Hash} of instance {instance.SopInstanceUid} is not in the blob store.");
         try
         {
-            return await TranscodedInstance.OpenAsync(blob, instance.TransferSyntaxUid, transferSyntaxUid, options.Value.MaxHeaderBytes, cancellationToken);
+            return await TranscodedInstance.OpenAsync(blob, codecs, instance.TransferSyntaxUid, transferSyntaxUid, options.Value.MaxHeaderBytes, cancellationToken);
         }
         catch (Exception e) when (e is DicomFormatException or FrameException or InvalidDataException)
         {
@@ -91,6 +91,7 @@ internal sealed class TranscodedInstance : IAsyncDisposable
     private static readonly DicomTag ExtendedOffsetTableLengths = new(0x7FE0, 0x0002);
 
     private readonly BlobReader _blob;
+    private readonly CodecGate _codecs;
     private readonly DicomTransferSyntax _from;
     private readonly DicomTransferSyntax _to;
     private readonly InstanceHeader? _header;
@@ -99,8 +100,8 @@ internal sealed class TranscodedInstance : IAsyncDisposable
     private NativeFrame? _first;
 
     private TranscodedInstance(
-        BlobReader blob, DicomTransferSyntax from, DicomTransferSyntax to, InstanceHeader? header, FrameReader? frames, PixelFormat? format, NativeFrame? first) =>
-        (_blob, _from, _to, _header, _frames, _format, _first) = (blob, from, to, header, frames, format, first);
+        BlobReader blob, CodecGate codecs, DicomTransferSyntax from, DicomTransferSyntax to, InstanceHeader? header, FrameReader? frames, PixelFormat? format,
+        NativeFrame? first) => (_blob, _codecs, _from, _to, _header, _frames, _format, _first) = (blob, codecs, from, to, header, frames, format, first);
 
     /// <summary>What <see cref="WriteAsync"/> writes.</summary>
     public string TransferSyntaxUid => _to.Uid;
@@ -109,12 +110,12 @@ internal sealed class TranscodedInstance : IAsyncDisposable
     public long? Length => _header is null ? _blob.Length : null;
 
     internal static async ValueTask<TranscodedInstance> OpenAsync(
-        BlobReader blob, string fromUid, string toUid, int maxHeaderBytes, CancellationToken cancellationToken)
+        BlobReader blob, CodecGate codecs, string fromUid, string toUid, int maxHeaderBytes, CancellationToken cancellationToken)
     {
         var (from, to) = (DicomTransferSyntax.Get(fromUid), DicomTransferSyntax.Get(toUid));
         if (fromUid == toUid)
         {
-            return new TranscodedInstance(blob, from, to, null, null, null, null);
+            return new TranscodedInstance(blob, codecs, from, to, null, null, null, null);
         }
 
         if (!Transcoder.Can(fromUid, toUid))
@@ -125,13 +126,13 @@ internal sealed class TranscodedInstance : IAsyncDisposable
         var header = await InstanceHeader.ReadAsync(blob, from, maxHeaderBytes, cancellationToken);
         if (header.PixelData is not { } pixelData)
         {
-            return new TranscodedInstance(blob, from, to.IsEncapsulated ? DicomTransferSyntax.ExplicitVrLittleEndian : to, header, null, null, null);
+            return new TranscodedInstance(blob, codecs, from, to.IsEncapsulated ? DicomTransferSyntax.ExplicitVrLittleEndian : to, header, null, null, null);
         }
 
         // From one native form to another pixels are bytes that are copied.
         if (!pixelData.IsEncapsulated && !to.IsEncapsulated)
         {
-            return new TranscodedInstance(blob, from, to, header, null, null, null);
+            return new TranscodedInstance(blob, codecs, from, to, header, null, null, null);
         }
 
         var format = PixelFormat.Of(header.Dataset);
@@ -141,8 +142,9 @@ internal sealed class TranscodedInstance : IAsyncDisposable
             throw new CodecException($"Its {frames.FrameCount} frames have {(long)format.FrameBytes * frames.FrameCount} bytes in native form, which has a limit of 4 GiB.");
         }
 
-        var first = PixelCodec.Decode(await frames.ReadAsync(1, cancellationToken), fromUid, format);
-        return new TranscodedInstance(blob, from, to, header, frames, format, first);
+        var stored = await frames.ReadAsync(1, cancellationToken);
+        var first = await codecs.RunAsync(() => PixelCodec.Decode(stored, fromUid, format), cancellationToken);
+        return new TranscodedInstance(blob, codecs, from, to, header, frames, format, first);
     }
 
     /// <summary>Writes the data set, without file meta information.</summary>
@@ -251,7 +253,7 @@ internal sealed class TranscodedInstance : IAsyncDisposable
             _first = null;
             if (_to.IsEncapsulated)
             {
-                var encoded = PixelCodec.Encode(decoded, _to.Uid);
+                var encoded = await _codecs.RunAsync(() => PixelCodec.Encode(decoded, _to.Uid), cancellationToken);
                 WriteItem(output, DicomTags.Item, (uint)(encoded.Length + (encoded.Length & 1)));
                 output.Write(encoded);
                 Pad(output, encoded.Length);
@@ -282,7 +284,8 @@ internal sealed class TranscodedInstance : IAsyncDisposable
     {
         try
         {
-            return PixelCodec.Decode(await _frames!.ReadAsync(frame, cancellationToken), _from.Uid, _format!);
+            var stored = await _frames!.ReadAsync(frame, cancellationToken);
+            return await _codecs.RunAsync(() => PixelCodec.Decode(stored, _from.Uid, _format!), cancellationToken);
         }
         catch (FrameException e)
         {

@@ -14,7 +14,7 @@ internal static class PixelEndpoints
 
     /// <summary>Some frames, by number from 1, each a part; a single one also without multipart.</summary>
     public static async Task<IResult> FramesAsync(
-        HttpContext context, string frames, StoredInstances stored, IBlobStore blobs, ReadAudit audit, IOptions<PacsGwOptions> options,
+        HttpContext context, string frames, StoredInstances stored, IBlobStore blobs, CodecGate codecs, ReadAudit audit, IOptions<PacsGwOptions> options,
         TimeProvider clock, CancellationToken cancellationToken)
     {
         var place = Place.Of(context);
@@ -55,7 +55,7 @@ internal static class PixelEndpoints
         {
             try
             {
-                first = await TranscodeAsync(reader, wanted[0], choice.TransferSyntaxUid, cancellationToken);
+                first = await TranscodeAsync(reader, codecs, wanted[0], choice.TransferSyntaxUid, cancellationToken);
             }
             catch (CodecException e)
             {
@@ -81,7 +81,7 @@ internal static class PixelEndpoints
             }
 
             await context.Response.BodyWriter.WriteAsync(
-                first ?? await TranscodeAsync(reader, frame, choice.TransferSyntaxUid, cancellationToken), cancellationToken);
+                first ?? await TranscodeAsync(reader, codecs, frame, choice.TransferSyntaxUid, cancellationToken), cancellationToken);
             first = null;
         }
 
@@ -93,12 +93,18 @@ internal static class PixelEndpoints
         return Results.Empty;
     }
 
-    private static async ValueTask<byte[]> TranscodeAsync(FrameReader reader, int frame, string uid, CancellationToken cancellationToken)
+    private static async ValueTask<byte[]> TranscodeAsync(FrameReader reader, CodecGate codecs, int frame, string uid, CancellationToken cancellationToken)
     {
         try
         {
-            var native = PixelCodec.Decode(await reader.ReadAsync(frame, cancellationToken), reader.TransferSyntaxUid, PixelFormat.Of(reader.Dataset));
-            return PixelCodec.IsNative(uid) ? native.Pixels : PixelCodec.Encode(native, uid);
+            var stored = await reader.ReadAsync(frame, cancellationToken);
+            return await codecs.RunAsync(
+                () =>
+                {
+                    var native = PixelCodec.Decode(stored, reader.TransferSyntaxUid, PixelFormat.Of(reader.Dataset));
+                    return PixelCodec.IsNative(uid) ? native.Pixels : PixelCodec.Encode(native, uid);
+                },
+                cancellationToken);
         }
         catch (FrameException e)
         {

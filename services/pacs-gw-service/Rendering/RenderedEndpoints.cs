@@ -148,7 +148,7 @@ internal static class RenderedEndpoints
 
 /// <summary>What rendering needs, for endpoints.</summary>
 internal sealed class RenderSource(
-    StoredInstances stored, IBlobStore blobs, ReadAudit audit, TimeProvider clock, IOptions<PacsGwOptions> options)
+    StoredInstances stored, IBlobStore blobs, CodecGate codecs, ReadAudit audit, TimeProvider clock, IOptions<PacsGwOptions> options)
 {
     public StoredInstances Stored => stored;
 
@@ -164,7 +164,7 @@ internal sealed class RenderSource(
         try
         {
             return new InstanceImages(
-                blob, await FrameReader.OpenAsync(blob, instance.TransferSyntaxUid, options.Value.MaxHeaderBytes, cancellationToken));
+                blob, codecs, await FrameReader.OpenAsync(blob, instance.TransferSyntaxUid, options.Value.MaxHeaderBytes, cancellationToken));
         }
         catch (Exception e) when (e is DicomFormatException or FrameException or InvalidDataException)
         {
@@ -189,7 +189,7 @@ internal sealed class RenderSource(
 }
 
 /// <summary>The frames of one stored instance as pictures.</summary>
-internal sealed class InstanceImages(BlobReader blob, FrameReader frames) : IAsyncDisposable
+internal sealed class InstanceImages(BlobReader blob, CodecGate codecs, FrameReader frames) : IAsyncDisposable
 {
     public int FrameCount => frames.FrameCount;
 
@@ -200,8 +200,9 @@ internal sealed class InstanceImages(BlobReader blob, FrameReader frames) : IAsy
     {
         var format = PixelFormat.Of(frames.Dataset);
         var isFloat = frames.PixelData.Tag != DicomTags.PixelData;
-        var native = PixelCodec.Decode(await frames.ReadAsync(frame, cancellationToken), frames.TransferSyntaxUid, format);
-        return ImageRenderer.Render(native, isFloat, frames.Dataset, frame, query, type);
+        var stored = await frames.ReadAsync(frame, cancellationToken);
+        return await codecs.RunAsync(
+            () => ImageRenderer.Render(PixelCodec.Decode(stored, frames.TransferSyntaxUid, format), isFloat, frames.Dataset, frame, query, type), cancellationToken);
     }
 
     public ValueTask DisposeAsync() => blob.DisposeAsync();
