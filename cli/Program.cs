@@ -18,7 +18,7 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     ModelCommand.Create(),
     InventoryCommand.Create(),
     ConfigCommand.Create(),
-    new Command("dicom", "DICOM tools.") { DicomTestRulesCommand.Create() },
+    DicomCommand.Create(),
     EmrCommand.Create(),
     SecretsCommand.Create(),
     OpenCommand.Create(),

@@ -16,7 +16,7 @@ internal static class UpCommand
         };
         var peers = new Option<string[]>("--peer")
         {
-            Description = "AE title of a further DICOM device that may send. Repeat for several.",
+            Description = "AE title of a further DICOM device that may send, or AETITLE@HOST:PORT of one that can be called too. Repeat for several.",
             AllowMultipleArgumentsPerToken = true,
         };
         var command = new Command("up", """
@@ -25,6 +25,7 @@ internal static class UpCommand
             Examples:
               yizhan up
               yizhan up --peer CT_ROOM1 MR_ROOM2
+              yizhan up --peer PACS@10.0.0.5:104
             """) { data, peers };
         command.SetAction((parsed, cancellationToken) =>
             RunAsync(parsed.GetValue(data)!, parsed.GetValue(peers) ?? [], cancellationToken));
@@ -33,9 +34,9 @@ internal static class UpCommand
 
     private static async Task<int> RunAsync(DirectoryInfo data, string[] peers, CancellationToken cancellationToken)
     {
-        var site = LocalSite.Prepare(data.FullName, [.. LocalSite.DcmtkPeers, .. peers], LocalPorts.Default);
         try
         {
+            var site = LocalSite.Prepare(data.FullName, [.. LocalSite.DcmtkPeers, .. peers], LocalPorts.Default);
             await using var node = await site.StartAllAsync(cancellationToken);
             using var centre = site.CentreClient();
             Console.WriteLine($"""
@@ -58,6 +59,11 @@ internal static class UpCommand
         {
             Console.WriteLine("Stopped.");
             return 0;
+        }
+        catch (ArgumentException e)
+        {
+            await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
+            return 64;
         }
         catch (InvalidOperationException e)
         {

@@ -61,7 +61,7 @@ public sealed class LocalSite
         Ports = ports;
     }
 
-    /// <summary>AE titles that may send.</summary>
+    /// <summary>AE titles that may send; one that can be called too is <c>AETITLE@HOST:PORT</c>.</summary>
     public string[] Peers { get; }
 
     /// <summary>Where the nodes listen.</summary>
@@ -109,6 +109,15 @@ public sealed class LocalSite
     public Task<HostProcess> StartEdgeAsync(IReadOnlyList<string> settings, CancellationToken cancellationToken) => HostProcess.StartAsync(
         ["edge", "--config", SettingsPath("edge"), .. settings], Ports.EdgeWeb, LogPath("edge"), cancellationToken);
 
+    private static string PeerSettings(string peer)
+    {
+        var at = peer.IndexOf('@', StringComparison.Ordinal);
+        var colon = peer.LastIndexOf(':');
+        return at < 0 ? $"    - aeTitle: {peer}"
+            : colon < at ? throw new ArgumentException($"The peer '{peer}' is neither an AE title nor AETITLE@HOST:PORT.")
+            : $"    - {{ aeTitle: {peer[..at]}, host: \"{peer[(at + 1)..colon]}\", port: {peer[(colon + 1)..]} }}";
+    }
+
     private string SettingsPath(string node) => Path.Combine(_folder, $"{node}.yaml");
 
     private string CentreSettings() => string.Create(CultureInfo.InvariantCulture, $"""
@@ -147,7 +156,7 @@ public sealed class LocalSite
           dicomPort: {Ports.Dicom}
           evictAbovePercent: 80
           peers:
-        {string.Join('\n', Peers.Select(peer => $"    - aeTitle: {peer}"))}
+        {string.Join('\n', Peers.Select(PeerSettings))}
 
         """);
 }
