@@ -1,8 +1,12 @@
 using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.Dicom.Network;
+using Yizhan.PacsGw.Peers;
+using Yizhan.PacsGw.Query;
+using Yizhan.PacsGw.Worklist;
 
 namespace Yizhan.PacsGw.Tests;
 
@@ -57,6 +61,53 @@ public sealed partial class ConformanceTests
         var claimed = Routes().Matches(Section("## 5 ")).Select(m => $"{m.Groups[1].Value} /pacs-gw/dicom-web{m.Groups[2].Value}").ToList();
         Assert.True(claimed.Count > 20, $"{claimed.Count}");
         Assert.Empty(claimed.Except(there));
+        Assert.Empty(there.Where(route => route.Contains("/pacs-gw/dicom-web/", StringComparison.Ordinal)).Except(claimed));
+    }
+
+    [Fact]
+    public async Task Every_service_of_the_statement_is_negotiated_by_whom_it_says_and_no_other_is_served()
+    {
+        var claimed = Service().Matches(Section("## 7 ")).ToDictionary(m => m.Groups[1].Value, m => m.Groups[2].Value);
+        Assert.Equal(
+            Negotiation.Services.Select(s => $"{s.Key} {s.Value?.ToString() ?? "any"}").Order(StringComparer.Ordinal),
+            claimed.Select(c => $"{c.Key} {c.Value}").Order(StringComparer.Ordinal));
+        await using var gateway = await Gateway.StartAsync("--pacs-gw:peers:1:services:0=Query");
+        foreach (var (calling, served) in ((string, Func<string, bool>)[])[("STORESCU", _ => true), ("CT-1", service => service is "Query" or "any")])
+        {
+            List<string[]> contexts = [.. claimed.Keys.SelectMany(uid => (string[][])[[uid, "1.2.840.10008.1.2"], [uid, "1.2.840.10008.1.2.1"]])];
+            await using var association = await RequestAsync(gateway, contexts, calling);
+            Assert.Equal(
+                contexts.Where(c => served(claimed[c[0]])).Select(c => string.Join(' ', c)),
+                association.PresentationContexts.Values.OrderBy(c => c.Id).Select(c => $"{c.AbstractSyntax} {c.TransferSyntax}"));
+            await association.ReleaseAsync(Gateway.Cancel);
+        }
+    }
+
+    [Fact]
+    public void Every_matching_key_of_the_statement_is_indexed_at_its_level()
+    {
+        var rows = Key().Matches(Section("## 7 "));
+        Assert.True(rows.Count > 10, $"{rows.Count}");
+        Assert.All(rows, row =>
+        {
+            var key = MatchKey.Find(row.Groups[1].Value);
+            Assert.NotNull(key?.Column);
+            Assert.Equal((row.Groups[2].Value, row.Groups[3].Value), (key.Level.ToString(), key.Kind.ToString()));
+        });
+    }
+
+    [Fact]
+    public void A_worklist_item_has_the_attributes_of_the_statement()
+    {
+        var claimed = Code().Matches(Section("### 7.3 ", "\n### ")).Select(m => m.Groups[1].Value);
+        var order = new ProcedureScheduled("1", "SCHEDULED", "", "P", "", "A^B", "", "", "", "", "", "", "", "CT", "20260101", "", "");
+        Assert.Equal(Keywords(WorklistItem.ToDataset(order), "").Order(StringComparer.Ordinal), claimed.Order(StringComparer.Ordinal));
+
+        static IEnumerable<string> Keywords(DicomDataset dataset, string path) => dataset
+            .Where(e => e.Tag != DicomTags.SpecificCharacterSet)
+            .SelectMany(e => DicomDictionary.TryGet(e.Tag, out var entry) && e.Items is { } items
+                ? items.SelectMany(item => Keywords(item, $"{path}{entry.Keyword}."))
+                : [path + entry.Keyword]);
     }
 
     [Fact]
@@ -67,12 +118,12 @@ public sealed partial class ConformanceTests
         Assert.All(terms, term => Assert.True(DicomCharacterSet.Parse(term).IsKnown, term));
     }
 
-    private static Task<Association> RequestAsync(Gateway gateway, IReadOnlyList<string[]> contexts) => Connector.RequestAsync(
+    private static Task<Association> RequestAsync(Gateway gateway, IReadOnlyList<string[]> contexts, string calling = "CT-1") => Connector.RequestAsync(
         "127.0.0.1",
         gateway.DicomPort,
         new AssociateRequest
         {
-            CallingAeTitle = "CT-1",
+            CallingAeTitle = calling,
             CalledAeTitle = "YIZHAN",
             PresentationContexts = [.. contexts.Select((c, i) => new PresentationContext((byte)((2 * i) + 1), c[0], [c[1]]))],
         },
@@ -82,11 +133,11 @@ public sealed partial class ConformanceTests
 
     private static List<string> Uids(string heading) => [.. Code().Matches(Section(heading)).Select(m => m.Groups[1].Value).Distinct()];
 
-    private static string Section(string heading)
+    private static string Section(string heading, string next = "\n## ")
     {
         var start = Statement.IndexOf("\n" + heading, StringComparison.Ordinal);
         Assert.True(start >= 0, $"The statement has no section '{heading}'.");
-        var end = Statement.IndexOf("\n## ", start + 4, StringComparison.Ordinal);
+        var end = Statement.IndexOf(next, start + 4, StringComparison.Ordinal);
         return end < 0 ? Statement[start..] : Statement[start..end];
     }
 
@@ -104,6 +155,12 @@ public sealed partial class ConformanceTests
     [GeneratedRegex(@"\| `([^`]+)` \|")]
     private static partial Regex Code();
 
-    [GeneratedRegex(@"`(GET|POST) ([^`]+)`")]
+    [GeneratedRegex(@"^\| [^|`]+ \| `([0-9.]+)` \| ([A-Za-z]+) \|$", RegexOptions.Multiline)]
+    private static partial Regex Service();
+
+    [GeneratedRegex(@"^\| `([A-Za-z]+)` \| ([A-Za-z]+) \| ([A-Za-z]+) \|$", RegexOptions.Multiline)]
+    private static partial Regex Key();
+
+    [GeneratedRegex(@"`(GET|POST|PUT|DELETE) (/[^`]+)`")]
     private static partial Regex Routes();
 }
