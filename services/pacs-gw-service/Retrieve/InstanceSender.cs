@@ -9,7 +9,8 @@ namespace Yizhan.PacsGw.Retrieve;
 /// <summary>Sends stored instances: as they are where the receiver takes that, else decoded, or in the other uncompressed form.</summary>
 internal static class InstanceSender
 {
-    private static readonly DicomTransferSyntax[] Uncompressed =
+    /// <summary>What is sent instead to who does not take an instance as it is stored, in this order.</summary>
+    public static readonly IReadOnlyList<DicomTransferSyntax> Uncompressed =
         [DicomTransferSyntax.ExplicitVrLittleEndian, DicomTransferSyntax.ImplicitVrLittleEndian];
 
     /// <summary>Sends.</summary>

@@ -11,6 +11,8 @@ using Yizhan.PacsGw.Archive;
 using Yizhan.PacsGw.Codecs;
 using Yizhan.PacsGw.Deidentify;
 using Yizhan.PacsGw.Orthanc;
+using Yizhan.PacsGw.Peers;
+using Yizhan.PacsGw.Retrieve;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.Rules;
@@ -24,6 +26,8 @@ internal sealed partial class RouteSender(
     RouteQueue queue,
     IBlobStore blobs,
     Transcoder transcoder,
+    PeerDirectory peers,
+    PeerConnector connector,
     GatewayMetrics metrics,
     IOptions<PacsGwOptions> options,
     TimeProvider clock,
@@ -49,7 +53,7 @@ internal sealed partial class RouteSender(
             var (waiting, delivered, failed, oldest) = queue.Count(d.Name);
             var away = _away.TryGetValue(d.Name, out var why) ? why : ((long, string)?)null;
             return new DestinationView(
-                d.Name, d.Url ?? $"{d.AeTitle}@{d.Host}:{d.Port}", waiting, delivered, failed, oldest, away?.Item1, away?.Item2);
+                d.Name, d.Url ?? (PeerOf(d) is { } peer ? $"{peer.AeTitle}@{peer.Host}:{peer.Port}" : $"{d.AeTitle}@{d.Host}:{d.Port}"), waiting, delivered, failed, oldest, away?.Item1, away?.Item2);
         }),
     ];
 
@@ -200,10 +204,7 @@ internal sealed partial class RouteSender(
     /// <exception cref="InvalidDataException">It becomes larger than what may be changed.</exception>
     private async Task<byte[]> DecodeAsync(Delivery delivery, ContentHash hash, CancellationToken cancellationToken)
     {
-        var instance = new StoredInstance(
-            0, delivery.StudyInstanceUid, delivery.SeriesInstanceUid, delivery.SopInstanceUid, delivery.SopClassUid, delivery.TransferSyntaxUid, hash,
-            delivery.Length, delivery.CallingAeTitle);
-        await using var decoded = transcoder.OpenRead(instance, DicomTransferSyntax.ExplicitVrLittleEndian.Uid, cancellationToken);
+        await using var decoded = transcoder.OpenRead(Stored(delivery, hash), DicomTransferSyntax.ExplicitVrLittleEndian.Uid, cancellationToken);
         var bytes = new MemoryStream();
         var buffer = new byte[128 * 1024];
         while (await decoded.ReadAsync(buffer, cancellationToken) is > 0 and var read)
@@ -219,14 +220,35 @@ internal sealed partial class RouteSender(
         return bytes.ToArray();
     }
 
-    /// <summary>Sends over one association; how many came to an end.</summary>
+    /// <summary>The peer of the settings that a destination is; null when the rules say its address themselves.</summary>
+    private PeerOptions? PeerOf(Destination destination) => destination is { Url: null, Host: null } ? peers.Callable(destination.AeTitle!) : null;
+
+    /// <summary>Sends over one association, and over a second what the destination takes only decoded; how many came to an end.</summary>
     private async Task<int> StoreAsync(Destination destination, List<OpenCopy> copies, CancellationToken cancellationToken)
     {
-        var scu = new StoreScu(
-            (request, cancel) => Connector.RequestAsync(destination.Host!, destination.Port, request, new AssociationOptions(), clock, cancel),
-            options.Value.AeTitle,
-            destination.AeTitle!);
-        var results = await scu.SendAsync([.. copies.Select(c => new StoreInstance(c.SopClassUid, c.SopInstanceUid, c.Syntax.Uid, c.Open))], cancellationToken);
+        var scu = PeerOf(destination) is { } peer
+            ? connector.Sender(peer, null, null)
+            : new StoreScu(
+                (request, cancel) => Connector.RequestAsync(destination.Host!, destination.Port, request, new AssociationOptions(), clock, cancel),
+                options.Value.AeTitle,
+                destination.AeTitle!);
+        var results = (await scu.SendAsync(
+            [.. copies.Select(c => new StoreInstance(c.SopClassUid, c.SopInstanceUid, c.Syntax.Uid, c.Open))], cancellationToken)).ToArray();
+        foreach (var syntax in InstanceSender.Uncompressed)
+        {
+            var refused = Enumerable.Range(0, copies.Count).Where(i => results[i].Outcome == StoreOutcome.NotAccepted && copies[i].CanBe(syntax)).ToList();
+            if (refused.Count > 0)
+            {
+                var decoded = await scu.SendAsync(
+                    [.. refused.Select(i => new StoreInstance(copies[i].SopClassUid, copies[i].SopInstanceUid, syntax.Uid, () => copies[i].OpenDecoded(blobs, transcoder, syntax)))],
+                    cancellationToken);
+                for (var i = 0; i < refused.Count; i++)
+                {
+                    results[refused[i]] = decoded[i];
+                }
+            }
+        }
+
         var ended = 0;
         string? broken = null;
         foreach (var (copy, result) in copies.Zip(results))
@@ -280,6 +302,10 @@ internal sealed partial class RouteSender(
         return ended;
     }
 
+    private static StoredInstance Stored(Delivery delivery, ContentHash hash) => new(
+        0, delivery.StudyInstanceUid, delivery.SeriesInstanceUid, delivery.SopInstanceUid, delivery.SopClassUid, delivery.TransferSyntaxUid, hash,
+        delivery.Length, delivery.CallingAeTitle);
+
     private async ValueTask DeliveredAsync(Delivery delivery, CancellationToken cancellationToken)
     {
         await queue.DeliveredAsync(delivery, cancellationToken);
@@ -297,6 +323,15 @@ internal sealed partial class RouteSender(
     private sealed record OpenCopy(
         Delivery Delivery, string SopClassUid, string SopInstanceUid, string OrthancId, DicomTransferSyntax Syntax, BlobReader? Blob, ReadOnlyMemory<byte> Bytes) : IAsyncDisposable
     {
+        /// <summary>True for what goes as it was stored: a changed copy keeps its transfer syntax.</summary>
+        public bool CanBe(DicomTransferSyntax syntax) => Blob is not null && Syntax.Uid != syntax.Uid && Transcoder.Can(Syntax.Uid, syntax.Uid);
+
+        public Stream OpenDecoded(IBlobStore blobs, Transcoder transcoder, DicomTransferSyntax syntax)
+        {
+            _ = ContentHash.TryParse(Delivery.Sha256, out var hash);
+            return new DataSetStream(blobs, transcoder, Stored(Delivery, hash), syntax);
+        }
+
         public Stream Open() => Blob is null ? new MemoryStream(Bytes.ToArray(), writable: false) : new BlobStream(Blob);
 
         public async Task WriteFileAsync(Stream target, string sourceAeTitle, CancellationToken cancellationToken)

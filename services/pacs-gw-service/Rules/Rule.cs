@@ -6,7 +6,7 @@ namespace Yizhan.PacsGw.Rules;
 /// <summary>Where copies go: a DICOM peer, or an Orthanc over REST.</summary>
 /// <param name="Name">Name in the rules.</param>
 /// <param name="AeTitle">Its AE title; null for an Orthanc over REST.</param>
-/// <param name="Host">Its address.</param>
+/// <param name="Host">Its address; null when it is a peer of the settings, which say address, port and TLS.</param>
 /// <param name="Port">Its port.</param>
 /// <param name="Url">REST address of an Orthanc; null for a DICOM peer.</param>
 /// <param name="User">User of the REST API, or null.</param>

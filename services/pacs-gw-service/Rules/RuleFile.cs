@@ -81,7 +81,14 @@ internal sealed class RuleFile
 
     private Destination Destination(string name, YamlNode node)
     {
-        var keys = Map(node, "aeTitle", "host", "port", "orthanc", "user", "passwordFile");
+        var keys = Map(node, "peer", "aeTitle", "host", "port", "orthanc", "user", "passwordFile");
+        if (keys.TryGetValue("peer", out var peer))
+        {
+            return keys.Count == 1
+                ? new Destination(name, Text(peer), null, 0)
+                : throw Wrong(node, "a destination that is a peer has no other key: the settings (pacs-gw:peers) say its address");
+        }
+
         if (keys.TryGetValue("orthanc", out var orthanc))
         {
             var url = Text(orthanc);

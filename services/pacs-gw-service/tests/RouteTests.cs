@@ -56,6 +56,52 @@ public sealed class RouteTests
     }
 
     [Fact]
+    public async Task A_destination_that_is_a_peer_is_called_over_its_TLS_and_gets_decoded_what_it_takes_only_so()
+    {
+        using var authority = new Dimse.TestAuthority();
+        var (port, own, archive) = (Outside.FreePort(), authority.Issue("yizhan"), authority.Issue("archive"));
+        var folder = Directory.CreateTempSubdirectory("yizhan-routes-");
+        await using var rules = new RulesFile("""
+            destinations: { research: { peer: ARCHIVE } }
+            rules: [ { name: all, route: research } ]
+            """);
+        using var peer = Outside.Start("storescp", "-od", folder.FullName, "+tls", archive.KeyFile, archive.File, "+cf", authority.RootFile, $"{port}");
+        try
+        {
+            await Outside.ListensAsync(port);
+            await using var gateway = await Gateway.StartAsync(
+                rules.Setting, "--pacs-gw:dicomTlsPort=0", $"--pacs-gw:tlsCertificatePath={own.File}", $"--pacs-gw:tlsKeyPath={own.KeyFile}",
+                $"--pacs-gw:tlsRootPath={authority.RootFile}", "--pacs-gw:peers:2:aeTitle=ARCHIVE", "--pacs-gw:peers:2:host=127.0.0.1",
+                $"--pacs-gw:peers:2:port={port}", "--pacs-gw:peers:2:tls=true", $"--pacs-gw:peers:2:certificateSha256={archive.Sha256}");
+
+            // storescp without an option takes only uncompressed instances.
+            var file = CorpusFiles.Unique("jpeg2000/VL1_J2KR.dcm")!;
+            await gateway.StowAsync([CorpusFiles.Bytes(file), new TestInstance("2.25.3", "2.25.31", "2.25.311").ToFile()]);
+            var done = await UntilAsync(gateway, d => d is { Delivered: 2 } or { Failed: > 0 });
+            Assert.Equal((2, 0, $"ARCHIVE@127.0.0.1:{port}"), (done.Delivered, done.Failed, done.Address));
+            Assert.Equal(2, folder.GetFiles().Length);
+            Assert.All(folder.GetFiles(), f => Assert.False(DicomFile.Parse(File.ReadAllBytes(f.FullName)).TransferSyntax.IsEncapsulated));
+        }
+        finally
+        {
+            peer.Kill();
+            await peer.WaitForExitAsync(CancellationToken.None);
+            folder.Delete(recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task A_destination_that_is_no_peer_stops_the_start()
+    {
+        await using var rules = new RulesFile("""
+            destinations: { archive: { peer: ARCHIVE } }
+            rules: [ { name: all, route: archive } ]
+            """);
+        var problem = await Assert.ThrowsAsync<Platform.SettingException>(() => Gateway.StartAsync(rules.Setting, "--pacs-gw:peers:2:aeTitle=ARCHIVE"));
+        Assert.Contains("'ARCHIVE'", problem.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Orthanc_gets_copies_by_DICOM_and_by_REST_and_following_it_brings_none_back()
     {
         await using var orthanc = await OrthancPeer.StartAsync();
@@ -90,7 +136,7 @@ public sealed class RouteTests
     [Fact]
     public async Task A_copy_that_is_refused_waits_for_a_person_who_may_try_again_or_give_it_up()
     {
-        // A storescp that takes no CT in this transfer syntax: its presentation context is not accepted.
+        // A storescp that takes no video, which nobody here decodes: its presentation context is not accepted.
         var port = Outside.FreePort();
         var folder = Directory.CreateTempSubdirectory("yizhan-routes-");
         await using var rules = new RulesFile($$"""
@@ -102,7 +148,11 @@ public sealed class RouteTests
         {
             await Outside.ListensAsync(port);
             await using var gateway = await Gateway.StartAsync(rules.Setting);
-            await gateway.SendAsync(new TestInstance("2.25.1", "2.25.11", "2.25.111"));
+            await gateway.SendAsync(new TestInstance("2.25.1", "2.25.11", "2.25.111")
+            {
+                Syntax = DicomTransferSyntax.Get("1.2.840.10008.1.2.4.100"),
+                Change = d => d.Set(DicomElement.OfFragments(DicomTags.PixelData, [ReadOnlyMemory<byte>.Empty, new byte[64]])),
+            });
             await gateway.SendAsync(new TestInstance("2.25.1", "2.25.11", "2.25.112") { Syntax = DicomTransferSyntax.ImplicitVrLittleEndian });
             await UntilAsync(gateway, d => d is { Waiting: 0, Delivered: 1, Failed: 1 });
             var failed = Assert.Single((await gateway.Http.GetFromJsonAsync("routes/failed", ContractsJson.Default.IReadOnlyListDeliveryView, Gateway.Cancel))!);
