@@ -6,7 +6,7 @@ namespace Yizhan.PacsGw.Codecs;
 /// Lets so many frames be decoded or encoded at a time, whoever asks: a codec takes one processor and a few times the frame's size. A place is held
 /// for one frame and never while a receiver is waited for, so a slow one keeps nobody from decoding.
 /// </summary>
-internal sealed class CodecGate(IOptions<PacsGwOptions> options)
+internal sealed class CodecGate(IOptions<PacsGwOptions> options) : IDisposable
 {
     private readonly SemaphoreSlim _places = new(options.Value.MaxCodecs);
 
@@ -23,4 +23,6 @@ internal sealed class CodecGate(IOptions<PacsGwOptions> options)
             _places.Release();
         }
     }
+
+    public void Dispose() => _places.Dispose();
 }

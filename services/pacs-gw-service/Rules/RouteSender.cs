@@ -326,7 +326,7 @@ internal sealed partial class RouteSender(
         /// <summary>True for what goes as it was stored: a changed copy keeps its transfer syntax.</summary>
         public bool CanBe(DicomTransferSyntax syntax) => Blob is not null && Syntax.Uid != syntax.Uid && Transcoder.Can(Syntax.Uid, syntax.Uid);
 
-        public Stream OpenDecoded(IBlobStore blobs, Transcoder transcoder, DicomTransferSyntax syntax)
+        public DataSetStream OpenDecoded(IBlobStore blobs, Transcoder transcoder, DicomTransferSyntax syntax)
         {
             _ = ContentHash.TryParse(Delivery.Sha256, out var hash);
             return new DataSetStream(blobs, transcoder, Stored(Delivery, hash), syntax);

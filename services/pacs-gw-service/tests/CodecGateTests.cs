@@ -9,7 +9,7 @@ public sealed class CodecGateTests
     [Fact]
     public async Task A_frame_beyond_the_limit_waits_for_a_place()
     {
-        var gate = new CodecGate(Options.Create(new PacsGwOptions { MaxCodecs = 2 }));
+        using var gate = new CodecGate(Options.Create(new PacsGwOptions { MaxCodecs = 2 }));
         using var go = new ManualResetEventSlim();
         using var inside = new CountdownEvent(2);
         var (now, most) = (0, 0);
@@ -38,7 +38,7 @@ public sealed class CodecGateTests
     [Fact]
     public async Task A_codec_that_fails_gives_its_place_back()
     {
-        var gate = new CodecGate(Options.Create(new PacsGwOptions { MaxCodecs = 1 }));
+        using var gate = new CodecGate(Options.Create(new PacsGwOptions { MaxCodecs = 1 }));
         for (var i = 0; i < 2; i++)
         {
             await Assert.ThrowsAsync<CodecException>(() => gate.RunAsync<int>(() => throw new CodecException("damaged"), Gateway.Cancel).AsTask());
