@@ -3,6 +3,7 @@ using MudBlazor.Services;
 using Yizhan.Console.Language;
 using Yizhan.Console.Layout;
 using Yizhan.Console.Live;
+using Yizhan.Console.Peers;
 using Yizhan.Platform;
 using Yizhan.Platform.Identity;
 
@@ -22,6 +23,7 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddRazorComponents().AddInteractiveServerComponents();
         builder.Services.AddMudServices();
         builder.Services.AddSingleton<ServiceAddresses>();
+        builder.Services.AddSingleton<PeerDesk>();
         builder.Services.AddSingleton<Feeds>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());
     }

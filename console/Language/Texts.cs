@@ -113,6 +113,40 @@ public abstract class Texts
     public abstract string AskForAddress { get; }
     public abstract string Loading { get; }
 
+    public abstract string DicomPeers { get; }
+    public abstract string PeersKnown { get; }
+    public abstract string CalledAt { get; }
+    public abstract string NeverCalled { get; }
+    public abstract string MayAskFor { get; }
+    public abstract string Everything { get; }
+    public abstract string OpenAssociations { get; }
+    public abstract string EchoTest { get; }
+    public abstract string NoPeersTitle { get; }
+    public abstract string NoPeersHint { get; }
+    public abstract string Conflicts { get; }
+    public abstract string ConflictsHint { get; }
+    public abstract string NoConflicts { get; }
+    public abstract string StudySays { get; }
+    public abstract string InstancesSay { get; }
+    public abstract string Decision { get; }
+    public abstract string SamePatient { get; }
+    public abstract string KeepApart { get; }
+    public abstract string Destinations { get; }
+    public abstract string NoDestinations { get; }
+    public abstract string Destination { get; }
+    public abstract string Delivered { get; }
+    public abstract string FailedCopies { get; }
+    public abstract string Reachable { get; }
+    public abstract string Away { get; }
+    public abstract string NotAway { get; }
+    public abstract string Reason { get; }
+    public abstract string TryAgain { get; }
+    public abstract string GiveUp { get; }
+    public abstract string GiveUpForGood { get; }
+    public abstract string AnswersAfter(double milliseconds);
+    public abstract string Attempts(int count);
+    public abstract string NotDone(string reason);
+
     public abstract string JustNow { get; }
     public abstract string Ago(string duration);
     public abstract string Seconds(long count);

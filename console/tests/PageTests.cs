@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Http.Headers;
 using Yizhan.Console.Live;
+using Yizhan.Console.Peers;
 using Yizhan.Contracts;
 using Yizhan.Platform;
 
@@ -15,6 +16,7 @@ public sealed class PageTests : IAsyncLifetime
     ];
 
     private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-console-").FullName;
+    private readonly List<string> _done = [];
     private readonly WebApplication _services = Services();
     private WebApplication _console = default!;
     private HttpClient _http = default!;
@@ -28,6 +30,32 @@ public sealed class PageTests : IAsyncLifetime
             new SpoolFigures(31.5, 0.99999, 2, 4.25, 17.5, 1_000_000_000, 9_000_000_000)), 0, Online: false, "config-26.11.1");
         _services.MapGet("/fleet/sites", () => Results.Json<IReadOnlyList<SiteView>>([site], ContractsJson.Default.IReadOnlyListSiteView));
         _services.MapGet("/pacs-gw/studies", () => Results.Json(_studies, ContractsJson.Default.IReadOnlyListStudyView));
+        _services.MapGet("/pacs-gw/peers", () => Results.Json<IReadOnlyList<PeerView>>(
+            [new("PACS", "10.0.0.5", 104, true, ["Query"], 2), new("CT-1", null, 104, false, [], 0)], ContractsJson.Default.IReadOnlyListPeerView));
+        _services.MapGet("/pacs-gw/routes", () => Results.Json<IReadOnlyList<DestinationView>>(
+            [new("research", "RESEARCH@10.0.0.6:104", 3, 5, 1, 0, 0, "Connection refused")], ContractsJson.Default.IReadOnlyListDestinationView));
+        _services.MapGet("/pacs-gw/routes/failed", () => Results.Json<IReadOnlyList<DeliveryView>>(
+            [new(8, "research", "all", "1.2", "1.2.3", 3, "refused with status A900", 0, 0)], ContractsJson.Default.IReadOnlyListDeliveryView));
+        _services.MapGet("/pacs-gw/conflicts", () => Results.Json<IReadOnlyList<ConflictView>>(
+            [new(7, "1.2", "P-1", "Wang^XiaoDong=王^小东", "P-2", "Wang^Da", 4, 0, "east")], ContractsJson.Default.IReadOnlyListConflictView));
+        _services.MapPost("/pacs-gw/peers/PACS/echo", () => Results.Json(new EchoResult(4.5), ContractsJson.Default.EchoResult));
+        _services.MapPost("/pacs-gw/peers/DOWN/echo", () => Results.Problem("No connection to 10.0.0.9:104: Connection refused", statusCode: 502));
+        _services.MapPost("/pacs-gw/conflicts/{key}", async (string key, HttpRequest request) =>
+        {
+            var decision = await System.Text.Json.JsonSerializer.DeserializeAsync(request.Body, ContractsJson.Default.ConflictDecision, Cancel);
+            _done.Add($"{key} {decision!.Decision}");
+            return Results.NoContent();
+        });
+        _services.MapPost("/pacs-gw/routes/failed/8/retry", () =>
+        {
+            _done.Add("retry 8");
+            return Results.NoContent();
+        });
+        _services.MapDelete("/pacs-gw/routes/failed/9", () =>
+        {
+            _done.Add("give up 9");
+            return Results.NoContent();
+        });
         await _services.StartAsync(Cancel);
         _console = new ServiceHost(["--web:url=http://127.0.0.1:0", "--node:dataFolder=" + _folder, "--console:fleetUrl=" + _services.Urls.First(), "--console:pacsUrl=" + _services.Urls.First()])
             .Add<ConsoleModule>().Build();
@@ -60,6 +88,44 @@ public sealed class PageTests : IAsyncLifetime
         Assert.All([.. expected, "data-study=\"1.2.3\"", "1.50 MB", "96.0 MB", "2026-11-23", "99.999 %", "1.00 GB", "4.3 ms"], text => Assert.Contains(text, html, StringComparison.Ordinal));
         Assert.True(response.Headers.CacheControl?.NoStore);
         Assert.Contains("default-src 'self'", string.Join(' ', response.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("en", "DICOM peers", "Known to the gateway", "only calls us", "May ask for", "Patients to decide about", "Same patient", "Cannot be reached", "Copies that were refused", "3 attempts")]
+    [InlineData("zh-CN", "DICOM 对端", "网关已登记的对端", "仅由对方呼叫", "待确认的患者", "同一患者", "无法连接", "被拒绝的副本", "已尝试 3 次")]
+    public async Task The_server_draws_peers_conflicts_and_routes(string language, params string[] expected)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/peers");
+        request.Headers.AcceptLanguage.Add(new StringWithQualityHeaderValue(language));
+        using var response = await _http.SendAsync(request, Cancel);
+        var html = WebUtility.HtmlDecode(await response.Content.ReadAsStringAsync(Cancel));
+        Assert.All(
+            [.. expected, "PACS", "10.0.0.5:104", "TLS", "王小东", "Wang Da", "P-2", "research", "RESEARCH@10.0.0.6:104", "Connection refused", "status A900"],
+            text => Assert.Contains(text, html, StringComparison.Ordinal));
+        Assert.True(response.Headers.CacheControl?.NoStore);
+        Assert.Contains("default-src 'self'", string.Join(' ', response.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_desk_does_what_is_decided_and_says_what_was_not_done()
+    {
+        var desk = _console.Services.GetRequiredService<PeerDesk>();
+        Assert.Equal((4.5, null), await desk.EchoAsync("PACS", Cancel));
+        var (milliseconds, problem) = await desk.EchoAsync("DOWN", Cancel);
+        Assert.Equal((null, "No connection to 10.0.0.9:104: Connection refused"), (milliseconds, problem));
+        Assert.Null(await desk.DecideAsync(7, ConflictDecision.KeepApart, Cancel));
+        Assert.Null(await desk.RetryAsync(8, Cancel));
+        Assert.Null(await desk.GiveUpAsync(9, Cancel));
+        Assert.Contains("HTTP 404", await desk.GiveUpAsync(10, Cancel), StringComparison.Ordinal);
+        Assert.Equal(["7 keep-apart", "retry 8", "give up 9"], _done);
+    }
+
+    [Fact]
+    public async Task A_gateway_that_does_not_answer_is_named_on_the_page_of_peers()
+    {
+        await _services.StopAsync(Cancel);
+        var html = WebUtility.HtmlDecode(await _http.GetStringAsync("/peers", Cancel));
+        Assert.Contains("The image archive does not answer at", html, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createRequire } from 'node:module';
 import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
-import { Services, sampleSites, sampleStudies } from './services.mjs';
+import { Services, sampleDesk, sampleSites, sampleStudies } from './services.mjs';
 
 const [consoleDll, screenshots] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -122,6 +122,8 @@ async function test(name, run) {
   const now = Date.now();
   services.sites = sampleSites(now);
   services.studies = sampleStudies(now);
+  services.desk = sampleDesk(now);
+  services.decided = [];
   try {
     await run(now);
     passed++;
@@ -206,6 +208,54 @@ for (const streams of [true, false]) {
     await rows(page).first().getByText('57 instances').waitFor();
     assert.ok(await page.evaluate(() => window.stays.isConnected), 'the other rows were drawn anew');
     services.streams = true;
+    await close(page);
+  });
+}
+
+for (const [language, say] of Object.entries({
+  en: { peers: 'DICOM peers', answers: 'Answers after 4.5 ms.', failed: 'That did not work: No connection', apart: 'Keep apart', again: 'Try again', giveUp: 'Give up', sure: 'Give up for good?', agreed: 'Every image agrees', service: 'The image archive does not answer at' },
+  zh: { peers: 'DICOM 对端', answers: '4.5 毫秒后应答。', failed: '未能完成：No connection', apart: '保持分开', again: '重试', giveUp: '放弃', sure: '确定放弃？', agreed: '所有图像与所属检查的患者信息一致', service: '影像归档服务在' },
+})) {
+  for (const [sizeName, size, scheme] of [['desktop', desktop, 'light'], ['tablet', tablet, 'dark']]) {
+    await test(`Peers are echoed, a conflict is decided and refused copies are dealt with in ${language} at ${sizeName} width, ${scheme}`, async () => {
+      const page = await open(app, { language, size, scheme });
+      await page.getByRole('link', { name: say.peers }).click();
+      await page.locator('h1', { hasText: say.peers }).waitFor();
+      await page.locator('tr[data-conflict="7"]').waitFor();
+      await interactive(page);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+      await accessible(page);
+      await shot(page, `peers-${language}-${sizeName}-${scheme}`);
+
+      await page.locator('tr[data-peer="PACS"] button').click();
+      await page.locator('tr[data-peer="PACS"]').getByText(say.answers).waitFor();
+      await page.locator('tr[data-peer="DOWN"] button').click();
+      await page.locator('tr[data-peer="DOWN"]').getByText(say.failed).waitFor();
+      assert.equal(await page.locator('tr[data-peer="CT-1"] button').count(), 0);
+
+      await page.locator('tr[data-conflict="7"]').getByRole('button', { name: say.apart }).click();
+      await page.getByText(say.agreed).waitFor();
+      await page.locator('tr[data-failed="8"]').getByRole('button', { name: say.again }).click();
+      await page.locator('tr[data-failed="8"]').waitFor({ state: 'detached' });
+      await page.locator('tr[data-failed="9"]').getByRole('button', { name: say.giveUp }).click();
+      await page.locator('tr[data-failed="9"]').getByRole('button', { name: say.sure }).click();
+      await page.locator('tr[data-failed="9"]').waitFor({ state: 'detached' });
+      assert.deepEqual(services.decided, ['POST /pacs-gw/conflicts/7', 'POST /pacs-gw/routes/failed/8/retry', 'DELETE /pacs-gw/routes/failed/9']);
+      await accessible(page);
+      await close(page);
+    });
+  }
+
+  await test(`A gateway that does not answer is named on the page of peers in ${language}, and what was known stays`, async () => {
+    const page = await open(app, { language });
+    await page.getByRole('link', { name: say.peers }).click();
+    await page.locator('tr[data-peer="PACS"]').waitFor();
+    const { port } = services;
+    await services.stop();
+    await page.getByText(say.service).waitFor();
+    assert.equal(await page.locator('tr[data-peer]').count(), 3);
+    await services.start(port);
+    await page.getByText(say.service).waitFor({ state: 'detached' });
     await close(page);
   });
 }

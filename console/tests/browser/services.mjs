@@ -4,6 +4,8 @@ import http from 'node:http';
 export class Services {
   sites = [];
   studies = [];
+  desk = { peers: [], routes: [], failed: [], conflicts: [] };
+  decided = [];
   streams = true;
   #open = new Set();
   #server;
@@ -46,9 +48,34 @@ export class Services {
     }
   }
 
+  /** An echo is answered by PACS alone; what is decided is gone from the lists. */
+  #decide(request, path, response) {
+    const echo = /^\/pacs-gw\/peers\/([^/]+)\/echo$/.exec(path);
+    const key = Number(path.split('/').find(part => /^\d+$/.test(part)));
+    if (echo) {
+      const down = echo[1] !== 'PACS';
+      response.writeHead(down ? 502 : 200, { 'content-type': 'application/json' })
+        .end(JSON.stringify(down ? { detail: 'No connection to 10.0.0.9:104: Connection refused' } : { milliseconds: 4.5 }));
+      return;
+    }
+
+    this.decided.push(`${request.method} ${path}`);
+    this.desk.failed = this.desk.failed.filter(f => f.key !== key);
+    this.desk.conflicts = this.desk.conflicts.filter(c => c.key !== key);
+    response.writeHead(204).end();
+  }
+
   #answer(request, response) {
     const path = new URL(request.url, this.url).pathname;
-    const list = { '/fleet/sites': this.sites, '/pacs-gw/studies': this.studies }[path];
+    const list = {
+      '/fleet/sites': this.sites, '/pacs-gw/studies': this.studies, '/pacs-gw/peers': this.desk.peers, '/pacs-gw/routes': this.desk.routes,
+      '/pacs-gw/routes/failed': this.desk.failed, '/pacs-gw/conflicts': this.desk.conflicts,
+    }[path];
+    if (request.method !== 'GET') {
+      this.#decide(request, path, response);
+      return;
+    }
+
     if (list) {
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(list));
     } else if (this.streams && (path === '/fleet/sites/stream' || path === '/pacs-gw/studies/stream')) {
@@ -66,6 +93,20 @@ const lanes = (...figures) => ['urgent', 'normal', 'bulk', 'telemetry'].map((lan
   const [entries = 0, bytes = 0, oldestMs = null, roomBytes = 2e9] = figures[i] ?? [];
   return { lane, entries, bytes, oldestMs, roomBytes };
 });
+
+/** What an operator finds on the page of peers. */
+export function sampleDesk(now) {
+  return {
+    peers: [
+      { aeTitle: 'PACS', host: '10.0.0.5', port: 104, tls: true, services: ['Query', 'Retrieve'], associations: 2 },
+      { aeTitle: 'DOWN', host: '10.0.0.9', port: 104, tls: false, services: [], associations: 0 },
+      { aeTitle: 'CT-1', host: null, port: 104, tls: false, services: [], associations: 0 },
+    ],
+    routes: [{ name: 'research', address: 'RESEARCH@10.0.0.6:104', waiting: 12, delivered: 4031, failed: 2, oldestWaitingMs: now - 90_000, awaySinceMs: now - 60_000, awayReason: 'Connection refused' }],
+    failed: [8, 9].map(key => ({ key, destination: 'research', rule: 'all', studyInstanceUid: `2.25.${key}`, sopInstanceUid: `2.25.${key}.1`, attempts: 5, reason: 'refused with status A900', queuedMs: now - 90_000, failedMs: now - 30_000 })),
+    conflicts: [{ key: 7, studyInstanceUid: '2.25.7', studyPatientId: 'P-1', studyPatientName: 'Wang^XiaoDong=王^小东', patientId: 'P-2', patientName: 'Wang^Da=王^大', instances: 4, firstStoredMs: now - 600_000, siteId: 'county-hospital-a' }],
+  };
+}
 
 export function sampleSites(now) {
   const site = (siteId, online, contactAgo, lanes) => ({
