@@ -49,7 +49,8 @@ internal static class PacsBench
         await using var ours = await PacsServer.StartYizhanAsync(Path.Combine(data, "yizhan"), sinkPort, cancellationToken);
         await using var orthanc = await PacsServer.StartOrthancAsync(Path.Combine(data, "orthanc"), sinkPort, cancellationToken);
         var rows = new List<BenchRow>();
-        var requests = PacsRequests.All(ct).Where(r => only is null || r.Name.Contains(only, StringComparison.OrdinalIgnoreCase)).ToList();
+        await using var sink = new PacsSink(sinkPort);
+        var requests = PacsRequests.All(ct, sink).Where(r => only is null || r.Name.Contains(only, StringComparison.OrdinalIgnoreCase)).ToList();
 
         Say($"Filling both archives with {1000 + earlier} instances ...");
         foreach (var server in (PacsServer[])[ours, orthanc])
@@ -78,6 +79,7 @@ internal static class PacsBench
             rows.AddRange(await PacsWeb.MeasureAsync(ours, orthanc, ct, folder, cancellationToken));
         }
 
+        rows.Add(BenchRow.Less("orthanc, largest resident memory", ProcessUse.PeakMemoryMb(ours.Process), ProcessUse.PeakMemoryMb(orthanc.Process), "MB"));
         rows.Add(BenchRow.Less("orthanc, resident memory at the end", ours.ResidentMb(), orthanc.ResidentMb(), "MB"));
         BenchTable.Print("pacs", rows, json);
         return 0;
@@ -111,5 +113,6 @@ internal static class PacsBench
 /// <summary>Everything that is asked of both archives. A further kind of request is a further file and a line here.</summary>
 internal static class PacsRequests
 {
-    public static IEnumerable<PacsRequest> All(IReadOnlyList<StoreInstance> ct) => [.. PacsQueries.All(ct), .. PacsWeb.All(ct)];
+    public static IEnumerable<PacsRequest> All(IReadOnlyList<StoreInstance> ct, PacsSink sink) =>
+        [.. PacsQueries.All(ct), .. PacsDimse.All(ct, sink), .. PacsWeb.All(ct)];
 }

@@ -26,7 +26,7 @@ internal sealed record PacsServer(
     /// <summary>A site of ours on an empty folder, as a process of its own.</summary>
     public static async Task<PacsServer> StartYizhanAsync(string folder, int sinkPort, CancellationToken cancellationToken)
     {
-        var site = LocalSite.Prepare(folder, LocalSite.DcmtkPeers, LocalPorts.Free());
+        var site = LocalSite.Prepare(folder, [.. LocalSite.DcmtkPeers, $"{SinkAeTitle}@127.0.0.1:{sinkPort}"], LocalPorts.Free());
         var node = await site.StartEdgeAsync(cancellationToken);
         var http = site.EdgeClient();
         http.BaseAddress = new Uri(site.Ports.EdgeWeb, "pacs-gw/dicom-web/");

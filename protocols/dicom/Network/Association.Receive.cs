@@ -98,9 +98,10 @@ public sealed partial class Association
     private async ValueTask<ReadOnlyMemory<byte>> ReadPieceSafelyAsync(DataSetReader dataSet, CancellationToken cancellationToken)
     {
         EnterReceive();
+        ReadOnlyMemory<byte> piece;
         try
         {
-            return await NextPieceAsync(dataSet, cancellationToken);
+            piece = await NextPieceAsync(dataSet, cancellationToken);
         }
         catch (Exception e) when (IsPeerFault(e))
         {
@@ -110,6 +111,14 @@ public sealed partial class Association
         {
             Volatile.Write(ref _receiving, 0);
         }
+
+        if (piece.IsEmpty)
+        {
+            // Not before the receive is over: whoever waits for the end receives the next message at once, on another processor.
+            dataSet.Complete();
+        }
+
+        return piece;
     }
 
     /// <summary>The next piece of the open data set; empty, once, when it is complete.</summary>
@@ -131,7 +140,6 @@ public sealed partial class Association
             {
                 _dataSetPdvOpen = false;
                 _dataSet = null;
-                dataSet.Complete();
                 return default;
             }
 

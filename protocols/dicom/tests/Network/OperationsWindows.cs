@@ -111,6 +111,33 @@ public sealed class OperationsWindows
     }
 
     [Fact]
+    public async Task The_next_receive_may_begin_in_the_moment_in_which_a_data_set_is_complete()
+    {
+        await using var peer = new RawPeer();
+        await using var association = await peer.EstablishAcceptorAsync(new OperationsWindow(16, 1));
+        var next = association.ReceiveAsync(RawPeer.Cancel).AsTask();
+        for (ushort id = 1; id <= 2000; id++)
+        {
+            await peer.SendAsync(RawPeer.Command(CommandSet.StoreRequest(id, RawPeer.SopClass, "1.2"), true));
+            await peer.SendAsync(RawPeer.Data(1, false, true, new byte[2]));
+            var message = (await next)!;
+            var reading = Task.Run(() => message.DataSet!.CopyToAsync(Stream.Null, RawPeer.Cancel).AsTask(), RawPeer.Cancel);
+            while (!message.DataSet!.Completed.IsCompleted)
+            {
+                RawPeer.Cancel.ThrowIfCancellationRequested();
+            }
+
+            next = association.ReceiveAsync(RawPeer.Cancel).AsTask();
+            await reading;
+            await association.SendAsync(1, message.Command.CreateResponse(DimseStatus.Success), RawPeer.Cancel);
+            await peer.ReceivePduAsync();
+        }
+
+        peer.Close();
+        await Assert.ThrowsAsync<AssociationException>(() => next);
+    }
+
+    [Fact]
     public async Task A_handler_that_fails_ends_the_association_and_its_exception_comes_out()
     {
         await using var scp = new TestScp { OnStored = (_, _) => throw new InvalidDataException("broken handler") };
