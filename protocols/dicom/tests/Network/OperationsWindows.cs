@@ -116,17 +116,19 @@ public sealed class OperationsWindows
         await using var peer = new RawPeer();
         await using var association = await peer.EstablishAcceptorAsync(new OperationsWindow(16, 1));
         var next = association.ReceiveAsync(RawPeer.Cancel).AsTask();
-        for (ushort id = 1; id <= 100; id++)
+        for (ushort id = 1; id <= 800; id++)
         {
             await peer.SendAsync(RawPeer.Command(CommandSet.StoreRequest(id, RawPeer.SopClass, "1.2"), true));
             await peer.SendAsync(RawPeer.Data(1, false, true, new byte[2]));
             var message = (await next)!;
             var reading = Task.Run(() => message.DataSet!.CopyToAsync(Stream.Null, RawPeer.Cancel).AsTask(), RawPeer.Cancel);
-            for (var spin = default(SpinWait); !message.DataSet!.Completed.IsCompleted;)
+
+            // Without a pause: the moment is shorter than a time slice.
+            while (!message.DataSet!.Completed.IsCompleted)
             {
                 RawPeer.Cancel.ThrowIfCancellationRequested();
-                spin.SpinOnce(sleep1Threshold: -1);
             }
+
 
             next = association.ReceiveAsync(RawPeer.Cancel).AsTask();
             await reading;
