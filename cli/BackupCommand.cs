@@ -53,8 +53,13 @@ internal static class BackupCommand
                 var manifest = Restore.Run(
                     parsed.GetValue(from)!.FullName, parsed.GetValue(data)!.FullName, new Progress<string>(file => Console.Error.WriteLine(file)));
                 Console.WriteLine(parsed.GetValue(json)
-                    ? JsonSerializer.Serialize(new { site = manifest.Site, takenMs = manifest.TakenMs, position = manifest.Position, files = manifest.Files.Count })
+                    ? JsonSerializer.Serialize(new { site = manifest.Site, takenMs = manifest.TakenMs, position = manifest.Position, files = manifest.Files.Count, siteKey = manifest.SiteKey, siteKeyInBackup = manifest.SiteKeyFile is not null })
                     : $"{manifest.Files.Count} files of {manifest.Site}, as of {DateTimeOffset.FromUnixTimeMilliseconds(manifest.TakenMs):u}. Start the node: it begins a new epoch.");
+                if (manifest is { SiteKey: { } key, SiteKeyFile: null })
+                {
+                    Console.Error.WriteLine($"yizhan: the site key {key} is not in the backup: put it where storage:siteKeyFile says before the node starts.");
+                }
+
                 return 0;
             }
             catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)

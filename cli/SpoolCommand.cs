@@ -18,6 +18,7 @@ internal static class SpoolCommand
         CustomParser = NodeClient.Address,
     };
 
+    private static readonly Option<string> Module = new("--module") { Description = "station at a site, fleet at a centre.", DefaultValueFactory = _ => "station" };
     private static readonly Option<bool> Json = new("--json") { Description = "Print one JSON object last." };
     private static readonly Argument<string> LaneName = new("lane") { Description = "urgent, normal, bulk or telemetry." };
     private static readonly Argument<long> Sequence = new("sequence") { Description = "Number of the entry in its lane." };
@@ -35,10 +36,11 @@ internal static class SpoolCommand
               yizhan spool replay normal 4 --by "M. Keller" --reason "the centre knows this type now"
               yizhan spool verify
               yizhan spool verify --data /var/lib/yizhan --site lakeside
+              yizhan spool shred --day 2026-05-04 --by "M. Keller" --reason "retention is over" --yes
             """)
         {
             Ls(), Show(), Decide("replay", "Sends an entry out of quarantine again, and those that wait for it."),
-            Decide("quarantine", "Puts an entry aside that is not delivered yet."), Verify(), NewEpoch(),
+            Decide("quarantine", "Puts an entry aside that is not delivered yet."), Verify(), NewEpoch(), Shred(),
         };
         return command;
     }
@@ -99,23 +101,23 @@ internal static class SpoolCommand
     {
         var data = new Option<DirectoryInfo?>("--data") { Description = "Data folder of a node that does not run." };
         var site = new Option<string?>("--site") { Description = "Its site; needed with --data for the store 'segments'." };
-        var module = new Option<string>("--module") { Description = "station at a site, fleet at a centre.", DefaultValueFactory = _ => "station" };
+        var siteKey = new Option<FileInfo?>("--site-key") { Description = "Its site key when it is not in the data folder." };
         var command = new Command("verify", "Reads all entries and blobs and compares their checksums; names what is damaged and ends with 1.")
         {
-            Node, Json, data, site, module,
+            Node, Json, data, site, siteKey, Module,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             if (parsed.GetValue(data) is not { } folder)
             {
                 return await NodeClient.RunAsync(parsed.GetValue(Node)!, async http => Verdict(
-                    parsed.GetValue(Json), await OnlineAsync(http, $"{parsed.GetValue(module)}/log/verify", cancellationToken)));
+                    parsed.GetValue(Json), await OnlineAsync(http, $"{parsed.GetValue(Module)}/log/verify", cancellationToken)));
             }
 
             try
             {
                 var report = await OfflineLog.VerifyAsync(
-                    folder.FullName, parsed.GetValue(site), new Progress<VerifyReport>(r => Progress(r.Entries, r.Blobs, r.Bytes)), cancellationToken);
+                    folder.FullName, parsed.GetValue(site), parsed.GetValue(siteKey)?.FullName, new Progress<VerifyReport>(r => Progress(r.Entries, r.Blobs, r.Bytes)), cancellationToken);
                 return Verdict(parsed.GetValue(Json), JsonSerializer.SerializeToNode(report, JsonSerializerOptions.Web)!.AsObject());
             }
             catch (Exception e) when (e is IOException or InvalidOperationException or InvalidDataException or ArgumentException or System.Data.Common.DbException)
@@ -125,6 +127,52 @@ internal static class SpoolCommand
             }
         });
         return command;
+    }
+
+    private static Command Shred()
+    {
+        var day = new Option<string>("--day") { Description = "The day, UTC, such as 2026-05-04.", Required = true };
+        var yes = new Option<bool>("--yes") { Description = "Do it. Without it, only what would be gone is shown." };
+        var undelivered = new Option<bool>("--undelivered-too") { Description = "Also when the centre does not have everything of the day: it is lost everywhere." };
+        var command = new Command("shred", """
+            Destroys the keys of a day. What the node accepted on it, entries and images, those of its archive included, can never be read again, by
+            nobody; other nodes and backups keep their copies, and the backups that still have the keys are named. Without --yes nothing is destroyed.
+            """) { day, Node, Json, Module, By, Reason, yes, undelivered };
+        command.SetAction((parsed, cancellationToken) => NodeClient.RunAsync(parsed.GetValue(Node)!, async http =>
+        {
+            var path = $"{parsed.GetValue(Module)}/log/days/{Uri.EscapeDataString(parsed.GetValue(day)!)}";
+            if (!parsed.GetValue(yes))
+            {
+                var look = (JsonObject)await NodeClient.GetAsync(http, path, cancellationToken);
+                Print(parsed.GetValue(Json), look, () => Shredded(look));
+                return 0;
+            }
+
+            using var body = JsonContent.Create(new JsonObject
+            {
+                ["by"] = parsed.GetValue(By), ["reason"] = parsed.GetValue(Reason), ["undeliveredToo"] = parsed.GetValue(undelivered),
+            });
+            var report = (JsonObject)(await NodeClient.PostAsync(http, path + "/shred", body, cancellationToken))!;
+            Print(parsed.GetValue(Json), report, () => Shredded(report));
+            return 0;
+        }));
+        return command;
+    }
+
+    private static void Shredded(JsonObject report)
+    {
+        Console.WriteLine(report["done"]!.GetValue<bool>()
+            ? $"The keys of {report["day"]} are destroyed: {report["entries"]} entries and {report["blobs"]} blobs are gone for ever."
+            : $"WARNING: {report["entries"]} entries and {report["blobs"]} blobs of {report["day"]} would be gone for ever. Nothing was destroyed; say --yes to do it.");
+        if (report["undelivered"]!.GetValue<long>() is > 0 and var undelivered)
+        {
+            Console.WriteLine($"{undelivered} of them {(report["done"]!.GetValue<bool>() ? "were" : "are")} not at the centre.");
+        }
+
+        foreach (var backup in report["backups"]!.AsArray())
+        {
+            Console.WriteLine($"This backup still has the keys, delete it too: {backup}");
+        }
     }
 
     private static Command NewEpoch()
@@ -199,6 +247,10 @@ internal static class SpoolCommand
             }
 
             Console.WriteLine($"{report["entries"]} entries and {report["blobs"]} blobs, {report["bytes"]} bytes: {(damaged.Count == 0 ? "all as written" : $"{damaged.Count} damaged")}.");
+            if (report["shredded"]!.GetValue<long>() is > 0 and var shredded)
+            {
+                Console.WriteLine($"{shredded} entries and blobs were shredded on purpose and are not counted as damage.");
+            }
         });
         return damaged.Count == 0 ? 0 : 1;
     }

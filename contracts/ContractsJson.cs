@@ -8,6 +8,7 @@ namespace Yizhan.Contracts;
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(InstanceStored))]
 [JsonSerializable(typeof(AuditRecord))]
+[JsonSerializable(typeof(EntryShredded))]
 [JsonSerializable(typeof(WorkitemChanged))]
 [JsonSerializable(typeof(CommitmentRequested))]
 [JsonSerializable(typeof(CommitmentReported))]

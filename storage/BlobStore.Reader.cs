@@ -75,7 +75,7 @@ internal sealed partial class BlobStore
 
         private void ReadVerified(Extent extent, byte[] header, int firstChunk, Span<byte> chunks)
         {
-            var at = extent.Offset + Record.HeaderBytes + ((long)firstChunk * Record.ChunkBytes);
+            var at = extent.Offset + header.Length + ((long)firstChunk * Record.ChunkBytes);
             if (segments.Read(extent.Segment, at, chunks) < chunks.Length)
             {
                 throw Damaged(extent);
@@ -88,16 +88,23 @@ internal sealed partial class BlobStore
                 {
                     throw Damaged(extent);
                 }
+
+                if (segments.IsSealed(extent.Segment) && !Record.TryOpen(header, firstChunk + i, chunk, segments.KeyOf(extent.Segment)))
+                {
+                    throw new InvalidDataException(
+                        $"Blob {hash} was changed at byte {extent.At}, by somebody without its key: segment {extent.Segment}, offset {extent.Offset}.");
+                }
             }
         }
 
         private byte[] ReadHeader(Extent extent)
         {
-            var header = new byte[Record.HeaderBytes];
+            var header = new byte[segments.HeaderBytesOf(extent.Segment)];
             return segments.Read(extent.Segment, extent.Offset, header) == header.Length
-                && Record.TryParse(header, segments.EpochOf(extent.Segment), extent.Offset, out var parsed)
+                && Record.TryParse(header, header.Length, segments.EpochOf(extent.Segment), extent.Offset, out var parsed)
                 && parsed.Kind == RecordKind.Extent
                 && parsed.Payload == extent.Length
+                && parsed.Sealed == segments.IsSealed(extent.Segment)
                     ? header
                     : throw Damaged(extent);
         }

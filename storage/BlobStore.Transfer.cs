@@ -112,7 +112,7 @@ internal sealed partial class BlobStore
     {
         var (store, blob, right) = call;
         group.Blobs.TryGetValue(blob.Hash, out var change);
-        var stored = store._journal.FindBlob(blob.Hash);
+        var stored = store.Find(blob.Hash);
         if (change is { Complete: true } || stored is { Complete: true })
         {
             return true;
@@ -171,7 +171,7 @@ internal sealed partial class BlobStore
     /// <summary>What is known of a blob; refuses another length.</summary>
     private StoredBlob? Stored(BlobRef blob)
     {
-        var stored = _journal.FindBlob(blob.Hash);
+        var stored = Find(blob.Hash);
         return stored is null || stored.Length == blob.Length ? stored : throw OtherLength(blob, stored.Length);
     }
 
@@ -208,7 +208,7 @@ internal sealed partial class BlobStore
         public override void Resolve(Group group)
         {
             group.Blobs.TryGetValue(blob.Hash, out var change);
-            var stored = store._journal.FindBlob(blob.Hash);
+            var stored = store.Find(blob.Hash);
             if ((change?.Length ?? stored?.Length ?? blob.Length) is var known && known != blob.Length)
             {
                 throw new RefusedException(OtherLength(blob, known));
@@ -223,7 +223,7 @@ internal sealed partial class BlobStore
 
             if (change is null)
             {
-                group.Blobs.Add(blob.Hash, change = new BlobChange { Length = blob.Length });
+                group.Blobs.Add(blob.Hash, change = new BlobChange { Length = blob.Length, Dropped = stored is { Shredded: true } });
             }
 
             if (whole)

@@ -58,14 +58,14 @@ internal sealed partial class BlobStore : IBlobStore
             return change.Length == blob.Length;
         }
 
-        if (_journal.FindBlob(blob.Hash) is { Complete: true } stored)
+        if (Find(blob.Hash) is { Complete: true } stored)
         {
             return stored.Length == blob.Length;
         }
 
         lock (_gate)
         {
-            claimed = _pending.GetValueOrDefault(blob.Hash)?.Find(p => p.Length == blob.Length && p.TryClaim());
+            claimed = _pending.GetValueOrDefault(blob.Hash)?.Find(p => p.Length == blob.Length && !IsShredded(p.Extents) && p.TryClaim());
             return claimed is not null;
         }
     }
@@ -100,7 +100,7 @@ internal sealed partial class BlobStore : IBlobStore
                 }
             }
 
-            _segments.Free(extent.Segment, extent.Offset, extent.DiskBytes);
+            _segments.Free(extent);
         }
     }
 
@@ -145,7 +145,7 @@ internal sealed partial class BlobStore : IBlobStore
 
         foreach (var extent in extents)
         {
-            _segments.Free(extent.Segment, extent.Offset, extent.DiskBytes);
+            _segments.Free(extent);
         }
     }
 
@@ -169,6 +169,11 @@ internal sealed partial class BlobStore : IBlobStore
         {
             if (_journal.FindBlob(hash) is { } stored && (stored.Complete || evenIncomplete))
             {
+                foreach (var extent in stored.Extents.Where(e => _segments.IsShredded(e.Segment)))
+                {
+                    _segments.KeyOf(extent.Segment);
+                }
+
                 return new SegmentBlobReader(_segments, hash, stored, () => EndLease(hash));
             }
         }
@@ -200,11 +205,17 @@ internal sealed partial class BlobStore : IBlobStore
         Free(freed);
     }
 
+    /// <summary>What is here of a blob. One whose key was destroyed is as if nothing of it had come: it may come again, and what there was is thrown away then.</summary>
+    private StoredBlob? Find(ContentHash hash) =>
+        _journal.FindBlob(hash) is { } stored ? IsShredded(stored.Extents) ? new StoredBlob(stored.Length, Complete: false, []) { Shredded = true } : stored : null;
+
+    private bool IsShredded(IReadOnlyList<Extent> extents) => extents.Any(e => _segments.IsShredded(e.Segment));
+
     private static bool Pin((BlobStore Store, IReadOnlyList<ContentHash> Blobs, string Holder) call, Group group)
     {
         foreach (var hash in call.Blobs)
         {
-            if (!(group.Blobs.TryGetValue(hash, out var change) ? change.Complete : call.Store._journal.FindBlob(hash) is { Complete: true }))
+            if (!(group.Blobs.TryGetValue(hash, out var change) ? change.Complete : call.Store.Find(hash) is { Complete: true }))
             {
                 throw new RefusedException(new BlobMissingException(new BlobRef(hash, 0)));
             }

@@ -52,6 +52,14 @@ internal sealed class Spool : IAsyncDisposable
             new Work<Spool, (IReadOnlyList<SegmentCut>, KeyValuePair<Origin, long>[], long)>(
                 this, static (spool, _) => (spool._segments.Cut(), [.. spool._journal.State.Marks], spool._journal.State.Position)), cancellationToken);
 
+    /// <summary>Destroys the keys of a day, between two commits; durable on return.</summary>
+    public Task ShredAsync(DateOnly day, CancellationToken cancellationToken) => _committer.RunAsync(
+        new Work<(KeyRing Keys, DateOnly Day), bool>((_segments.Keys, day), static (call, _) =>
+        {
+            call.Keys.Shred(call.Day);
+            return true;
+        }), cancellationToken);
+
     public IBlobStore Blobs { get; }
 
     /// <summary>Why the log accepts no more; null while all is well.</summary>
@@ -64,6 +72,8 @@ internal sealed class Spool : IAsyncDisposable
         string folder, string site, StorageOptions options, IDisk disk, TimeProvider clock, ILogger logger, Func<Journal, Journal>? around = null)
     {
         Directory.CreateDirectory(Path.Combine(folder, "segments"));
+        var keyFolder = Path.Combine(folder, "keys");
+        Directory.CreateDirectory(keyFolder);
         for (var (at, levels) = (folder, 0); at is not null && levels < 3; at = Path.GetDirectoryName(at), levels++)
         {
             // The folders may be new: their names must be as durable as what is put into them.
@@ -71,13 +81,17 @@ internal sealed class Spool : IAsyncDisposable
         }
 
         var folderLock = Lock(folder);
+        KeyRing? keys = null;
         SegmentFiles? segments = null;
         Journal? journal = null;
         try
         {
             var marker = Path.Combine(folder, RestoredMarker);
             var restored = File.Exists(marker);
-            segments = new SegmentFiles(disk, Path.Combine(folder, "segments"), SegmentBytes(options));
+            keys = new KeyRing(
+                disk, keyFolder, create => SiteKeyFile.Open(options.SiteKeyFile ?? Path.Combine(Path.GetDirectoryName(folder)!, "storage", "site.key"), create),
+                options.Encrypt, clock);
+            segments = new SegmentFiles(disk, Path.Combine(folder, "segments"), SegmentBytes(options), keys);
             journal = options.Store == "segments"
                 ? new SegmentJournal(disk, Path.Combine(folder, "segments"), site, restored, segments, logger)
                 : new SqliteJournal(Path.Combine(folder, "log.db"), site, restored, segments, checkpoints: options.CheckpointedBy == "node");
@@ -98,6 +112,7 @@ internal sealed class Spool : IAsyncDisposable
         {
             journal?.Dispose();
             segments?.Dispose();
+            keys?.Dispose();
             folderLock.Dispose();
             throw;
         }
@@ -114,6 +129,7 @@ internal sealed class Spool : IAsyncDisposable
         finally
         {
             _segments.Dispose();
+            _segments.Keys.Dispose();
             await _lock.DisposeAsync();
         }
     }

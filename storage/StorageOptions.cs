@@ -47,6 +47,19 @@ public sealed class StorageOptions
     [Range(1, 100)]
     public int KeepDeliveredPercent { get; set; } = 70;
 
+    /// <summary>
+    /// Whether blobs, and id, key and data of entries, are encrypted on the disk (AES-256-GCM, a key for each day). Default true. What was written before
+    /// it was changed stays as it is, and readable.
+    /// </summary>
+    public bool Encrypt { get; set; } = true;
+
+    /// <summary>
+    /// File with the key that the keys of days are wrapped with, of mode 0600; made when there is none and nothing is encrypted yet. Default:
+    /// <c>storage/site.key</c> in the node's folder, where it protects a disk that is thrown away piece by piece, not one that is carried off. Put it on another
+    /// device, and a copy into the safe: without it nothing that is encrypted can be read.
+    /// </summary>
+    public string? SiteKeyFile { get; set; }
+
     /// <summary>Folder that backups of this node may be written to: a second disk, a network drive. Without one a running node makes none.</summary>
     public string? BackupFolder { get; set; }
 

@@ -23,8 +23,8 @@ internal sealed class BlobTable
     /// <summary>Applies a change that a group in a file says. Returns the pieces that are free then.</summary>
     public IReadOnlyList<Extent> Change(ContentHash hash, BlobChange change, long nowMs, long segment)
     {
-        var freed = change.Dropped ? Forget(hash, segment) : [];
-        if (change.Dropped && change.Added.Count == 0 && !change.Complete)
+        var freed = change.Dropped ? Drop(hash, segment) : [];
+        if (change.Dropped && change.Added.Count == 0 && !change.Complete && !_blobs.ContainsKey(hash))
         {
             return freed;
         }
@@ -34,7 +34,7 @@ internal sealed class BlobTable
             _blobs.Add(hash, blob = new KnownBlob(change.Length));
         }
 
-        blob.Complete |= change.Complete;
+        blob.Complete = change.Complete || (blob.Complete && !change.Dropped);
         blob.TouchedMs = nowMs;
         blob.SaidBy.Add(segment);
         Need(segment, 1);
@@ -60,6 +60,30 @@ internal sealed class BlobTable
         }
 
         return blob.Extents;
+    }
+
+    /// <summary>Throws the pieces of a blob away. The blob stays when something names or holds it: its key was destroyed.</summary>
+    private IReadOnlyList<Extent> Drop(ContentHash hash, long segment)
+    {
+        if (!_blobs.TryGetValue(hash, out var blob))
+        {
+            return [];
+        }
+
+        if (blob.Names == 0 && blob.Pins.Count == 0)
+        {
+            return Forget(hash, segment);
+        }
+
+        foreach (var said in blob.SaidBy)
+        {
+            TakeBack(said, segment);
+        }
+
+        blob.SaidBy.Clear();
+        var freed = blob.Extents;
+        blob.Extents = [];
+        return freed;
     }
 
     public void Pin(ContentHash hash, string holder, long segment)

@@ -24,6 +24,9 @@ internal readonly record struct FactKey(ulong High, ulong Low)
         return new FactKey(BinaryPrimitives.ReadUInt64BigEndian(hash), BinaryPrimitives.ReadUInt64BigEndian(hash[8..]));
     }
 
+    /// <summary>Reads what <see cref="ToArray"/> gave.</summary>
+    public static FactKey Of(ReadOnlySpan<byte> bytes) => new(BinaryPrimitives.ReadUInt64BigEndian(bytes), BinaryPrimitives.ReadUInt64BigEndian(bytes[8..]));
+
     public byte[] ToArray()
     {
         var bytes = new byte[Size];

@@ -12,13 +12,14 @@ internal static class GroupFormat
     /// <summary>Length and CRC-32C in front of an entry, so that it can be read and verified alone.</summary>
     public const int EntryHeaderBytes = 8;
 
-    public static void Entry(Packer packer, NewEntry entry, long rawSequence)
+    public static void Entry(Packer packer, NewEntry entry, long rawSequence, KeyRing keys)
     {
-        var (position, identity, fact) = entry.Logged;
+        var (position, identity, _) = entry.Logged;
+        var (fact, isSealed) = EntrySeal.Seal(keys, entry.Logged.Entry, entry.Fact, position);
         packer.Byte((int)Operation.Entry);
         var start = packer.Reserve(EntryHeaderBytes);
         packer.Int64(position);
-        packer.Byte((entry.Own ? 1 : 0) | (fact.TraceParent is null ? 0 : 2));
+        packer.Byte((entry.Own ? 1 : 0) | (fact.TraceParent is null ? 0 : 2) | (isSealed ? 4 : 0));
         packer.Byte((int)identity.Lane);
         packer.Int64(rawSequence);
         packer.UInt64(entry.Fact.High);
@@ -68,10 +69,10 @@ internal static class GroupFormat
             blobs[i] = new BlobRef(unpacker.Hash(), unpacker.Int64());
         }
 
-        return new IndexedEntry(position, (flags & 1) == 1, (flags & 2) == 2, lane, rawSequence, fact, blobs);
+        return new IndexedEntry(position, (flags & 1) == 1, (flags & 2) == 2, (flags & 4) == 4, lane, rawSequence, fact, blobs);
     }
 
-    /// <summary>All of an entry; <paramref name="own"/> makes the identity of one that this log accepted.</summary>
+    /// <summary>All of an entry, still sealed; <paramref name="own"/> makes the identity of one that this log accepted.</summary>
     public static StoredEntry Entry(ReadOnlySpan<byte> body, Func<IndexedEntry, EntryIdentity> own)
     {
         var unpacker = new Unpacker(body);
@@ -92,7 +93,7 @@ internal static class GroupFormat
         packer.Byte((int)Operation.EntryDigest);
         packer.Int32(offset);
         packer.Int64(entry.Position);
-        packer.Byte((entry.Own ? 1 : 0) | (entry.HasTrace ? 2 : 0));
+        packer.Byte((entry.Own ? 1 : 0) | (entry.HasTrace ? 2 : 0) | (entry.Sealed ? 4 : 0));
         packer.Byte((int)entry.Lane);
         packer.Int64(entry.RawSequence);
         packer.UInt64(entry.Fact.High);
@@ -196,7 +197,14 @@ internal enum Operation : byte
 
 /// <summary>What the index needs of an entry. The raw sequence of an own lane goes on through all epochs.</summary>
 internal readonly record struct IndexedEntry(
-    long Position, bool Own, bool HasTrace, Lane Lane, long RawSequence, FactKey Fact, BlobRef[] Blobs);
+    long Position, bool Own, bool HasTrace, bool Sealed, Lane Lane, long RawSequence, FactKey Fact, BlobRef[] Blobs);
 
-/// <summary>An entry as read from a segment.</summary>
-internal sealed record StoredEntry(IndexedEntry Index, long LaneBytes, LoggedEntry Logged);
+/// <summary>An entry as read from a segment, still sealed when it is.</summary>
+internal sealed record StoredEntry(IndexedEntry Index, long LaneBytes, LoggedEntry Logged)
+{
+    /// <summary>Bytes of its data as it was given.</summary>
+    public int DataBytes => Index.Sealed ? EntrySeal.DataBytes(Logged.Entry.Data.Span) : Logged.Entry.Data.Length;
+
+    /// <summary>The entry as it was given.</summary>
+    public LoggedEntry Open(KeyRing keys) => Index.Sealed ? EntrySeal.Open(keys, Logged, Index.Fact) : Logged;
+}

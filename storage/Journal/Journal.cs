@@ -34,6 +34,9 @@ internal abstract class Journal : IDisposable
     /// <summary>Complete blobs after a hash, in the order of their hashes; null begins. Empty at the end.</summary>
     public abstract IReadOnlyList<BlobRef> Blobs(ContentHash? after, int max);
 
+    /// <summary>What is sealed with some keys.</summary>
+    public abstract KeyUse UseOf(IReadOnlyCollection<ulong> keys);
+
     /// <summary>As <see cref="IEventLog.ReadAsync"/>.</summary>
     public abstract IReadOnlyList<LoggedEntry> Read(long afterPosition, int maxEntries);
 
@@ -43,6 +46,12 @@ internal abstract class Journal : IDisposable
     /// <inheritdoc/>
     public abstract void Dispose();
 }
+
+/// <summary>What is sealed with some keys.</summary>
+/// <param name="Entries">Entries.</param>
+/// <param name="Undelivered">Own entries that the centre has not confirmed, and that are sealed with them or name such a blob.</param>
+/// <param name="Blobs">Blobs of which a piece is.</param>
+internal sealed record KeyUse(long Entries, long Undelivered, long Blobs);
 
 /// <summary>What the log keeps in memory: small, whatever the number of entries.</summary>
 internal sealed class LogState
@@ -91,6 +100,9 @@ internal readonly record struct LaneState(
 /// <param name="Extents">Its pieces by <see cref="Extent.At"/>. Of a blob under transfer they may leave gaps and overlap.</param>
 internal sealed record StoredBlob(long Length, bool Complete, IReadOnlyList<Extent> Extents)
 {
+    /// <summary>True when pieces of it are sealed with a key that was destroyed; none is listed then.</summary>
+    public bool Shredded { get; init; }
+
     /// <summary>What of a range no piece covers, in order.</summary>
     public IEnumerable<ByteRange> Missing(long from, long to)
     {

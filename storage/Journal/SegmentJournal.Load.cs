@@ -129,8 +129,8 @@ internal sealed partial class SegmentJournal
 
     private void ApplyPart(FoundPart part, Replay replay)
     {
-        Note(part.Segment, part.Serial, part.Offset, Record.DiskBytes(part.Payload.Length));
-        Apply(part.Payload, part.Segment, part.Offset + Record.HeaderBytes, replay, []);
+        Note(part.Segment, part.Serial, part.Offset, DiskBytes(part));
+        Apply(part.Payload, part.Segment, part.Offset + _segments.HeaderBytesOf(part.Segment), replay, []);
     }
 
     /// <summary>The very last group may have been cut off by a crash. Then it was not acknowledged, and is struck out.</summary>
@@ -146,7 +146,7 @@ internal sealed partial class SegmentJournal
             // It is read here, which does not mean that it is on the disk; before anything follows it, it must be.
             foreach (var part in replay.Last)
             {
-                _segments.Rewrite(part.Segment, part.Offset, Record.DiskBytes(part.Payload.Length));
+                _segments.Rewrite(part.Segment, part.Offset, DiskBytes(part));
             }
 
             _segments.FlushDirty();
@@ -162,6 +162,8 @@ internal sealed partial class SegmentJournal
         StruckOut(replay.Last[0].Serial, replay.Last[0].Segment, replay.Last[0].Offset);
         replay.Last.Clear();
     }
+
+    private int DiskBytes(FoundPart part) => Record.DiskBytes(part.Payload.Length, _segments.HeaderBytesOf(part.Segment));
 
     private bool HasItsBlobs(FoundPart part)
     {
@@ -219,12 +221,13 @@ internal sealed partial class SegmentJournal
         var record = _segments.Buffers.Rent();
         try
         {
-            var bytes = record.AsSpan(0, Record.HeaderBytes + extent.Length);
+            var headerBytes = _segments.HeaderBytesOf(extent.Segment);
+            var bytes = record.AsSpan(0, headerBytes + extent.Length);
             var whole = _segments.Read(extent.Segment, extent.Offset, bytes) == bytes.Length
-                && Record.TryParse(bytes, _segments.EpochOf(extent.Segment), extent.Offset, out var header)
+                && Record.TryParse(bytes, headerBytes, _segments.EpochOf(extent.Segment), extent.Offset, out var header)
                 && header.Kind == RecordKind.Extent
                 && header.Payload == extent.Length
-                && Record.Verify(bytes, RecordKind.Extent, bytes[Record.HeaderBytes..]);
+                && Record.Verify(bytes, RecordKind.Extent, bytes[headerBytes..]);
             if (whole)
             {
                 _segments.Rewrite(extent.Segment, extent.Offset, bytes.Length);
@@ -245,21 +248,21 @@ internal sealed partial class SegmentJournal
     private IEnumerable<FoundPart> Scan(long segment, int size)
     {
         _digests.TryAdd(segment, new SegmentDigest(_segments.EpochOf(segment)));
-        var epoch = _segments.EpochOf(segment);
+        var (epoch, headerBytes) = (_segments.EpochOf(segment), _segments.HeaderBytesOf(segment));
         var window = new byte[1024 * 1024];
         var (windowAt, windowLength) = (0, 0);
-        for (var at = SegmentFiles.FileHeaderBytes; at + Record.HeaderBytes <= size;)
+        for (var at = SegmentFiles.FileHeaderBytes; at + headerBytes <= size;)
         {
-            if (at < windowAt || at + Record.HeaderBytes > windowAt + windowLength)
+            if (at < windowAt || at + headerBytes > windowAt + windowLength)
             {
                 (windowAt, windowLength) = (at, _segments.Read(segment, at, window));
-                if (windowLength < Record.HeaderBytes)
+                if (windowLength < headerBytes)
                 {
                     yield break;
                 }
             }
 
-            if (!Record.TryParse(window.AsSpan(at - windowAt), epoch, at, out var header))
+            if (!Record.TryParse(window.AsSpan(at - windowAt), headerBytes, epoch, at, out var header))
             {
                 at += Record.Alignment;
                 continue;
@@ -267,19 +270,19 @@ internal sealed partial class SegmentJournal
 
             if (header.Kind == RecordKind.Group)
             {
-                var record = new byte[Record.HeaderBytes + header.Payload];
+                var record = new byte[headerBytes + header.Payload];
                 if (header.Payload < GroupFormat.PartHeaderBytes
                     || _segments.Read(segment, at, record) < record.Length
-                    || !Record.Verify(record, RecordKind.Group, record.AsSpan(Record.HeaderBytes)))
+                    || !Record.Verify(record, RecordKind.Group, record.AsSpan(headerBytes)))
                 {
                     at += Record.Alignment;
                     continue;
                 }
 
-                yield return new FoundPart(segment, at, header.Serial, record[Record.HeaderBytes..]);
+                yield return new FoundPart(segment, at, header.Serial, record[headerBytes..]);
             }
 
-            at += Record.DiskBytes(header.Payload);
+            at += Record.DiskBytes(header.Payload, headerBytes);
         }
     }
 
@@ -307,7 +310,7 @@ internal sealed partial class SegmentJournal
         {
             foreach (var extent in blob.Extents)
             {
-                _segments.Adopt(extent.Segment, extent.Offset, extent.DiskBytes);
+                _segments.Adopt(extent);
             }
         }
 
@@ -328,7 +331,7 @@ internal sealed partial class SegmentJournal
             Delivered = 0,
             Released = 0,
             DeliveredBytes = Own((Lane)i, lane.Released + 1) is { } first
-                ? first.LaneBytes - first.Logged.Entry.Data.Length - first.Index.Blobs.Sum(b => b.Length)
+                ? first.LaneBytes - first.DataBytes - first.Index.Blobs.Sum(b => b.Length)
                 : lane.Bytes,
         }).ToArray();
         _bases = [.. _bases.Select((start, i) => start + _state.Lanes[i].Released)];

@@ -46,7 +46,7 @@ internal sealed partial class SegmentJournal
         foreach (var entry in group.Entries)
         {
             var identity = entry.Logged.Identity;
-            Put(p => GroupFormat.Entry(p, entry, entry.Own ? identity.Sequence + _bases[(int)identity.Lane] : identity.Sequence));
+            Put(p => GroupFormat.Entry(p, entry, entry.Own ? identity.Sequence + _bases[(int)identity.Lane] : identity.Sequence, _segments.Keys));
         }
 
         foreach (var (origin, sequence) in group.Marks)

@@ -139,6 +139,34 @@ internal sealed partial class SegmentJournal : Journal
         }
     }
 
+    public override KeyUse UseOf(IReadOnlyCollection<ulong> keys)
+    {
+        var segments = _segments.Under(keys);
+        var (entries, undelivered) = (0L, 0L);
+        for (var position = 0L; ;)
+        {
+            lock (_gate)
+            {
+                if (_entries.After(position) is not { } place || place.Position > _state.Position)
+                {
+                    return new KeyUse(entries, undelivered, _blobs.All.LongCount(b => Holds(b.Value)));
+                }
+
+                position = place.Position;
+                var entry = ReadAt(place);
+                if (IsKept(entry.Index))
+                {
+                    var isSealed = entry.Index.Sealed && keys.Contains(EntrySeal.KeyOf(entry.Logged.Entry.Data.Span));
+                    var waits = entry.Index.Own && entry.Logged.Identity.Sequence > _state.Lanes[(int)entry.Index.Lane].Delivered;
+                    entries += isSealed ? 1 : 0;
+                    undelivered += waits && (isSealed || entry.Index.Blobs.Any(b => _blobs.Find(b.Hash) is { } blob && Holds(blob))) ? 1 : 0;
+                }
+            }
+        }
+
+        bool Holds(KnownBlob blob) => Array.Exists(blob.Extents, e => segments.Contains(e.Segment));
+    }
+
     public override IReadOnlyList<LoggedEntry> Read(long afterPosition, int maxEntries)
     {
         var found = new List<LoggedEntry>();
@@ -156,7 +184,7 @@ internal sealed partial class SegmentJournal : Journal
                 afterPosition = place.Position;
                 if (ReadAt(place) is { } entry && IsKept(entry.Index))
                 {
-                    found.Add(entry.Logged);
+                    found.Add(entry.Open(_segments.Keys));
                     bytes += entry.Logged.Entry.Data.Length;
                 }
             }
@@ -178,13 +206,13 @@ internal sealed partial class SegmentJournal : Journal
                     break;
                 }
 
-                bytes += entry.Logged.Entry.Data.Length;
+                bytes += entry.DataBytes;
                 if (found.Count > 0 && bytes > maxDataBytes)
                 {
                     break;
                 }
 
-                found.Add(entry.Logged);
+                found.Add(entry.Open(_segments.Keys));
             }
         }
 

@@ -7,10 +7,10 @@ internal sealed partial class SqliteJournal
     private const int MaxReadBytes = 8 * 1024 * 1024;
 
     /// <summary>One reading connection with its prepared queries. Used by one thread at a time.</summary>
-    private sealed class Reader(string path) : IDisposable
+    private sealed class Reader(string path, KeyRing keys) : IDisposable
     {
         private const string Columns =
-            "e.position, o.site, o.epoch, e.lane, e.sequence, e.type, e.id, e.key, e.time_ms, e.trace, e.blobs, e.data, e.crc FROM entry e JOIN origin o ON o.id = e.origin";
+            "e.position, o.site, o.epoch, e.lane, e.sequence, e.type, e.id, e.key, e.time_ms, e.trace, e.blobs, e.data, e.crc, e.sealed_by, e.fact FROM entry e JOIN origin o ON o.id = e.origin";
 
         private readonly SqliteConnection _connection = SqliteFile.OpenReader(path);
         private readonly Dictionary<string, SqliteCommand> _commands = [];
@@ -53,6 +53,33 @@ internal sealed partial class SqliteJournal
             return blobs;
         }
 
+        public KeyUse UseOf(IReadOnlyCollection<ulong> keys, HashSet<long> segments, LaneState[] lanes)
+        {
+            var blobs = new HashSet<ContentHash>();
+            using (var row = Command("SELECT b.hash, e.segment FROM extent e JOIN blob b ON b.id = e.blob").ExecuteReader())
+            {
+                while (row.Read())
+                {
+                    if (segments.Contains(row.GetInt64(1)))
+                    {
+                        blobs.Add(new ContentHash(row.GetFieldValue<byte[]>(0)));
+                    }
+                }
+            }
+
+            var (entries, undelivered) = (0L, 0L);
+            using var entry = Command("SELECT own, lane, sequence, sealed_by, blobs FROM entry").ExecuteReader();
+            while (entry.Read())
+            {
+                var isSealed = !entry.IsDBNull(3) && keys.Contains((ulong)entry.GetInt64(3));
+                var waits = entry.GetInt32(0) == 1 && entry.GetInt64(2) > lanes[entry.GetInt32(1)].Delivered;
+                entries += isSealed ? 1 : 0;
+                undelivered += waits && (isSealed || Unpack(entry.GetFieldValue<byte[]>(4)).Any(b => blobs.Contains(b.Hash))) ? 1 : 0;
+            }
+
+            return new KeyUse(entries, undelivered, blobs.Count);
+        }
+
         public List<LoggedEntry> Read(long afterPosition, int maxEntries) =>
             Entries(Command($"SELECT {Columns} WHERE e.position > $1 ORDER BY e.position LIMIT $2", afterPosition, maxEntries), MaxReadBytes);
 
@@ -70,7 +97,7 @@ internal sealed partial class SqliteJournal
             _connection.Dispose();
         }
 
-        private static List<LoggedEntry> Entries(SqliteCommand command, long maxDataBytes)
+        private List<LoggedEntry> Entries(SqliteCommand command, long maxDataBytes)
         {
             var entries = new List<LoggedEntry>();
             var bytes = 0L;
@@ -97,7 +124,8 @@ internal sealed partial class SqliteJournal
                 }
 
                 var identity = new EntryIdentity(row.GetString(1), new Guid(row.GetFieldValue<byte[]>(2)), lane, row.GetInt64(4));
-                entries.Add(new LoggedEntry(row.GetInt64(0), identity, entry));
+                var logged = new LoggedEntry(row.GetInt64(0), identity, entry);
+                entries.Add(row.IsDBNull(13) ? logged : EntrySeal.Open(keys, logged, FactKey.Of(row.GetFieldValue<byte[]>(14))));
             }
 
             return entries;

@@ -28,6 +28,9 @@ internal sealed partial class SqliteJournal
 
         // SQLite's pages have no checksum: each entry has its own. Null: it was written before there was one.
         "ALTER TABLE entry ADD COLUMN crc INTEGER",
+
+        // The key that sealed id, key and data, in data; null: they are as they were given. How long the data was, for what is sealed.
+        "ALTER TABLE entry ADD COLUMN sealed_by INTEGER; ALTER TABLE entry ADD COLUMN data_bytes INTEGER",
     ];
 
     private void Write(Group group)
@@ -81,12 +84,15 @@ internal sealed partial class SqliteJournal
         var key = hash.ToArray();
         if (change.Dropped)
         {
-            Forget(Ids("SELECT id FROM blob WHERE hash = $1", key), group);
-        }
-
-        if (change.Dropped && change.Added.Count == 0 && !change.Complete)
-        {
-            return;
+            // What something names or holds stays as a blob of which nothing is here: its key was destroyed.
+            var free = Ids("SELECT id FROM blob b WHERE hash = $1 AND names = 0 AND NOT EXISTS (SELECT 1 FROM pin p WHERE p.blob = b.id)", key);
+            Forget(free, group);
+            var kept = Ids("SELECT id FROM blob WHERE hash = $1", key);
+            kept.ForEach(id => FreePieces(id, group));
+            if (kept.Count == 0 && change.Added.Count == 0 && !change.Complete)
+            {
+                return;
+            }
         }
 
         Run("""
@@ -104,12 +110,14 @@ internal sealed partial class SqliteJournal
     {
         var (position, identity, fact) = entry.Logged;
         var packed = Pack(fact.Blobs);
+        var (kept, isSealed) = EntrySeal.Seal(_segments.Keys, fact, entry.Fact, position);
         Run("""
-            INSERT INTO entry (position, origin, lane, sequence, own, fact, lane_bytes, blob_bytes, id, type, key, time_ms, trace, blobs, data, crc)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+            INSERT INTO entry (position, origin, lane, sequence, own, fact, lane_bytes, blob_bytes, id, type, key, time_ms, trace, blobs, data, crc,
+                sealed_by, data_bytes)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
             """, position, OriginId(identity.Site, identity.Epoch), (int)identity.Lane, identity.Sequence, entry.Own ? 1 : 0,
-            entry.Fact.ToArray(), entry.LaneBytes, fact.Blobs.Sum(b => b.Length), fact.Id, fact.Type, fact.Key, fact.TimeMs, fact.TraceParent,
-            packed, fact.Data.ToArray(), (long)Checksum(fact, packed));
+            entry.Fact.ToArray(), entry.LaneBytes, fact.Blobs.Sum(b => b.Length), kept.Id, kept.Type, kept.Key, kept.TimeMs, kept.TraceParent,
+            packed, kept.Data.ToArray(), (long)Checksum(kept, packed), isSealed ? (long)EntrySeal.KeyOf(kept.Data.Span) : null, fact.Data.Length);
         foreach (var blob in fact.Blobs)
         {
             Run("UPDATE blob SET names = names + 1 WHERE hash = $1", blob.Hash.ToArray());
@@ -171,18 +179,23 @@ internal sealed partial class SqliteJournal
     {
         foreach (var id in ids)
         {
-            using (var row = Command("SELECT b.hash, e.at, e.segment, e.offset, e.length FROM extent e JOIN blob b ON b.id = e.blob WHERE b.id = $1", id)
-                .ExecuteReader())
-            {
-                while (row.Read())
-                {
-                    group.Freed.Add((new ContentHash(row.GetFieldValue<byte[]>(0)), new Extent(row.GetInt64(1), row.GetInt64(2), row.GetInt32(3), row.GetInt32(4))));
-                }
-            }
-
-            Run("DELETE FROM extent WHERE blob = $1", id);
+            FreePieces(id, group);
             Run("DELETE FROM blob WHERE id = $1", id);
         }
+    }
+
+    private void FreePieces(long blob, Group group)
+    {
+        using (var row = Command("SELECT b.hash, e.at, e.segment, e.offset, e.length FROM extent e JOIN blob b ON b.id = e.blob WHERE b.id = $1", blob)
+            .ExecuteReader())
+        {
+            while (row.Read())
+            {
+                group.Freed.Add((new ContentHash(row.GetFieldValue<byte[]>(0)), new Extent(row.GetInt64(1), row.GetInt64(2), row.GetInt32(3), row.GetInt32(4))));
+            }
+        }
+
+        Run("DELETE FROM extent WHERE blob = $1", blob);
     }
 
     private long OriginId(string site, Guid epoch)

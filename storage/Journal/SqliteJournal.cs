@@ -38,7 +38,7 @@ internal sealed partial class SqliteJournal : Journal
         State = Load(site, newEpoch);
         foreach (var (segment, offset, length) in LiveExtents())
         {
-            segments.Adopt(segment, offset, Record.DiskBytes(length));
+            segments.Adopt(new Extent(0, segment, offset, length));
         }
 
         // Not on behind the last live record: a file that was closed never changes again, so a backup shares it with the one before.
@@ -71,7 +71,7 @@ internal sealed partial class SqliteJournal : Journal
             Write(group);
             Run("COMMIT");
         }
-        catch (SqliteException e) when (e.SqliteErrorCode == SqliteFull)
+        catch (Exception e) when (e is DiskFullException or SqliteException { SqliteErrorCode: SqliteFull })
         {
             Rollback();
             group.Freed.Clear();
@@ -104,6 +104,8 @@ internal sealed partial class SqliteJournal : Journal
 
     public override IReadOnlyList<BlobRef> Blobs(ContentHash? after, int max) => Query(reader => reader.Blobs(after, max));
 
+    public override KeyUse UseOf(IReadOnlyCollection<ulong> keys) => Query(reader => reader.UseOf(keys, _segments.Under(keys), State.Lanes));
+
     public override IReadOnlyList<LoggedEntry> Read(long afterPosition, int maxEntries) =>
         Query(reader => reader.Read(afterPosition, maxEntries));
 
@@ -128,7 +130,7 @@ internal sealed partial class SqliteJournal : Journal
     private T Query<T>(Func<Reader, T> query)
     {
         // As many readers as ever read at once; a failed one is not used again.
-        var reader = _readers.TryTake(out var free) ? free : new Reader(_path);
+        var reader = _readers.TryTake(out var free) ? free : new Reader(_path, _segments.Keys);
         var result = query(reader);
         _readers.Add(reader);
         return result;
@@ -193,7 +195,7 @@ internal sealed partial class SqliteJournal : Journal
         Run("UPDATE entry SET sequence = -sequence WHERE own = 1");
         Run("""
             UPDATE lane SET sequence = sequence - released, delivered = 0, released = 0,
-                delivered_bytes = coalesce((SELECT e.lane_bytes - length(e.data) - e.blob_bytes FROM entry e
+                delivered_bytes = coalesce((SELECT e.lane_bytes - coalesce(e.data_bytes, length(e.data)) - e.blob_bytes FROM entry e
                     WHERE e.own = 1 AND e.lane = lane.lane AND e.sequence = 1), bytes)
             """);
     }

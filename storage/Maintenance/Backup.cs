@@ -15,6 +15,10 @@ namespace Yizhan.Storage;
 /// </remarks>
 internal sealed class Backup(Spool spool, string dataFolder, string store, TimeProvider clock)
 {
+    /// <summary>Where the keys of days are, below the data folder.</summary>
+    public const string KeyFolder = "log/keys";
+
+    private const string SiteKeyPath = "storage/site.key";
     private const int MaxRounds = 20;
     private const int BlockBytes = 1024 * 1024;
     private static readonly byte[] SqliteMagic = "SQLite format 3\0"u8.ToArray();
@@ -48,7 +52,17 @@ internal sealed class Backup(Spool spool, string dataFolder, string store, TimeP
                 CopySegment(target, segment);
             }
 
-            var manifest = new BackupManifest(1, spool.Log.Site, spool.Log.Epoch, store, takenMs, position, target.Files);
+            // Keys last: each is made before anything is sealed with it, so all that was copied can be opened.
+            foreach (var name in spool.Segments.Keys.Files)
+            {
+                target.Copy(Path.Combine(dataFolder, KeyFolder, name), $"{KeyFolder}/{name}", VersionOf($"{KeyFolder}/{name}") ?? "", length: null);
+            }
+
+            var manifest = new BackupManifest(1, spool.Log.Site, spool.Log.Epoch, store, takenMs, position, target.Files)
+            {
+                SiteKey = spool.Segments.Keys.SiteKey,
+                SiteKeyFile = HasSiteKey(target) ? SiteKeyPath : null,
+            };
             target.Finish(JsonSerializer.SerializeToUtf8Bytes(manifest, BackupJson.Default.BackupManifest));
             DeleteOld(to, keep);
             return (
@@ -86,6 +100,9 @@ internal sealed class Backup(Spool spool, string dataFolder, string store, TimeP
             throw new InvalidDataException($"{folder} is no complete backup: {e.Message}", e);
         }
     }
+
+    private bool HasSiteKey(Target target) =>
+        target.Files.Any(f => f.Path == SiteKeyPath) && SiteKeyFile.Open(Path.Combine(dataFolder, SiteKeyPath), create: false).Id == spool.Segments.Keys.SiteKey;
 
     private static IEnumerable<string> Complete(string folder) => !Directory.Exists(folder) ? [] : Directory.GetDirectories(folder)
         .Where(d => int.TryParse(Path.GetFileName(d), NumberStyles.None, CultureInfo.InvariantCulture, out _)

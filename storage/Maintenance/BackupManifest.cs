@@ -16,6 +16,12 @@ public sealed record BackupManifest(
 {
     /// <summary>Name of the file.</summary>
     public const string FileName = "manifest.json";
+
+    /// <summary>Id of the site key without which the encrypted part cannot be read; null when nothing is encrypted.</summary>
+    public string? SiteKey { get; init; }
+
+    /// <summary>The site key's path in the backup; null when it is kept elsewhere (<c>storage:siteKeyFile</c>) and has to be put there before a restored node starts.</summary>
+    public string? SiteKeyFile { get; init; }
 }
 
 /// <summary>A file of a backup.</summary>

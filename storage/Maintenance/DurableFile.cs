@@ -7,11 +7,21 @@ internal static partial class DurableFile
 {
     private static readonly RealDisk Disk = new();
 
-    /// <summary>Writes aside, flushes, renames and flushes the folder: old or new after a power cut, never half.</summary>
-    public static void Write(string path, ReadOnlySpan<byte> bytes)
+    /// <summary>
+    /// Writes aside, flushes, renames and flushes the folder: old or new after a power cut, never half. A secret can be read by its owner only, from its
+    /// first byte on.
+    /// </summary>
+    public static void Write(string path, ReadOnlySpan<byte> bytes, bool secret = false)
     {
         var aside = path + ".tmp";
-        using (var file = new FileStream(aside, FileMode.Create, FileAccess.Write))
+        var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
+        if (secret && !OperatingSystem.IsWindows())
+        {
+            File.Delete(aside);
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        }
+
+        using (var file = new FileStream(aside, options))
         {
             file.Write(bytes);
             file.Flush(flushToDisk: true);

@@ -69,6 +69,21 @@ public sealed class LogMaintenance : IDisposable
         }
     }
 
+    /// <summary>The days of which something is encrypted, oldest first.</summary>
+    public IReadOnlyList<SealedDay> Days => _spool.Segments.Keys.Days;
+
+    /// <summary>What would be gone with the keys of a day.</summary>
+    /// <exception cref="ArgumentException">The day is no date, is not over, or has no key.</exception>
+    public ShredReport LookAtDay(string day) => new Shredding(_spool, _options.BackupFolder, _clock).Look(day);
+
+    /// <summary>
+    /// Destroys the keys of a day, and with them what was accepted on it, for ever. The decision is in the audit log before. Durable on return.
+    /// </summary>
+    /// <exception cref="ArgumentException">The day is no date, is not over, or has no key.</exception>
+    /// <exception cref="InvalidOperationException">The centre does not have all of it and <paramref name="undeliveredToo"/> is false; nothing was destroyed.</exception>
+    public Task<ShredReport> ShredAsync(string day, bool undeliveredToo, string by, string reason, CancellationToken cancellationToken) =>
+        new Shredding(_spool, _options.BackupFolder, _clock).RunAsync(day, undeliveredToo, by, reason, cancellationToken);
+
     /// <summary>
     /// Makes the next start begin a new epoch: the log then sends all that it keeps again, under sequences that were never used. The way out when the centre
     /// and this log do not agree on what was sent. Durable on return.

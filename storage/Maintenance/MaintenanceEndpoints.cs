@@ -8,10 +8,10 @@ using Yizhan.Platform.Identity;
 
 namespace Yizhan.Storage;
 
-/// <summary>What an operator asks of the log of a running node: <c>yizhan backup</c>, <c>yizhan spool verify</c>, <c>yizhan spool new-epoch</c>.</summary>
+/// <summary>What an operator asks of the log of a running node: <c>yizhan backup</c>, <c>yizhan spool verify</c>, <c>yizhan spool new-epoch</c>, <c>yizhan spool shred</c>.</summary>
 public static class MaintenanceEndpoints
 {
-    /// <summary>Maps <c>/log/backup</c>, <c>/log/verify</c> and <c>/log/new-epoch</c> below a module's routes.</summary>
+    /// <summary>Maps <c>/log/backup</c>, <c>/log/verify</c>, <c>/log/new-epoch</c> and <c>/log/days</c> below a module's routes.</summary>
     public static void MapLogMaintenance(this IEndpointRouteBuilder routes)
     {
         routes.MapGet("/log/backup", LastBackup).Needs(Permission.MaintainLog);
@@ -19,6 +19,9 @@ public static class MaintenanceEndpoints
         routes.MapGet("/log/damage", (Scrub scrub) => TypedResults.Json(scrub.Last, MaintenanceJson.Default.VerifyReport)).Needs(Permission.MaintainLog);
         routes.MapPost("/log/verify", VerifyAsync).Needs(Permission.MaintainLog);
         routes.MapPost("/log/new-epoch", NewEpoch).Needs(Permission.MaintainLog);
+        routes.MapGet("/log/days", (LogMaintenance log) => TypedResults.Json(log.Days, MaintenanceJson.Default.IReadOnlyListSealedDay)).Needs(Permission.MaintainLog);
+        routes.MapGet("/log/days/{day}", LookAtDay).Needs(Permission.MaintainLog);
+        routes.MapPost("/log/days/{day}/shred", ShredAsync).Needs(Permission.MaintainLog);
     }
 
     private static Results<JsonHttpResult<BackupPoint>, NotFound> LastBackup(LogMaintenance log) =>
@@ -54,12 +57,12 @@ public static class MaintenanceEndpoints
             await Task.WhenAny(verifying, Task.Delay(TimeSpan.FromSeconds(1), TimeProvider.System, context.RequestAborted));
             if (!verifying.IsCompleted && latest.Report is { } report)
             {
-                await WriteAsync(context, new VerifyLine(report.Entries, report.Blobs, report.Bytes, report.Damaged, Done: false));
+                await WriteAsync(context, new VerifyLine(report.Entries, report.Blobs, report.Bytes, report.Damaged, report.Shredded, Done: false));
             }
         }
 
         var last = await verifying;
-        await WriteAsync(context, new VerifyLine(last.Entries, last.Blobs, last.Bytes, last.Damaged, Done: true));
+        await WriteAsync(context, new VerifyLine(last.Entries, last.Blobs, last.Bytes, last.Damaged, last.Shredded, Done: true));
     }
 
     private static async Task WriteAsync(HttpContext context, VerifyLine line)
@@ -75,6 +78,42 @@ public static class MaintenanceEndpoints
         return TypedResults.Accepted((string?)null);
     }
 
+    private static Results<JsonHttpResult<ShredReport>, ProblemHttpResult> LookAtDay(string day, LogMaintenance log)
+    {
+        try
+        {
+            return TypedResults.Json(log.LookAtDay(day), MaintenanceJson.Default.ShredReport);
+        }
+        catch (ArgumentException e)
+        {
+            return TypedResults.Problem(e.Message, statusCode: StatusCodes.Status400BadRequest);
+        }
+    }
+
+    /// <summary>Answers once the keys are destroyed, durably. 409: the centre does not have everything.</summary>
+    private static async Task<Results<JsonHttpResult<ShredReport>, ProblemHttpResult>> ShredAsync(
+        string day, ShredDecision decision, LogMaintenance log, CancellationToken cancellationToken)
+    {
+        if (decision.By is not { Length: > 0 and <= 200 } || decision.Reason is not { Length: > 0 and <= 1000 })
+        {
+            return TypedResults.Problem("A decision names who made it (by, 1 to 200 characters) and why (reason, 1 to 1000).", statusCode: StatusCodes.Status400BadRequest);
+        }
+
+        try
+        {
+            return TypedResults.Json(
+                await log.ShredAsync(day, decision.UndeliveredToo, decision.By, decision.Reason, cancellationToken), MaintenanceJson.Default.ShredReport);
+        }
+        catch (ArgumentException e)
+        {
+            return TypedResults.Problem(e.Message, statusCode: StatusCodes.Status400BadRequest);
+        }
+        catch (InvalidOperationException e)
+        {
+            return TypedResults.Problem(e.Message, statusCode: StatusCodes.Status409Conflict);
+        }
+    }
+
     private sealed class Latest : IProgress<VerifyReport>
     {
         public volatile VerifyReport? Report;
@@ -84,11 +123,20 @@ public static class MaintenanceEndpoints
 }
 
 /// <summary>A line of the answer of a verification.</summary>
-internal sealed record VerifyLine(long Entries, long Blobs, long Bytes, IReadOnlyList<Damage> Damaged, bool Done);
+internal sealed record VerifyLine(long Entries, long Blobs, long Bytes, IReadOnlyList<Damage> Damaged, long Shredded, bool Done);
+
+/// <summary>The body of a shredding.</summary>
+/// <param name="By">Who decided.</param>
+/// <param name="Reason">Why; never patient data.</param>
+/// <param name="UndeliveredToo">Also what the centre does not have.</param>
+internal sealed record ShredDecision(string By, string Reason, bool UndeliveredToo = false);
 
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web)]
 [JsonSerializable(typeof(BackupReport))]
 [JsonSerializable(typeof(BackupPoint))]
 [JsonSerializable(typeof(VerifyReport))]
 [JsonSerializable(typeof(VerifyLine))]
+[JsonSerializable(typeof(ShredReport))]
+[JsonSerializable(typeof(ShredDecision))]
+[JsonSerializable(typeof(IReadOnlyList<SealedDay>))]
 internal sealed partial class MaintenanceJson : JsonSerializerContext;

@@ -9,13 +9,14 @@ public static class OfflineLog
     /// <summary>Reads all entries and blobs of a data folder and compares their checksums and hashes.</summary>
     /// <param name="dataFolder">The node's data folder.</param>
     /// <param name="site">Its site; needed for the store <c>segments</c>, which does not say it before it is open.</param>
+    /// <param name="siteKeyFile">The site key when it is not in the data folder.</param>
     /// <param name="progress">Told what was checked so far.</param>
     /// <param name="cancellationToken">Breaks it off.</param>
     /// <exception cref="IOException">The node runs, or the folder is none.</exception>
     /// <exception cref="InvalidOperationException">It is another site's.</exception>
     /// <exception cref="InvalidDataException">It cannot be opened; the message says what is damaged.</exception>
     public static async Task<VerifyReport> VerifyAsync(
-        string dataFolder, string? site, IProgress<VerifyReport>? progress, CancellationToken cancellationToken)
+        string dataFolder, string? site, string? siteKeyFile, IProgress<VerifyReport>? progress, CancellationToken cancellationToken)
     {
         var folder = Path.Combine(dataFolder, "log");
         if (!Directory.Exists(folder))
@@ -28,7 +29,7 @@ public static class OfflineLog
         site ??= store == "sqlite" ? SiteOf(database)
             : throw new ArgumentException("The store 'segments' does not say whose it is: give --site.");
         await using var spool = Spool.Open(
-            folder, site, new StorageOptions { Store = store }, new RealDisk(), TimeProvider.System, NullLogger.Instance);
+            folder, site, new StorageOptions { Store = store, Encrypt = false, SiteKeyFile = siteKeyFile }, new RealDisk(), TimeProvider.System, NullLogger.Instance);
         return await new Verifier(spool.Journal, spool.Log, spool.Blobs, null, progress).RunAsync(cancellationToken).ConfigureAwait(false);
     }
 

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Yizhan.Contracts;
 
 namespace Yizhan.Storage;
 
@@ -11,6 +12,9 @@ public sealed record VerifyReport(long Entries, long Blobs, long Bytes, IReadOnl
 {
     /// <summary>True when all that was read is what was written.</summary>
     public bool Ok => Damaged.Count == 0;
+
+    /// <summary>Entries and blobs that cannot be read because the key of their day was destroyed on purpose. They are no damage.</summary>
+    public long Shredded { get; init; }
 }
 
 /// <summary>Something that is not what was written.</summary>
@@ -34,7 +38,7 @@ internal sealed class Verifier(
 
     private readonly List<Damage> _damaged = [];
     private readonly Dictionary<ContentHash, string> _badBlobs = [];
-    private long _entries, _blobCount, _bytes;
+    private long _entries, _blobCount, _bytes, _shredded;
 
     /// <summary>Reads all blobs, then all entries.</summary>
     public async Task<VerifyReport> RunAsync(CancellationToken cancellationToken)
@@ -76,14 +80,14 @@ internal sealed class Verifier(
     /// <summary>Why a blob is not what it was; null when it is. One that was released meanwhile is not.</summary>
     private async Task<string?> ReasonAsync(BlobRef blob, IncrementalHash hash, byte[] buffer, CancellationToken cancellationToken)
     {
-        await using var reader = await blobs.OpenAsync(blob.Hash, cancellationToken).ConfigureAwait(false);
-        if (reader is null)
-        {
-            return null;
-        }
-
         try
         {
+            await using var reader = await blobs.OpenAsync(blob.Hash, cancellationToken).ConfigureAwait(false);
+            if (reader is null)
+            {
+                return null;
+            }
+
             for (long at = 0; at < reader.Length;)
             {
                 var read = await reader.ReadAsync(at, buffer, cancellationToken).ConfigureAwait(false);
@@ -93,6 +97,12 @@ internal sealed class Verifier(
             }
 
             return new ContentHash(hash.GetHashAndReset()) == blob.Hash ? null : "Its bytes have another SHA-256, although each piece has the checksum that it was written with.";
+        }
+        catch (InvalidDataException e) when (e.InnerException is ShreddedException)
+        {
+            hash.GetHashAndReset();
+            _shredded++;
+            return null;
         }
         catch (InvalidDataException e)
         {
@@ -157,6 +167,7 @@ internal sealed class Verifier(
     private async Task CheckAsync(LoggedEntry logged, CancellationToken cancellationToken)
     {
         _entries++;
+        _shredded += logged.Entry.Type == EntryShredded.EventType ? 1 : 0;
         await PaceAsync(logged.Entry.Data.Length, cancellationToken).ConfigureAwait(false);
         foreach (var blob in logged.Entry.Blobs)
         {
@@ -196,5 +207,5 @@ internal sealed class Verifier(
         }
     }
 
-    private VerifyReport Report() => new(_entries, _blobCount, _bytes, [.. _damaged]);
+    private VerifyReport Report() => new(_entries, _blobCount, _bytes, [.. _damaged]) { Shredded = _shredded };
 }

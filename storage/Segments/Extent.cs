@@ -9,7 +9,4 @@ internal readonly record struct Extent(long At, long Segment, int Offset, int Le
 {
     /// <summary>First byte of the blob after this piece.</summary>
     public long End => At + Length;
-
-    /// <summary>Bytes on disk, header and padding included.</summary>
-    public int DiskBytes => Record.DiskBytes(Length);
 }

@@ -8,13 +8,25 @@ namespace Yizhan.Storage;
 internal readonly record struct SegmentCut(string Name, ulong Epoch, int Size, int End);
 
 /// <summary>One open segment file. <see cref="SegmentFiles"/> guards its fields with its own lock.</summary>
-internal sealed class Segment(long number, ulong epoch, int size, string path, IDiskFile file)
+/// <param name="number">Number of the file.</param>
+/// <param name="epoch">Life of the file.</param>
+/// <param name="key">The key of the pieces of blobs in it; 0: they are not sealed.</param>
+/// <param name="headerBytes">Bytes of a record's header in it: its format.</param>
+/// <param name="size">Length of the file, in bytes.</param>
+/// <param name="path">Where it is.</param>
+/// <param name="file">The open file.</param>
+internal sealed class Segment(long number, ulong epoch, ulong key, int headerBytes, int size, string path, IDiskFile file)
 {
     private int _dirty;
 
     public long Number { get; } = number;
 
     public ulong Epoch { get; } = epoch;
+
+    /// <summary>A file has pieces of one day only, so that its key is said once.</summary>
+    public ulong Key { get; } = key;
+
+    public int HeaderBytes { get; } = headerBytes;
 
     /// <summary>Length of the file, in bytes.</summary>
     public int Size { get; } = size;

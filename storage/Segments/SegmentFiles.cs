@@ -12,6 +12,7 @@ internal sealed class SegmentFiles : IDisposable
 {
     public const int FileHeaderBytes = Record.Alignment;
     private const uint Magic = 0x46475359; // "YSGF"
+    private const int Format = 2;
     private const string SpareExtension = ".free";
     private const int MaxSpares = 2;
 
@@ -32,13 +33,19 @@ internal sealed class SegmentFiles : IDisposable
     /// <param name="disk">Where the files are.</param>
     /// <param name="folder">Their folder.</param>
     /// <param name="segmentBytes">Size of new files.</param>
-    public SegmentFiles(IDisk disk, string folder, int segmentBytes)
+    /// <param name="keys">What the pieces of blobs are sealed with; null: they are not.</param>
+    /// <exception cref="InvalidOperationException">A file was written by a newer version.</exception>
+    public SegmentFiles(IDisk disk, string folder, int segmentBytes, KeyRing? keys = null)
     {
+        Keys = keys ?? new KeyRing();
         _disk = disk;
         _folder = folder;
         _segmentBytes = segmentBytes;
         Open();
     }
+
+    /// <summary>The keys of days.</summary>
+    public KeyRing Keys { get; }
 
     /// <summary>Bytes of all live records and of those being written.</summary>
     public long LiveBytes => Interlocked.Read(ref _liveBytes);
@@ -63,7 +70,7 @@ internal sealed class SegmentFiles : IDisposable
 
     /// <summary>
     /// Writes one record: <paramref name="payload"/> bytes that the caller has put into the buffer after the space for the header. It is durable
-    /// after the next <see cref="FlushDirty"/> and counts as live until <see cref="Free"/>.
+    /// after the next <see cref="FlushDirty"/> and counts as live until <see cref="Free(Extent)"/>. A piece of a blob is sealed in the buffer.
     /// </summary>
     /// <returns>Segment and offset of the record.</returns>
     /// <exception cref="DiskFullException">No new file could be made; nothing was written.</exception>
@@ -74,7 +81,8 @@ internal sealed class SegmentFiles : IDisposable
         int offset;
         lock (_gate)
         {
-            if (_current is null || _current.Tail + bytes > _current.Size)
+            var key = kind == RecordKind.Extent ? Keys.Current() : _current?.Key;
+            if (_current is null || _current.Tail + bytes > _current.Size || _current.Key != key)
             {
                 _current = Roll_NeedsLock();
             }
@@ -88,7 +96,7 @@ internal sealed class SegmentFiles : IDisposable
 
         try
         {
-            Record.Seal(buffer, kind, payload, segment.Epoch, offset, serial);
+            Record.Seal(buffer, kind, payload, segment.Epoch, offset, serial, kind == RecordKind.Extent && segment.Key != 0 ? Keys.Get(segment.Key) : null);
             segment.File.Write(buffer.AsSpan(0, bytes), offset);
         }
         catch
@@ -139,6 +147,31 @@ internal sealed class SegmentFiles : IDisposable
     /// <summary>The epoch that valid records of a segment carry.</summary>
     public ulong EpochOf(long segment) => Get(segment).Epoch;
 
+    /// <summary>Bytes of a record's header in a file.</summary>
+    public int HeaderBytesOf(long segment) => Get(segment).HeaderBytes;
+
+    /// <summary>The key of the pieces of blobs in a file.</summary>
+    /// <exception cref="InvalidDataException">It is not there, or was destroyed on purpose.</exception>
+    public DataKey KeyOf(long segment) => Keys.Get(Get(segment).Key);
+
+    /// <summary>True when the pieces of blobs in a file have to be sealed.</summary>
+    public bool IsSealed(long segment) => Get(segment).Key != 0;
+
+    /// <summary>True when the pieces of blobs in a file cannot be read any more, on purpose.</summary>
+    public bool IsShredded(long segment) => Get(segment).Key is not 0 and var key && Keys.ShreddedDay(key) is not null;
+
+    /// <summary>The files whose key is one of these.</summary>
+    public HashSet<long> Under(IReadOnlyCollection<ulong> keys)
+    {
+        lock (_gate)
+        {
+            return [.. _segments.Values.Where(s => keys.Contains(s.Key)).Select(s => s.Number)];
+        }
+    }
+
+    /// <summary>Says at start that a piece of a blob lives.</summary>
+    public void Adopt(Extent extent) => Adopt(extent.Segment, extent.Offset, Record.DiskBytes(extent.Length, HeaderBytesOf(extent.Segment)));
+
     /// <summary>Says at start that a record lives. Everything that is not said is space to be used again.</summary>
     public void Adopt(long segment, int offset, int bytes)
     {
@@ -180,8 +213,10 @@ internal sealed class SegmentFiles : IDisposable
         }
     }
 
-    /// <summary>Gives a record's space back. Only for records that no durable state names: after the commit that released them.</summary>
-    public void Free(long segment, int offset, int bytes)
+    /// <summary>Gives the space of a piece of a blob back. Only when no durable state names it: after the commit that released it.</summary>
+    public void Free(Extent extent) => Free(extent.Segment, extent.Offset, Record.DiskBytes(extent.Length, HeaderBytesOf(extent.Segment)));
+
+    private void Free(long segment, int offset, int bytes)
     {
         lock (_gate)
         {
@@ -270,7 +305,7 @@ internal sealed class SegmentFiles : IDisposable
     public void Strike(long segment, int offset)
     {
         var file = Get(segment).File;
-        file.Write(new byte[Record.HeaderBytes], offset);
+        file.Write(new byte[HeaderBytesOf(segment)], offset);
         file.FlushData();
     }
 
@@ -316,7 +351,7 @@ internal sealed class SegmentFiles : IDisposable
 
     private void Open()
     {
-        Span<byte> header = stackalloc byte[32];
+        Span<byte> header = stackalloc byte[48];
         foreach (var name in _disk.List(_folder).Order(StringComparer.Ordinal))
         {
             var path = Path.Combine(_folder, name);
@@ -339,8 +374,23 @@ internal sealed class SegmentFiles : IDisposable
                 && BinaryPrimitives.ReadInt64LittleEndian(header[8..]) == number
                 && BinaryPrimitives.ReadUInt32LittleEndian(header[24..]) == Record.Crc32C(header[..24]))
             {
+                var format = BinaryPrimitives.ReadInt32LittleEndian(header[4..]);
+                if (format > Format)
+                {
+                    file.Dispose();
+                    throw new InvalidOperationException($"{path} has format {format}, this program knows {Format}: it was written by a newer version.");
+                }
+
                 var epoch = BinaryPrimitives.ReadUInt64LittleEndian(header[16..]);
-                _segments[number] = new Segment(number, epoch, (int)Math.Min(file.Length, int.MaxValue), path, file);
+                var key = format == 1 ? 0 : BinaryPrimitives.ReadUInt64LittleEndian(header[32..]);
+                if (format > 1 && BinaryPrimitives.ReadUInt32LittleEndian(header[40..]) != Record.Crc32C(header[..40]))
+                {
+                    file.Dispose();
+                    throw new InvalidDataException($"The header of {path} is damaged: put back a backup.");
+                }
+
+                _segments[number] = new Segment(
+                    number, epoch, key, format == 1 ? Record.OldHeaderBytes : Record.HeaderBytes, (int)Math.Min(file.Length, int.MaxValue), path, file);
             }
             else
             {
@@ -380,17 +430,23 @@ internal sealed class SegmentFiles : IDisposable
         {
             file.Preallocate(_segmentBytes);
             var epoch = BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8));
-            WriteFileHeader(file, number, epoch);
+            var key = Keys.Current();
+            WriteFileHeader(file, number, epoch, key);
 
             // The name must be durable before anything in the file is called durable.
             _disk.FlushDirectory(_folder);
-            var segment = new Segment(number, epoch, _segmentBytes, path, file);
+            var segment = new Segment(number, epoch, key, Record.HeaderBytes, _segmentBytes, path, file);
             segment.MarkDirty();
             _segments.Add(number, segment);
             var full = _current;
             if (full is { LiveBytes: 0 })
             {
                 Retire_NeedsLock(full);
+            }
+            else if (full is not null && full.Size - full.Tail > Record.MaxDiskBytes)
+            {
+                // The day ended before the file was full.
+                full.File.PunchHole(full.Tail, full.Size - full.Tail);
             }
 
             return segment;
@@ -403,15 +459,18 @@ internal sealed class SegmentFiles : IDisposable
         }
     }
 
-    private static void WriteFileHeader(IDiskFile file, long number, ulong epoch)
+    /// <summary>0 magic u32   4 format u32   8 number u64   16 epoch u64   24 crc u32, as in format 1   28 zero   32 key u64   40 crc u32   44 zero</summary>
+    private static void WriteFileHeader(IDiskFile file, long number, ulong epoch, ulong key)
     {
-        Span<byte> header = stackalloc byte[32];
+        Span<byte> header = stackalloc byte[48];
         header.Clear();
         BinaryPrimitives.WriteUInt32LittleEndian(header, Magic);
-        BinaryPrimitives.WriteInt32LittleEndian(header[4..], 1);
+        BinaryPrimitives.WriteInt32LittleEndian(header[4..], Format);
         BinaryPrimitives.WriteInt64LittleEndian(header[8..], number);
         BinaryPrimitives.WriteUInt64LittleEndian(header[16..], epoch);
         BinaryPrimitives.WriteUInt32LittleEndian(header[24..], Record.Crc32C(header[..24]));
+        BinaryPrimitives.WriteUInt64LittleEndian(header[32..], key);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[40..], Record.Crc32C(header[..40]));
         file.Write(header, 0);
     }
 

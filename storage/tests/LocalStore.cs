@@ -20,6 +20,10 @@ internal sealed class LocalStore : StoreFixture
         Folder = folder ?? Directory.CreateTempSubdirectory("yizhan-storage-").FullName;
         Disk = disk ?? new RealDisk();
         Options = new StorageOptions { Store = kind, SegmentBytes = 4 * 1024 * 1024, FreeFloorBytes = 0 };
+        if (Path.GetFileName(Folder) != "log")
+        {
+            Options.SiteKeyFile = Path.Combine(Folder, "site.key");
+        }
     }
 
     public string Folder { get; }
@@ -36,9 +40,10 @@ internal sealed class LocalStore : StoreFixture
 
     public override IBlobStore Blobs => _spool.Blobs;
 
-    public static LocalStore Open(string kind, string site = Site, string? folder = null, IDisk? disk = null)
+    public static LocalStore Open(string kind, string site = Site, string? folder = null, IDisk? disk = null, string? siteKey = null)
     {
         var store = new LocalStore(kind, site, folder, disk);
+        store.Options.SiteKeyFile = siteKey ?? store.Options.SiteKeyFile;
         store.Open();
         return store;
     }
@@ -48,10 +53,14 @@ internal sealed class LocalStore : StoreFixture
     {
         // Much smaller files than production allows, so that a short workload rolls, empties and recycles several.
         var options = new StorageOptions { Store = "segments", FreeFloorBytes = 0 };
-        var segments = new SegmentFiles(disk, folder, segmentBytes: 320 * 1024);
+        var segments = new SegmentFiles(disk, folder, segmentBytes: 320 * 1024, Keys(disk, folder, new FakeTimeProvider()));
         var journal = new SegmentJournal(disk, folder, Site, newEpoch: false, segments, NullLogger.Instance);
         return new Spool(new MemoryStream(), segments, journal, options, () => disk.FreeBytes(folder), new FakeTimeProvider(), NullLogger.Instance);
     }
+
+    /// <summary>Keys on a disk in memory, under a site key that is always the same.</summary>
+    public static KeyRing Keys(IDisk disk, string folder, TimeProvider clock) =>
+        new(disk, folder + "/keys", _ => new SiteKeyFile(new byte[32]), seals: true, clock);
 
     public override async Task ReopenAsync(bool restored = false)
     {

@@ -14,6 +14,7 @@ internal sealed class Node
     private readonly SeededRandom _random;
     private readonly int _segmentBytes;
     private readonly StorageOptions _options;
+    private readonly bool _seals;
     private bool _restored;
     private bool _starting;
 
@@ -21,6 +22,7 @@ internal sealed class Node
     {
         (_world, _name, _site, _random) = (world, name, site, random);
         _segmentBytes = random.Next(3) switch { 0 => 512 * 1024, 1 => 768 * 1024, _ => 1536 * 1024 };
+        _seals = random.Chance(0.8);
         _options = new StorageOptions { Store = "segments", FreeFloorBytes = 4L * _segmentBytes };
         Clock = new EventLoop.NodeClock(world.Loop);
         Disk = new SimulatedDisk { Observe = what => world.Trace.Note($"{name} {what}") };
@@ -157,7 +159,8 @@ internal sealed class Node
 
     private Spool Open(SimulatedDisk disk)
     {
-        var segments = new SegmentFiles(disk, Folder, _segmentBytes);
+        var keys = new KeyRing(disk, Folder + "/keys", _ => new SiteKeyFile(new byte[32]), _seals, Clock);
+        var segments = new SegmentFiles(disk, Folder, _segmentBytes, keys);
         var journal = new SegmentJournal(disk, Folder, _site, _restored, segments, NullLogger.Instance);
         return new Spool(
             new MemoryStream(), segments, journal, _options, () => disk.FreeBytes(Folder), Clock, NullLogger.Instance,

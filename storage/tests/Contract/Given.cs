@@ -34,6 +34,16 @@ internal static class Given
         return await store.Log.AppendAsync(Entry(id, lane, 40, named));
     }
 
+    /// <summary>Writes an image of a patient and appends an entry that says so.</summary>
+    public static async Task<Receipt> AppendImageAsync(this StoreFixture store, string patient, string name, byte[] image)
+    {
+        await using var writer = store.Blobs.Begin(Lane.Bulk);
+        await writer.WriteAsync(image, TestContext.Current.CancellationToken);
+        var blob = await writer.CompleteAsync(TestContext.Current.CancellationToken);
+        return await store.Log.AppendAsync(
+            new Entry(Lane.Bulk, "yizhan.test.image.v1", patient + name, patient, 1_700_000_000_000, Encoding.UTF8.GetBytes($"{{\"patient\":\"{patient}\"}}")) { Blobs = [blob] });
+    }
+
     /// <summary>All bytes of a blob; null when it is not there.</summary>
     public static async Task<byte[]?> ReadAllAsync(this IBlobStore blobs, ContentHash hash)
     {

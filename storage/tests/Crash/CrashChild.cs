@@ -18,7 +18,7 @@ internal static class CrashChild
     public static async Task<int> RunAsync(string[] arguments)
     {
         var (kind, folder, run, point) = (arguments[0], arguments[1], arguments[2], new KillPoint(arguments[3], int.Parse(arguments[4], CultureInfo.InvariantCulture)));
-        var options = new StorageOptions { Store = kind, SegmentBytes = 4 * 1024 * 1024, FreeFloorBytes = 0, QuotaBytes = 256 * 1024 * 1024 };
+        var options = new StorageOptions { Store = kind, SegmentBytes = 4 * 1024 * 1024, FreeFloorBytes = 0, QuotaBytes = 256 * 1024 * 1024, SiteKeyFile = Path.Combine(folder, "site.key") };
         await using var spool = Spool.Open(folder, StoreFixture.Site, options, new KillingDisk(new RealDisk(), point), TimeProvider.System, NullLogger.Instance,
             journal => new KillingJournal(journal, point));
         Say("ready");

@@ -120,6 +120,8 @@ internal sealed class KillingJournal(Journal journal, KillPoint point) : Journal
 
     public override IReadOnlyList<BlobRef> Blobs(ContentHash? after, int max) => journal.Blobs(after, max);
 
+    public override KeyUse UseOf(IReadOnlyCollection<ulong> keys) => journal.UseOf(keys);
+
     public override IReadOnlyList<LoggedEntry> Read(long afterPosition, int maxEntries) => journal.Read(afterPosition, maxEntries);
 
     public override IReadOnlyList<LoggedEntry> ReadLane(Lane lane, long afterSequence, int maxEntries, long maxDataBytes) =>

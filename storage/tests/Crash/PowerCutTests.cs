@@ -177,7 +177,7 @@ public sealed class PowerCutTests
             }
         }
 
-        disk.Rot("0000000001.seg", SegmentFiles.FileHeaderBytes + (2 * Record.Alignment) + 300);
+        disk.Rot("0000000001.seg", SegmentFiles.FileHeaderBytes + (2 * Record.Alignment) + Record.HeaderBytes + 188);
         Assert.Contains("damaged", Assert.Throws<InvalidDataException>(() => { Open(disk); }).Message, StringComparison.Ordinal);
     }
 

@@ -70,7 +70,7 @@ public sealed class SqlitePowerCutTests : IDisposable
 
     private static Spool Open(SimulatedDisk disk, string path)
     {
-        var segments = new SegmentFiles(disk, Segments, segmentBytes: 320 * 1024);
+        var segments = new SegmentFiles(disk, Segments, segmentBytes: 320 * 1024, LocalStore.Keys(disk, Segments, new FakeTimeProvider()));
         var journal = new SqliteJournal(path, StoreFixture.Site, newEpoch: false, segments);
         return new Spool(new MemoryStream(), segments, journal, new StorageOptions { FreeFloorBytes = 0 }, () => 1L << 40, new FakeTimeProvider(), NullLogger.Instance);
     }
