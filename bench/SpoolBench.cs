@@ -100,6 +100,7 @@ internal static class SpoolBench
         new DiskLimitSystem("limit", written: false),
         new DiskLimitSystem("limit on a recycled file", written: true),
         .. Ours.Select(store => new OwnSystem(store)),
+        .. Ours.Select(store => new OwnSystem(store, encrypt: false)),
         new SqliteSystem(),
         new NatsSystem(),
         new MosquittoSystem(),

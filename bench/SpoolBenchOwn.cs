@@ -11,7 +11,8 @@ namespace Yizhan.Bench;
 /// <summary>Our event log, opened as every service opens it.</summary>
 /// <param name="store">sqlite or segments.</param>
 /// <param name="site">Whose log it is.</param>
-internal sealed class OwnSystem(string store, string site = "bench") : SpoolSystem(store)
+/// <param name="encrypt">False: as <c>storage:encrypt: false</c> has it.</param>
+internal sealed class OwnSystem(string store, string site = "bench", bool encrypt = true) : SpoolSystem(encrypt ? store : store + " not encrypted")
 {
     // What is larger belongs into a blob; the link's small messages end here as well.
     private const int MaxEntryBytes = 256 * 1024;
@@ -24,7 +25,7 @@ internal sealed class OwnSystem(string store, string site = "bench") : SpoolSyst
 
     public override Task StartAsync(string folder, int producers, int bytes, CancellationToken cancellationToken)
     {
-        _node = new ServiceHost([$"--node:dataFolder={folder}", $"--node:siteId={site}", $"--storage:store={Name}", "--log:level=Warning"])
+        _node = new ServiceHost([$"--node:dataFolder={folder}", $"--node:siteId={site}", $"--storage:store={store}", $"--storage:encrypt={(encrypt ? "true" : "false")}", "--log:level=Warning"])
             .Add<LogModule>()
             .Build();
 

@@ -5,7 +5,7 @@ using System.Security.Cryptography;
 namespace Yizhan.Storage;
 
 /// <summary>
-/// The keys of days, each in a file of its own, wrapped by the site key: <c>keys/2026-05-04-ID.key</c>. A key is durable before anything is sealed
+/// The keys of days, each in a file of its own, wrapped by the site key: <c>keys/2026-05-04-1.key</c>. A key is durable before anything is sealed
 /// with it. When a day is shredded its files say so in place of the key, so that what cannot be read any more is known to be gone on purpose.
 /// </summary>
 /// <remarks>
@@ -30,6 +30,7 @@ internal sealed class KeyRing : IDisposable
     private readonly TimeProvider _clock = TimeProvider.System;
     private readonly ISiteKey? _site;
     private readonly Dictionary<ulong, DayKey> _all = [];
+    private readonly HashSet<string> _names = [];
     private DayKey? _current;
     private volatile bool _anyShredded;
     private ulong _noncePrefix;
@@ -51,6 +52,7 @@ internal sealed class KeyRing : IDisposable
         (_disk, _folder, _seals, _clock) = (disk, folder, seals, clock);
         foreach (var name in disk.List(folder).Where(name => name.EndsWith(Extension, StringComparison.Ordinal)).Order(StringComparer.Ordinal))
         {
+            _names.Add(name);
             Load(disk, Path.Combine(folder, name));
         }
 
@@ -217,7 +219,14 @@ internal sealed class KeyRing : IDisposable
     private DayKey New(DateOnly day)
     {
         var id = BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8)) | 1;
-        var name = string.Create(CultureInfo.InvariantCulture, $"{day:yyyy-MM-dd}-{id:x16}{Extension}");
+        var number = 1;
+        string name;
+        do
+        {
+            name = string.Create(CultureInfo.InvariantCulture, $"{day:yyyy-MM-dd}-{number++}{Extension}");
+        }
+        while (!_names.Add(name));
+
         var secret = RandomNumberGenerator.GetBytes(DataKey.KeyBytes);
         return new DayKey(Path.Combine(_folder, name), day, id, _site!.Id)
         {

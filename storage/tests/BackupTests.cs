@@ -212,7 +212,7 @@ public sealed class BackupTests : IDisposable
     [InlineData("segments")]
     public async Task Verification_names_the_damaged_entry_and_the_damaged_blob_with_the_entry_that_needs_it(string kind)
     {
-        await using var store = LocalStore.Open(kind, folder: Path.Combine(Data, "log"));
+        await using var store = LocalStore.Open(kind, folder: Path.Combine(Data, "log"), encrypt: false);
         var bytes = Given.Bytes(300_000, "image");
         await store.AppendWithBlobAsync("whole", Given.Bytes(300_000, "other"));
         await store.AppendWithBlobAsync("image", bytes);

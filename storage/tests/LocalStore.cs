@@ -40,9 +40,10 @@ internal sealed class LocalStore : StoreFixture
 
     public override IBlobStore Blobs => _spool.Blobs;
 
-    public static LocalStore Open(string kind, string site = Site, string? folder = null, IDisk? disk = null, string? siteKey = null)
+    public static LocalStore Open(string kind, string site = Site, string? folder = null, IDisk? disk = null, string? siteKey = null, bool encrypt = true)
     {
         var store = new LocalStore(kind, site, folder, disk);
+        store.Options.Encrypt = encrypt;
         store.Options.SiteKeyFile = siteKey ?? store.Options.SiteKeyFile;
         store.Open();
         return store;
