@@ -42,11 +42,13 @@ internal static partial class SpoolBenchQueue
         }
 
         ForgetCached(folder);
-        var from = Stopwatch.GetTimestamp();
+        var (from, used) = (Stopwatch.GetTimestamp(), Environment.CpuUsage.TotalTime);
         await using var again = new OwnSystem(store);
         await again.StartAsync(folder, Producers, ItemBytes, cancellationToken);
         await again.PutAsync(0, new byte[ItemBytes], cancellationToken);
         var start = Stopwatch.GetElapsedTime(from).TotalSeconds;
+        var busy = (Environment.CpuUsage.TotalTime - used).TotalSeconds;
+        say(string.Create(CultureInfo.InvariantCulture, $"  accepting {start:0.00} s ({busy:0.00} s of processor time) after a restart with {queued:#,0} queued"));
         var waiting = again.Log.Usage(Lane.Normal).Entries;
         await again.DisposeAsync();
         Directory.Delete(folder, recursive: true);

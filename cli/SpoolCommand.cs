@@ -40,6 +40,7 @@ internal static class SpoolCommand
             """)
         {
             Ls(), Show(), Decide("replay", "Sends an entry out of quarantine again, and those that wait for it."),
+            Decide("discard", "Gives up an entry in quarantine, for ever; what waited for it is sent."),
             Decide("quarantine", "Puts an entry aside that is not delivered yet."), Verify(), NewEpoch(), Shred(),
         };
         return command;

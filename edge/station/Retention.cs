@@ -9,7 +9,8 @@ namespace Yizhan.Station;
 
 /// <summary>
 /// Gives up what the site need not keep any more. An entry goes when the centre has confirmed it, when a backup of the centre covers it (if the centre
-/// speaks of backups), when every consumer on this node has read it, and when its time is over or the room is needed. Nothing passes an entry in quarantine.
+/// speaks of backups), when every consumer on this node has read it, and when its time is over or the room is needed. An entry in quarantine is
+/// moved on to the end of its lane first, still in quarantine, so that it does not hold up the rest.
 /// </summary>
 /// <remarks>
 /// The time that counts is the time that the node ran, added up in <c>station/retention.db</c>: a clock that jumps, or that starts in 1970, expires nothing.
@@ -17,6 +18,7 @@ namespace Yizhan.Station;
 internal sealed partial class Retention : BackgroundService
 {
     private const int Step = 256;
+    private const int WorthMoving = 16;
     private const long StepBytes = 4 * 1024 * 1024;
 
     // The age of an entry is known to a sixty-fourth of the time that it is kept.
@@ -115,6 +117,11 @@ internal sealed partial class Retention : BackgroundService
         foreach (var lane in Enum.GetValues<Lane>())
         {
             Sample(lane);
+            while (HoldsUp(lane, Math.Min(Aged(lane), Proven(lane))) is { } first)
+            {
+                await MoveOnAsync(lane, first, cancellationToken);
+            }
+
             for (var through = Math.Min(Aged(lane), Limit(lane)); _log.Released(lane) < through;)
             {
                 if (!await ReleaseStepAsync(lane, through, readThrough, cancellationToken))
@@ -199,6 +206,13 @@ internal sealed partial class Retention : BackgroundService
 
             if (oldest is not { } found)
             {
+                var held = Enum.GetValues<Lane>().Select(lane => (Lane: lane, First: HoldsUp(lane, Proven(lane)))).FirstOrDefault(h => h.First is not null);
+                if (held.First is { } first)
+                {
+                    await MoveOnAsync(held.Lane, first, cancellationToken);
+                    continue;
+                }
+
                 NoRoomToMake(space.UsedBytes, space.CapacityBytes);
                 return;
             }
@@ -212,6 +226,29 @@ internal sealed partial class Retention : BackgroundService
 
     /// <summary>Proven, and before the first entry in quarantine.</summary>
     private long Limit(Lane lane) => Math.Min(Proven(lane), (_quarantine.First(_log.Epoch, lane) ?? long.MaxValue) - 1);
+
+    /// <summary>
+    /// The first entry of a lane in quarantine when enough up to a sequence could go but for it: an entry that moves takes room too, and an empty lane must not
+    /// move it round and round.
+    /// </summary>
+    private long? HoldsUp(Lane lane, long through)
+    {
+        var held = _quarantine.Items(_log.Epoch).Where(i => i.Lane == lane.ToString() && i.Sequence <= through).ToList();
+        return held.Count > 0 && held.Min(i => i.Sequence) is var first && through - first + 1 - held.Count >= WorthMoving ? first : null;
+    }
+
+    /// <summary>
+    /// Appends an entry in quarantine again, at the end of its lane, and notes there that it is in quarantine. A crash in between leaves it in both places, and
+    /// its id says that it must not be sent; the next round's append changes nothing and the note is made.
+    /// </summary>
+    private async Task MoveOnAsync(Lane lane, long sequence, CancellationToken cancellationToken)
+    {
+        var item = _quarantine.With(_log.Epoch, lane, sequence).First(i => i.Sequence == sequence);
+        var kept = (await _log.ReadLaneAsync(lane, sequence - 1, 1, 1, cancellationToken)).Single();
+        var receipts = await _log.AppendAsync([kept.Entry with { Id = $"{Quarantine.MovedPrefix}{_log.Epoch}/{lane}/{sequence}" }], cancellationToken);
+        _quarantine.Moved(item, receipts[0].Identity.Sequence, _clock.GetUtcNow().ToUnixTimeMilliseconds());
+        MovedOn(lane, sequence, receipts[0].Identity.Sequence);
+    }
 
     /// <summary>Releases some entries; false when a consumer has still to read the next one.</summary>
     private async Task<bool> ReleaseStepAsync(Lane lane, long through, long readThrough, CancellationToken cancellationToken)
@@ -269,6 +306,9 @@ internal sealed partial class Retention : BackgroundService
 
     [LoggerMessage(8031, LogLevel.Warning, "{UsedBytes} of {CapacityBytes} bytes are used, and nothing more may be given up: the centre has to confirm first.")]
     private partial void NoRoomToMake(long usedBytes, long capacityBytes);
+
+    [LoggerMessage(8034, LogLevel.Information, "Lane {Lane}: entry {Sequence} is in quarantine and was moved on to {NewSequence}, so that what came after it can be given up.")]
+    private partial void MovedOn(Lane lane, long sequence, long newSequence);
 
     [LoggerMessage(8033, LogLevel.Warning, "What the centre has could not be noted, and nothing was given up by age: {Reason}")]
     private partial void NotNoted(string reason);

@@ -17,6 +17,7 @@ internal static class SpoolEndpoints
         routes.MapGet("/spool/{lane}", ListAsync).WithSummary("Entries of a lane that the site keeps, in sequence").Needs(Permission.ReadSpool);
         routes.MapGet("/spool/{lane}/{sequence:long}", ShowAsync).WithSummary("One entry; with ?data=true what it says, which is recorded").Needs(Permission.ReadSpool);
         routes.MapPost("/spool/{lane}/{sequence:long}/quarantine", QuarantineAsync).WithSummary("Puts an entry aside that is not delivered yet").Needs(Permission.ManageSpool);
+        routes.MapPost("/spool/{lane}/{sequence:long}/discard", DiscardAsync).WithSummary("Gives up an entry in quarantine; what waited for it is sent").Needs(Permission.ManageSpool);
         routes.MapPost("/spool/{lane}/{sequence:long}/replay", ReplayAsync).WithSummary("Sends an entry out of quarantine again, and those that wait for it").Needs(Permission.ManageSpool);
     }
 
@@ -96,27 +97,68 @@ internal static class SpoolEndpoints
         }
 
         var waiting = quarantine.With(log.Epoch, of, sequence);
-        if (waiting.Count == 0)
+        return waiting.Count == 0 ? NotInQuarantine(of, sequence)
+            : await SendAsync(waiting, [], of, decision, log, quarantine, clock, cancellationToken) is { } sent ? TypedResults.Ok(sent)
+            : Gone(of, sequence);
+    }
+
+    /// <summary>
+    /// Gives up one entry, on the record: it may be released from then on, and the centre keeps the tombstone. What waited for it waits no longer: it is sent.
+    /// </summary>
+    private static async Task<Results<Ok<Replayed>, ProblemHttpResult>> DiscardAsync(
+        string lane, long sequence, Decision decision, IEventLog log, Quarantine quarantine, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        if (Refusal(lane, decision, out var of) is { } refusal)
         {
-            return TypedResults.Problem($"Entry {sequence} of lane {lane} is not in quarantine.", statusCode: 404);
+            return refusal;
         }
 
+        var all = quarantine.With(log.Epoch, of, sequence);
+        if (all.FirstOrDefault(i => i.Sequence == sequence) is not { } item)
+        {
+            return NotInQuarantine(of, sequence);
+        }
+
+        if (await FindAsync(log, of, sequence, cancellationToken) is not { } logged)
+        {
+            return Gone(of, sequence);
+        }
+
+        // The record first: a crash leaves an entry in quarantine that somebody meant to discard, never one that went without a record.
+        var record = Audit(log, clock, "D", decision.By, logged, $"discarded from quarantine: {decision.Reason}");
+        var sent = await SendAsync([.. all.Where(i => i != item)], [record], of, decision, log, quarantine, clock, cancellationToken);
+        if (sent is not null)
+        {
+            quarantine.Discarded(item, clock.GetUtcNow().ToUnixTimeMilliseconds());
+        }
+
+        return sent is null ? Gone(of, sequence) : TypedResults.Ok(sent);
+    }
+
+    /// <summary>Sends entries out of quarantine again, in one append with the audit records; null when one of them is not kept any more.</summary>
+    private static async Task<Replayed?> SendAsync(
+        IReadOnlyList<Quarantined> waiting, IReadOnlyList<Entry> also, Lane lane, Decision decision, IEventLog log, Quarantine quarantine, TimeProvider clock,
+        CancellationToken cancellationToken)
+    {
         var entries = new List<Entry>();
         foreach (var item in waiting)
         {
-            if (await FindAsync(log, of, item.Sequence, cancellationToken) is not { } logged)
+            if (await FindAsync(log, lane, item.Sequence, cancellationToken) is not { } logged)
             {
-                return Gone(of, item.Sequence);
+                return null;
             }
 
-            entries.Add(logged.Entry with { Id = $"{Quarantine.ReplayPrefix}{log.Epoch}/{of}/{item.Sequence}" });
+            entries.Add(logged.Entry with { Id = $"{Quarantine.ReplayPrefix}{log.Epoch}/{lane}/{item.Sequence}" });
             entries.Add(Audit(log, clock, "U", decision.By, logged, $"replayed out of quarantine: {decision.Reason}"));
         }
 
-        var receipts = await log.AppendAsync(entries, cancellationToken);
+        var receipts = await log.AppendAsync([.. entries, .. also], cancellationToken);
         quarantine.Replayed(waiting, clock.GetUtcNow().ToUnixTimeMilliseconds());
-        return TypedResults.Ok(new Replayed([.. receipts.Where((_, i) => i % 2 == 0).Select(r => r.Identity.Sequence)]));
+        return new Replayed([.. receipts.Take(entries.Count).Where((_, i) => i % 2 == 0).Select(r => r.Identity.Sequence)]);
     }
+
+    private static ProblemHttpResult NotInQuarantine(Lane lane, long sequence) =>
+        TypedResults.Problem($"Entry {sequence} of lane {lane} is not in quarantine.", statusCode: 404);
 
     private static ProblemHttpResult? Refusal(string lane, Decision decision, out Lane of) =>
         !TryLane(lane, out of) ? NoLane(lane)
@@ -146,7 +188,7 @@ internal static class SpoolEndpoints
         return new SpoolEntry(
             identity.Lane.ToString().ToLowerInvariant(), identity.Sequence, logged.Position, entry.Type, entry.Id, entry.Key, entry.TimeMs, entry.Data.Length,
             [.. entry.Blobs.Select(b => new SpoolBlob(b.Hash.ToString(), b.Length))],
-            parked is { ReplayedMs: null } ? "quarantined" : parked is not null ? "replayed" : identity.Sequence <= log.Delivered(identity.Lane) ? "delivered" : "waiting",
+            parked is { IsOpen: true } ? "quarantined" : parked is { DiscardedMs: not null } ? "discarded" : parked is not null ? "replayed" : identity.Sequence <= log.Delivered(identity.Lane) ? "delivered" : "waiting",
             parked?.Reason, data);
     }
 
@@ -178,7 +220,7 @@ internal sealed record Replayed(IReadOnlyList<long> Sequences);
 /// <param name="TimeMs">When it happened, by the producer's clock, Unix milliseconds UTC.</param>
 /// <param name="DataBytes">Bytes of its data.</param>
 /// <param name="Blobs">Blobs that it names.</param>
-/// <param name="State">waiting, delivered, quarantined or replayed.</param>
+/// <param name="State">waiting, delivered, quarantined, discarded or replayed.</param>
 /// <param name="Reason">Why it is in quarantine; null when it is not.</param>
 /// <param name="Data">What it says, when it was asked for.</param>
 internal sealed record SpoolEntry(

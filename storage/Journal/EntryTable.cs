@@ -7,22 +7,59 @@ namespace Yizhan.Storage;
 internal sealed class EntryTable
 {
     private readonly SortedList<long, Run> _runs = [];
+    private Run? _last;
     private readonly Dictionary<FactKey, long> _facts = [];
     private readonly OwnLane[] _lanes = [new(), new(), new(), new()];
 
-    public void Add(IndexedEntry entry, long segment, int offset)
+    /// <summary>Makes room for so many more entries at once: to grow step by step costs a start of millions seconds.</summary>
+    public void Expect(int more) => _facts.EnsureCapacity(_facts.Count + more);
+
+    /// <param name="entry">The entry.</param>
+    /// <param name="segment">The file that it is in.</param>
+    /// <param name="offset">Where in the file.</param>
+    /// <param name="passed">At start: takes the positions of own entries that were released, because later ones follow without them.</param>
+    public void Add(IndexedEntry entry, long segment, int offset, List<long>? passed = null)
     {
-        if (_runs.Count == 0 || _runs.Values[^1] is var last && (last.Segment != segment || last.First + last.Offsets.Count != entry.Position))
+        if (_last is null || _last.Segment != segment || _last.First + _last.Offsets.Count != entry.Position)
         {
-            _runs.Add(entry.Position, new Run(segment, entry.Position));
+            _runs.Add(entry.Position, _last = new Run(segment, entry.Position));
         }
 
-        _runs.Values[^1].Offsets.Add(offset);
+        _last.Offsets.Add(offset);
         _facts[entry.Fact] = entry.Position;
         if (entry.Own)
         {
-            _lanes[(int)entry.Lane].Add(entry.RawSequence, entry.Position);
+            _lanes[(int)entry.Lane].Add(entry.RawSequence, entry.Position, passed);
         }
+    }
+
+    /// <summary>
+    /// At start, when it is known up to where each lane is released: forgets those entries, and the passed ones. Tells the file of each. One pass over all
+    /// facts, so that nothing has to be kept for each entry until then.
+    /// </summary>
+    public void ForgetReleased(ReadOnlySpan<long> throughRawSequence, List<long> passed, Action<long> forgotten)
+    {
+        for (var lane = 0; lane < _lanes.Length; lane++)
+        {
+            _lanes[lane].RemoveThrough(throughRawSequence[lane], passed);
+        }
+
+        if (passed.Count == 0)
+        {
+            return;
+        }
+
+        var gone = passed.ToHashSet();
+        foreach (var (fact, position) in _facts)
+        {
+            if (gone.Contains(position))
+            {
+                // Allowed while it is read through.
+                _facts.Remove(fact);
+            }
+        }
+
+        passed.ForEach(position => forgotten(After(position - 1)!.Value.Segment));
     }
 
     /// <summary>An entry was released.</summary>
@@ -72,6 +109,8 @@ internal sealed class EntryTable
         {
             _runs.Remove(first);
         }
+
+        _last = _last?.Segment == segment ? null : _last;
     }
 
     /// <summary>Where an entry is.</summary>
@@ -95,11 +134,12 @@ internal sealed class EntryTable
         private long _first = 1;
         private int _dead;
 
-        public void Add(long rawSequence, long position)
+        public void Add(long rawSequence, long position, List<long>? passed)
         {
             if (rawSequence != _first + _positions.Count)
             {
                 // What is missing in between was released, so all before it was.
+                passed?.AddRange(_positions[_dead..]);
                 _positions.Clear();
                 _first = rawSequence;
                 _dead = 0;
@@ -114,9 +154,11 @@ internal sealed class EntryTable
             return index >= _dead && index < _positions.Count ? _positions[(int)index] : null;
         }
 
-        public void RemoveThrough(long rawSequence)
+        public void RemoveThrough(long rawSequence, List<long>? passed = null)
         {
-            _dead = (int)Math.Clamp(rawSequence - _first + 1, _dead, _positions.Count);
+            var dead = (int)Math.Clamp(rawSequence - _first + 1, _dead, _positions.Count);
+            passed?.AddRange(_positions[_dead..dead]);
+            _dead = dead;
             if (_dead > 4096 && _dead > _positions.Count / 2)
             {
                 _positions.RemoveRange(0, _dead);

@@ -27,6 +27,9 @@ internal readonly record struct FactKey(ulong High, ulong Low)
     /// <summary>Reads what <see cref="ToArray"/> gave.</summary>
     public static FactKey Of(ReadOnlySpan<byte> bytes) => new(BinaryPrimitives.ReadUInt64BigEndian(bytes), BinaryPrimitives.ReadUInt64BigEndian(bytes[8..]));
 
+    /// <summary>Its bits are random already.</summary>
+    public override int GetHashCode() => (int)Low;
+
     public byte[] ToArray()
     {
         var bytes = new byte[Size];

@@ -63,7 +63,7 @@ internal static class GroupFormat
         var lane = (Lane)unpacker.Byte();
         var rawSequence = unpacker.Int64();
         var fact = new FactKey(unpacker.UInt64(), unpacker.UInt64());
-        var blobs = new BlobRef[unpacker.UInt16()];
+        BlobRef[] blobs = unpacker.UInt16() is > 0 and var count ? new BlobRef[count] : [];
         for (var i = 0; i < blobs.Length; i++)
         {
             blobs[i] = new BlobRef(unpacker.Hash(), unpacker.Int64());
@@ -86,6 +86,9 @@ internal static class GroupFormat
         var entry = new Entry(index.Lane, type, id, key, time, data) { TraceParent = trace, Blobs = index.Blobs };
         return new StoredEntry(index, laneBytes, new LoggedEntry(index.Position, identity, entry));
     }
+
+    /// <summary>Bytes of an entry without blobs in a digest.</summary>
+    public const int EntryDigestBytes = 41;
 
     /// <summary>What the index keeps of an entry, for a digest.</summary>
     public static void Digest(Packer packer, IndexedEntry entry, int offset)

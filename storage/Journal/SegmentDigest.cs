@@ -63,8 +63,18 @@ internal sealed class SegmentDigest(ulong epoch)
         }
     }
 
+    /// <summary>True when a file is a digest by its name.</summary>
+    public static bool IsName(string name) => name.EndsWith(".digest", StringComparison.Ordinal);
+
+    /// <summary>Length of one, in bytes.</summary>
+    public static long Length(IDisk disk, string path)
+    {
+        using var file = disk.Open(path, create: false);
+        return file.Length;
+    }
+
     /// <summary>Reads one; null when there is none for this life of the file, or it is damaged.</summary>
-    public static (SegmentDigest Digest, byte[] Operations)? TryLoad(IDisk disk, string path, ulong epoch)
+    public static (SegmentDigest Digest, ReadOnlyMemory<byte> Operations)? TryLoad(IDisk disk, string path, ulong epoch)
     {
         byte[] bytes;
         using (var file = disk.Open(path, create: false))
@@ -93,6 +103,6 @@ internal sealed class SegmentDigest(ulong epoch)
             LastSerial = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(32)),
             GroupBytes = BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(40)),
         };
-        return (digest, bytes[HeaderBytes..(HeaderBytes + length)]);
+        return (digest, bytes.AsMemory(HeaderBytes, length));
     }
 }

@@ -9,6 +9,7 @@ internal sealed partial class SegmentJournal
     {
         var replay = new Replay([.. _segments.List().Select(s => s.Number)]);
         var files = _disk.List(_folder).ToHashSet(StringComparer.Ordinal);
+        _entries.Expect((int)Math.Min(int.MaxValue / 2, files.Where(SegmentDigest.IsName).Sum(name => SegmentDigest.Length(_disk, Path.Combine(_folder, name))) / GroupFormat.EntryDigestBytes));
         foreach (var (number, size) in _segments.List())
         {
             var path = DigestPath(number);
@@ -55,7 +56,7 @@ internal sealed partial class SegmentJournal
         return _state;
     }
 
-    private void ApplyDigest(SegmentDigest digest, byte[] operations, long number, Replay replay)
+    private void ApplyDigest(SegmentDigest digest, ReadOnlyMemory<byte> operations, long number, Replay replay)
     {
         _digests.Add(number, digest);
         if (digest.FirstSerial == 0)
@@ -67,7 +68,7 @@ internal sealed partial class SegmentJournal
         ApplyLast(replay, mayGoOn: digest.FirstSerial);
         replay.Follow(digest.FirstSerial, number);
         _groupBytes.Add(number, digest.GroupBytes);
-        Apply(operations, number, payloadOffset: 0, replay, []);
+        Apply(operations.Span, number, payloadOffset: 0, replay, []);
         (replay.Serial, replay.SerialSegment, replay.DurableSerial) = (digest.LastSerial, number, digest.LastSerial);
     }
 
@@ -289,15 +290,11 @@ internal sealed partial class SegmentJournal
     /// <summary>Takes away what the groups said and the released sequences make void.</summary>
     private void ForgetReleased(Replay replay)
     {
-        foreach (var (entry, segment) in replay.Own.Where(o => !IsKept(o.Entry)))
-        {
-            _entries.Forget(entry);
-            _blobs.Need(segment, -1);
-        }
-
+        var through = _bases.Select((start, lane) => start + _state.Lanes[lane].Released).ToArray();
+        _entries.ForgetReleased(through, replay.Passed, segment => _blobs.Need(segment, -1));
         foreach (var (lane, rawSequence, blob) in replay.Named)
         {
-            if (rawSequence <= _bases[(int)lane] + _state.Lanes[(int)lane].Released)
+            if (rawSequence <= through[(int)lane])
             {
                 blob.Names--;
             }
@@ -365,8 +362,8 @@ internal sealed partial class SegmentJournal
 
         public Dictionary<Origin, long> Marks { get; } = [];
 
-        /// <summary>Own entries, released or not, and the files that they are in.</summary>
-        public List<(IndexedEntry Entry, long Segment)> Own { get; } = [];
+        /// <summary>Positions of own entries that later ones show to be released.</summary>
+        public List<long> Passed { get; } = [];
 
         /// <summary>The blobs that own entries name: the blob of that time, which may have been forgotten since and come back as another.</summary>
         public List<(Lane Lane, long RawSequence, KnownBlob Blob)> Named { get; } = [];

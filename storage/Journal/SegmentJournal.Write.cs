@@ -229,6 +229,7 @@ internal sealed partial class SegmentJournal
     {
         var digest = _digests[segment].Saved ? null : _digests[segment].Operations;
         var unpacker = new Unpacker(payload);
+        var added = 0;
         if (payloadOffset > 0)
         {
             unpacker.Take(GroupFormat.PartHeaderBytes);
@@ -247,6 +248,7 @@ internal sealed partial class SegmentJournal
                     var body = new Unpacker(unpacker.Take(length));
                     var entry = GroupFormat.Index(ref body);
                     Add(entry, segment, payloadOffset + at, replay);
+                    added++;
                     if (digest is not null)
                     {
                         GroupFormat.Digest(digest, entry, payloadOffset + at);
@@ -256,6 +258,7 @@ internal sealed partial class SegmentJournal
                 case Operation.EntryDigest:
                     var offset = unpacker.Int32();
                     Add(GroupFormat.Index(ref unpacker), segment, offset, replay);
+                    added++;
                     break;
                 case Operation.Blob:
                     var (hash, change, now) = GroupFormat.Blob(ref unpacker);
@@ -293,12 +296,13 @@ internal sealed partial class SegmentJournal
 
             digest?.Bytes(payload[start..unpacker.At]);
         }
+
+        _blobs.Need(segment, added);
     }
 
     private void Add(IndexedEntry entry, long segment, int offset, Replay? replay)
     {
-        _entries.Add(entry, segment, offset);
-        _blobs.Need(segment, 1);
+        _entries.Add(entry, segment, offset, replay?.Passed);
         foreach (var blob in entry.Blobs)
         {
             if (_blobs.Find(blob.Hash) is { } known)
@@ -311,10 +315,6 @@ internal sealed partial class SegmentJournal
             }
         }
 
-        if (entry.Own)
-        {
-            replay?.Own.Add((entry, segment));
-        }
     }
 
     private static void Identity(Packer packer, LogState state, long[] bases)

@@ -86,6 +86,29 @@ public sealed class QuarantineTests
     }
 
     [Fact]
+    public async Task What_an_operator_discards_is_on_the_record_and_gone_from_quarantine_and_what_waited_for_it_is_sent()
+    {
+        await using var nodes = await TwoNodes.StartAsync(edge: ["--station:poisonedKeys=wait"]);
+        await nodes.Listener.StopAsync(Cancel);
+        await AppendAsync(nodes, "a", "k", "not json");
+        await AppendAsync(nodes, "b", "k", "{}");
+        await nodes.Listener.StartAsync(Cancel);
+        await nodes.DeliveredAsync();
+        using var http = new HttpClient { BaseAddress = new Uri(nodes.Edge.Urls.First()) };
+        Assert.Equal(400, await PostAsync(http, "/station/spool/normal/1/discard", new { by = "op", reason = "" }));
+        Assert.Equal(404, await PostAsync(http, "/station/spool/normal/9/discard", new { by = "op", reason = "x" }));
+        Assert.Equal(200, await PostAsync(http, "/station/spool/normal/1/discard", new { by = "op", reason = "a test message" }));
+        await nodes.DeliveredAsync();
+
+        var arrived = await nodes.ArrivedAsync();
+        Assert.Single(arrived, e => e.Entry.Id.EndsWith("Normal/2", StringComparison.Ordinal) && e.Entry.Type == "test.v1");
+        Assert.Single(arrived, e => Encoding.UTF8.GetString(e.Entry.Data.Span).Contains("discarded from quarantine: a test message", StringComparison.Ordinal));
+        Assert.Empty((JsonArray)(await http.GetFromJsonAsync<JsonObject>("/station/spool", Cancel))!["quarantine"]!);
+        Assert.Equal("discarded", (await http.GetFromJsonAsync<JsonObject>("/station/spool/normal/1", Cancel))!["state"]!.ToString());
+        Assert.Equal(404, await PostAsync(http, "/station/spool/normal/1/discard", new { by = "op", reason = "again" }));
+    }
+
+    [Fact]
     public async Task The_log_of_a_running_node_is_verified_backed_up_and_given_a_new_epoch_over_http()
     {
         var backups = Directory.CreateTempSubdirectory("yizhan-backups-").FullName;

@@ -21,6 +21,8 @@ public sealed class RetentionTests : IAsyncLifetime
 
     private IBlobStore Blobs => _node.Services.GetRequiredService<IBlobStore>();
 
+    private Quarantine Quarantine => _node.Services.GetRequiredService<Quarantine>();
+
     private Retention Retention => _node.Services.GetRequiredService<Retention>();
 
     public ValueTask InitializeAsync() => ValueTask.CompletedTask;
@@ -115,6 +117,35 @@ public sealed class RetentionTests : IAsyncLifetime
         await ConfirmAsync(10);
         await Retention.RunOnceAsync(Cancel);
         Assert.Equal(5, Log.Released(Lane.Bulk));
+    }
+
+    [Fact]
+    public async Task An_entry_in_quarantine_moves_on_when_it_holds_up_many_and_is_never_sent_as_itself()
+    {
+        Open("sqlite", "--storage:keepDeliveredHours=0");
+        await FillAsync(1, 30);
+        var poison = (await Log.ReadLaneAsync(Lane.Bulk, 5, 1, 1, Cancel))[0];
+        Quarantine.Add(poison, "test", 7);
+        await ConfirmAsync(30);
+        await Retention.RunOnceAsync(Cancel);
+        Assert.Equal(30, Log.Released(Lane.Bulk));
+        var there = Assert.Single(Quarantine.Items(Log.Epoch));
+        Assert.Equal((31L, "b/6", "test", 7L), (there.Sequence, there.Id, there.Reason, there.QuarantinedMs));
+
+        // What was noted is lost, as by a crash right after the append; and then not.
+        var moved = (await Log.ReadLaneAsync(Lane.Bulk, 30, 1, 1, Cancel))[0];
+        Assert.Equal(poison.Entry.Blobs, moved.Entry.Blobs);
+        Assert.NotNull(await Blobs.OpenAsync(moved.Entry.Blobs[0].Hash, Cancel));
+        Assert.Equal(LinkTombstone.EventType, Quarantine.Outgoing(moved, 0).Type);
+        Assert.Equal(LinkTombstone.EventType, Quarantine.Outgoing(moved with { Identity = moved.Identity with { Sequence = 77 } }, 0).Type);
+
+        // Nothing is behind it: it stays where it is.
+        await _node.DisposeAsync();
+        Open("sqlite", "--storage:keepDeliveredHours=0");
+        await ConfirmAsync(31);
+        await Retention.RunOnceAsync(Cancel);
+        await Retention.RunOnceAsync(Cancel);
+        Assert.Equal((30, 31), (Log.Released(Lane.Bulk), Log.Usage(Lane.Bulk).AcceptedEntries));
     }
 
     [Fact]
