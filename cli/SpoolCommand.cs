@@ -151,7 +151,9 @@ internal static class SpoolCommand
 
             using var body = JsonContent.Create(new JsonObject
             {
-                ["by"] = parsed.GetValue(By), ["reason"] = parsed.GetValue(Reason), ["undeliveredToo"] = parsed.GetValue(undelivered),
+                ["by"] = parsed.GetValue(By),
+                ["reason"] = parsed.GetValue(Reason),
+                ["undeliveredToo"] = parsed.GetValue(undelivered),
             });
             var report = (JsonObject)(await NodeClient.PostAsync(http, path + "/shred", body, cancellationToken))!;
             Print(parsed.GetValue(Json), report, () => Shredded(report));
