@@ -59,7 +59,7 @@ public sealed class TelemetryTests
         var ended = new List<Activity>();
         using var listener = new ActivityListener
         {
-            ShouldListenTo = source => source == Tracing.Source,
+            ShouldListenTo = source => source.Name == "Yizhan",
             Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllDataAndRecorded,
             ActivityStopped = ended.Add,
         };
@@ -82,7 +82,7 @@ public sealed class TelemetryTests
         var ended = 0;
         using var listener = new ActivityListener
         {
-            ShouldListenTo = source => source == Tracing.Source,
+            ShouldListenTo = source => source.Name == "Yizhan",
             Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllDataAndRecorded,
             ActivityStopped = _ => ended++,
         };
