@@ -57,8 +57,8 @@ internal sealed partial class LinkService : BackgroundService
     private readonly Shipper? _shipper;
 
     public LinkService(
-        IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, SpoolMetrics metrics, SiteConfiguration configuration, ServiceHealthWatch health, SiteTrust trust,
-        IOptions<StationOptions> options, TimeProvider clock, ILoggerFactory loggers)
+        IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, SpoolMetrics metrics, SiteConfiguration configuration, ServiceHealthWatch health,
+        SiteTrust trust, IOptions<StationOptions> options, TimeProvider clock, ILoggerFactory loggers)
     {
         (_log, _quarantine, _metrics, _options) = (log, quarantine, metrics, options.Value);
         _logger = loggers.CreateLogger<LinkService>();

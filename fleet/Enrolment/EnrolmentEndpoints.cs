@@ -3,6 +3,7 @@ using System.Threading.RateLimiting;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.Extensions.Options;
 using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Fleet.Enrolment;
 
@@ -17,10 +18,10 @@ internal static class EnrolmentEndpoints
     /// <summary>Routes for operators.</summary>
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapPost("/sites/{site}/enrolment-tokens", InviteAsync).WithSummary("A token that makes one device this site");
-        routes.MapPost("/sites/{site}/renewals", RenewAsync).WithSummary("Answers a renewal that came in a file");
-        routes.MapPost("/sites/{site}/revocations", RevokeAsync).WithSummary("Takes certificates of a site back");
-        routes.MapGet("/revocations", (EmbeddedCa ca) => TypedResults.Ok(ca.Revocations.All)).WithSummary("What was taken back, the oldest first");
+        routes.MapPost("/sites/{site}/enrolment-tokens", InviteAsync).WithSummary("A token that makes one device this site").Needs(Permission.ManageMachines, "site");
+        routes.MapPost("/sites/{site}/renewals", RenewAsync).WithSummary("Answers a renewal that came in a file").Needs(Permission.ManageMachines, "site");
+        routes.MapPost("/sites/{site}/revocations", RevokeAsync).WithSummary("Takes certificates of a site back").Needs(Permission.ManageMachines, "site");
+        routes.MapGet("/revocations", (EmbeddedCa ca) => TypedResults.Ok(ca.Revocations.All)).WithSummary("What was taken back, the oldest first").Needs(Permission.ReadFleet);
     }
 
     /// <summary>The route of the door for new devices: who has no certificate yet.</summary>
@@ -78,7 +79,7 @@ internal static class EnrolmentEndpoints
         try
         {
             var token = await desk.InviteAsync(
-                site, new Uri($"https://{options.Value.LinkHosts[0]}:{listener.EnrolmentPort}"), minutes ?? 15, Agent(context), cancellationToken);
+                site, new Uri($"https://{options.Value.LinkHosts[0]}:{listener.EnrolmentPort}"), minutes ?? 15, Caller.AgentOf(context), cancellationToken);
             context.Response.Headers.CacheControl = "no-store";
             return TypedResults.Ok(token);
         }
@@ -98,7 +99,7 @@ internal static class EnrolmentEndpoints
 
         try
         {
-            return TypedResults.Ok(await desk.RenewAsync(bundle, Agent(context), cancellationToken));
+            return TypedResults.Ok(await desk.RenewAsync(bundle, Caller.AgentOf(context), cancellationToken));
         }
         catch (Exception e) when (e is CertificateRefusedException or ArgumentException)
         {
@@ -111,15 +112,13 @@ internal static class EnrolmentEndpoints
     {
         try
         {
-            return TypedResults.Ok(await desk.RevokeAsync(site, order.Serial, order.Reason ?? "", Agent(context), cancellationToken));
+            return TypedResults.Ok(await desk.RevokeAsync(site, order.Serial, order.Reason ?? "", Caller.AgentOf(context), cancellationToken));
         }
         catch (ArgumentException e)
         {
             return TypedResults.Problem(e.Message, statusCode: 400);
         }
     }
-
-    private static string Agent(HttpContext context) => context.User.Identity?.Name ?? context.Connection.RemoteIpAddress?.ToString() ?? "unknown";
 
     private static Task ProblemAsync(HttpContext context, int status, string detail) =>
         TypedResults.Problem(detail, statusCode: status).ExecuteAsync(context);
