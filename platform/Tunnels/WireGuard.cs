@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using Yizhan.Platform.SiteFiles;
 
@@ -49,7 +50,7 @@ public static class WireGuard
     /// <exception cref="ArgumentException">A site has no public key, or the address of another.</exception>
     public static string OfCentre(IEnumerable<SiteFile> sites, string centreAddress, int port, string keyPath = KeyPath)
     {
-        var text = new StringBuilder($"""
+        var text = new StringBuilder().Append(CultureInfo.InvariantCulture, $"""
             # The centre's end of the tunnels. Made by yizhan wireguard render.
             [Interface]
             Address = {centreAddress}
@@ -73,7 +74,7 @@ public static class WireGuard
                 throw new ArgumentException($"{site.SiteId} and {taken[tunnel.Address!]} have the same network.tunnel.address, {tunnel.Address}.");
             }
 
-            text.Append($"""
+            text.Append(CultureInfo.InvariantCulture, $"""
 
                 [Peer]
                 # {site.SiteId}
