@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using Microsoft.Data.Sqlite;
 using Npgsql;
 using Yizhan.Contracts;
 using Yizhan.Gs1;
