@@ -1,3 +1,4 @@
+using Yizhan.Platform.Identity;
 using System.Reflection;
 using Microsoft.AspNetCore.Http.HttpResults;
 
@@ -14,7 +15,7 @@ internal static class AppEndpoints
         ["manifest.webmanifest"] = "application/manifest+json",
     };
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/app/{file?}", Get).ExcludeFromDescription();
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/app/{file?}", Get).ExcludeFromDescription().OpenToAll("the page has no data; what it asks for needs a permission");
 
     private static Results<FileStreamHttpResult, RedirectHttpResult, NotFound> Get(HttpContext context, string file = "index.html")
     {

@@ -8,6 +8,7 @@ using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Inventory.Collect;
 using Yizhan.Inventory.Ledger;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 
 namespace Yizhan.Inventory.Equipment;
@@ -19,11 +20,11 @@ internal static partial class EquipmentEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapPost("/agents/{source}", TakeAsync);
-        routes.MapGet("/assets", (LedgerQueries queries, string? site) => TypedResults.Ok(queries.Assets(site, 10_000)));
-        routes.MapGet("/assets/conflicts", (LedgerQueries queries, string? site) => TypedResults.Ok(queries.Conflicts(site)));
-        routes.MapPost("/assets/decisions", DecideAsync);
-        routes.MapGet("/sources", (LedgerQueries queries, string? site) => TypedResults.Ok(queries.Sources(site)));
+        routes.MapPost("/agents/{source}", TakeAsync).OpenToAll("agents of GLPI and FusionInventory have no token; only sources of kind push that the settings name are taken");
+        routes.MapGet("/assets", (LedgerQueries queries, string? site) => TypedResults.Ok(queries.Assets(site, 10_000))).Needs(Permission.ReadStock);
+        routes.MapGet("/assets/conflicts", (LedgerQueries queries, string? site) => TypedResults.Ok(queries.Conflicts(site))).Needs(Permission.ReadStock);
+        routes.MapPost("/assets/decisions", DecideAsync).Needs(Permission.ChangeStock);
+        routes.MapGet("/sources", (LedgerQueries queries, string? site) => TypedResults.Ok(queries.Sources(site))).Needs(Permission.ReadStock);
     }
 
     /// <summary>

@@ -3,6 +3,7 @@ using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Inventory.Collect;
 using Yizhan.Inventory.Ledger;
+using Yizhan.Platform.Identity;
 using Yizhan.Platform;
 
 namespace Yizhan.Inventory.Scan;
@@ -12,7 +13,7 @@ internal static class ScanEndpoints
 {
     private const string Source = "scan";
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/scans", ScanAsync);
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/scans", ScanAsync).Needs(Permission.ChangeStock);
 
     /// <summary>200 with what the label says; 201 when a movement was recorded. 400 when it cannot be read in one way.</summary>
     private static async Task<Results<Ok<ScanResult>, Created<ScanResult>, ProblemHttpResult>> ScanAsync(

@@ -6,6 +6,7 @@ using Microsoft.Extensions.Options;
 using MiniExcelLibs;
 using Yizhan.Contracts;
 using Yizhan.Inventory.Ledger;
+using Yizhan.Platform.Identity;
 using Yizhan.Platform;
 
 namespace Yizhan.Inventory.Work;
@@ -17,12 +18,12 @@ internal static class WorkEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/shortage", Shortage);
-        routes.MapGet("/history", HistoryOf);
-        routes.MapGet("/export", Export);
-        routes.MapGet("/fhir/Device", Devices);
-        routes.MapGet("/fhir/SupplyDelivery", Deliveries);
-        routes.MapGet("/fhir/InventoryReport", Report);
+        routes.MapGet("/shortage", Shortage).Needs(Permission.ReadStock);
+        routes.MapGet("/history", HistoryOf).Needs(Permission.ReadStock);
+        routes.MapGet("/export", Export).Needs(Permission.ReadStock);
+        routes.MapGet("/fhir/Device", Devices).Needs(Permission.ReadStock);
+        routes.MapGet("/fhir/SupplyDelivery", Deliveries).Needs(Permission.ReadStock);
+        routes.MapGet("/fhir/InventoryReport", Report).Needs(Permission.ReadStock);
     }
 
     /// <summary>Items that last fewer days than asked (their lead time when left out) or are at their reorder point; all of them with <c>all</c>.</summary>

@@ -89,7 +89,7 @@ public sealed class OutageTests : IDisposable
 
     private static async Task ScanAsync(WebApplication edge)
     {
-        using var http = new HttpClient { BaseAddress = new Uri(edge.Urls.Single()) };
+        using var http = Operator.Client(edge);
         await edge.Services.GetRequiredService<LedgerWriter>().DefineAsync(ItemOf("stent") with { Codes = ["gtin:06901234567892"] }, Cancel);
         var scan = new ScanRequest("]d2010690123456789217271231" + "10A213B1", "receive", 3, BatchId: "scan-1", EffectiveMs: 1_767_225_600_000);
         Assert.True((await http.PostAsJsonAsync("inventory/scans", scan, ContractsJson.Default.ScanRequest, Cancel)).IsSuccessStatusCode);
