@@ -1,6 +1,6 @@
-using Yizhan.Platform.Identity;
 using System.Reflection;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Inventory.App;
 
