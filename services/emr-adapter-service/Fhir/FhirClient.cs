@@ -26,10 +26,14 @@ internal sealed class FhirClient : IDisposable
         MediaType = mediaType;
         _http = new HttpClient(new SocketsHttpHandler
         {
-            UseProxy = false, AllowAutoRedirect = false, ConnectTimeout = TimeSpan.FromMilliseconds(system.TimeoutMs), PooledConnectionLifetime = TimeSpan.FromMinutes(5),
+            UseProxy = false,
+            AllowAutoRedirect = false,
+            ConnectTimeout = TimeSpan.FromMilliseconds(system.TimeoutMs),
+            PooledConnectionLifetime = TimeSpan.FromMinutes(5),
         })
         {
-            Timeout = TimeSpan.FromMilliseconds(system.TimeoutMs), MaxResponseContentBufferSize = MaxAnswerBytes,
+            Timeout = TimeSpan.FromMilliseconds(system.TimeoutMs),
+            MaxResponseContentBufferSize = MaxAnswerBytes,
         };
         _http.DefaultRequestHeaders.Accept.ParseAdd(mediaType);
         _http.DefaultRequestHeaders.Accept.ParseAdd("application/json;q=0.9");

@@ -64,8 +64,12 @@ internal sealed class OpenMrsDriver(EmrSystemOptions system, EmrOutbox outbox) :
         {
             var resource = new JsonObject
             {
-                ["resourceType"] = "Observation", ["status"] = status, ["code"] = Code("reportText"), ["subject"] = FhirResults.Reference(patient),
-                ["effectiveDateTime"] = time, ["valueString"] = text,
+                ["resourceType"] = "Observation",
+                ["status"] = status,
+                ["code"] = Code("reportText"),
+                ["subject"] = FhirResults.Reference(patient),
+                ["effectiveDateTime"] = time,
+                ["valueString"] = text,
             };
             if (outbox.RemoteId(system.Name, key) is { } earlier)
             {
@@ -88,7 +92,11 @@ internal sealed class OpenMrsDriver(EmrSystemOptions system, EmrOutbox outbox) :
         var key = $"DiagnosticReport|{message.Content.Subject}";
         var resource = new JsonObject
         {
-            ["resourceType"] = "DiagnosticReport", ["status"] = status, ["code"] = Code("report"), ["subject"] = FhirResults.Reference(patient), ["issued"] = time,
+            ["resourceType"] = "DiagnosticReport",
+            ["status"] = status,
+            ["code"] = Code("report"),
+            ["subject"] = FhirResults.Reference(patient),
+            ["issued"] = time,
             ["result"] = new JsonArray(FhirResults.Reference($"Observation/{observation}")),
         };
         var id = outbox.RemoteId(system.Name, key)
