@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.EmrAdapter.Outbox;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 
 namespace Yizhan.EmrAdapter;
@@ -15,20 +16,20 @@ internal static class EmrEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/systems", Systems).WithSummary("Each system: what waits, what was delivered, what it refused");
+        routes.MapGet("/systems", Systems).WithSummary("Each system: what waits, what was delivered, what it refused").Needs(Permission.ReadRecords);
         routes.MapGet("/messages", (EmrOutbox outbox, string? system, string? state, string? search, int? limit) =>
-            TypedResults.Ok(outbox.List(system, state, search, Math.Clamp(limit ?? 100, 1, Most)))).WithSummary("Messages by system, state, or an identifier of patient, study, report or message");
-        routes.MapGet("/dead-letters", DeadLetters).WithSummary("What a system refused, and what we could not take of it");
-        routes.MapPost("/dead-letters/{key:long}/replay", ReplayAsync).WithSummary("Sends a dead letter again, as it is");
-        routes.MapGet("/orders", Orders).WithSummary("Orders by patient, order number or accession number");
+            TypedResults.Ok(outbox.List(system, state, search, Math.Clamp(limit ?? 100, 1, Most)))).WithSummary("Messages by system, state, or an identifier of patient, study, report or message").Needs(Permission.ReadRecords);
+        routes.MapGet("/dead-letters", DeadLetters).WithSummary("What a system refused, and what we could not take of it").Needs(Permission.ReadRecords);
+        routes.MapPost("/dead-letters/{key:long}/replay", ReplayAsync).WithSummary("Sends a dead letter again, as it is").Needs(Permission.WriteRecords);
+        routes.MapGet("/orders", Orders).WithSummary("Orders by patient, order number or accession number").Needs(Permission.ReadRecords);
         routes.MapGet("/unmapped", (EmrDatabase database) => TypedResults.Ok<IReadOnlyList<UnmappedCodeView>>(database.Read(db => db.Command(
             "SELECT map, system, code, text, orders, first_ms FROM unmapped ORDER BY orders DESC, first_ms LIMIT 1000").Rows(row => new UnmappedCodeView(
-                row.GetString(0), row.GetString(1), row.GetString(2), row.GetString(3), row.GetInt64(4), row.GetInt64(5)))))).WithSummary("Codes that no map knows");
+                row.GetString(0), row.GetString(1), row.GetString(2), row.GetString(3), row.GetInt64(4), row.GetInt64(5)))))).WithSummary("Codes that no map knows").Needs(Permission.ReadRecords);
         routes.MapGet("/identity-conflicts", (EmrDatabase database) => TypedResults.Ok<IReadOnlyList<IdentityConflictView>>(database.Read(db => db.Command(
             "SELECT pk, patient_id, issuer, problem, first_ms FROM conflict ORDER BY pk DESC LIMIT 1000").Rows(row => new IdentityConflictView(
-                row.GetInt64(0), row.GetString(1), row.GetString(2), row.GetString(3), row.GetInt64(4)))))).WithSummary("Patients whose identifiers contradict each other");
-        routes.MapPost("/preview", PreviewAsync).WithSummary("What a message would become; nothing is stored");
-        routes.MapPost("/reports", ReportAsync).WithSummary("A report or note for the EMR");
+                row.GetInt64(0), row.GetString(1), row.GetString(2), row.GetString(3), row.GetInt64(4)))))).WithSummary("Patients whose identifiers contradict each other").Needs(Permission.ReadRecords);
+        routes.MapPost("/preview", PreviewAsync).WithSummary("What a message would become; nothing is stored").Needs(Permission.ReadRecords);
+        routes.MapPost("/reports", ReportAsync).WithSummary("A report or note for the EMR").Needs(Permission.WriteRecords);
     }
 
     private static Ok<IReadOnlyList<EmrSystemView>> Systems(EmrOutbox outbox, OutboxSender sender, IOptions<EmrAdapterOptions> options) =>

@@ -22,7 +22,8 @@ internal sealed class Node : IAsyncDisposable
     private Node(WebApplication app, string folder)
     {
         (_app, _folder) = (app, folder);
-        Http = new HttpClient { BaseAddress = new Uri(app.Urls.Single() + "/emr-adapter/"), Timeout = TimeSpan.FromSeconds(60) };
+        Http = Operator.Client(app, "/emr-adapter/");
+        Http.Timeout = TimeSpan.FromSeconds(60);
     }
 
     public static CancellationToken Cancel => TestContext.Current.CancellationToken;
