@@ -107,6 +107,7 @@ internal sealed class ChineseTexts : Texts
     public override string Loading => "正在加载…";
 
     public override string DicomPeers => "DICOM 对端";
+    public override string PeersNotForYou => "您的角色无权查询对端和处理检查归属。";
     public override string PeersKnown => "网关已登记的对端";
     public override string CalledAt => "呼叫地址";
     public override string NeverCalled => "仅由对方呼叫";

@@ -107,6 +107,7 @@ internal sealed class EnglishTexts : Texts
     public override string Loading => "Loading…";
 
     public override string DicomPeers => "DICOM peers";
+    public override string PeersNotForYou => "Your roles do not let you ask peers and decide about studies.";
     public override string PeersKnown => "Known to the gateway";
     public override string CalledAt => "Called at";
     public override string NeverCalled => "only calls us";

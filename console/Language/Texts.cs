@@ -115,6 +115,7 @@ public abstract class Texts
 
     public abstract string DicomPeers { get; }
     public abstract string PeersKnown { get; }
+    public abstract string PeersNotForYou { get; }
     public abstract string CalledAt { get; }
     public abstract string NeverCalled { get; }
     public abstract string MayAskFor { get; }
