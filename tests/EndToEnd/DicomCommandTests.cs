@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json;
 using Yizhan.Dicom;
 using Yizhan.Drills;
+using Yizhan.Platform.Identity;
 using Yizhan.Samples;
 
 namespace Yizhan.EndToEnd.Tests;
@@ -46,7 +47,7 @@ public sealed class DicomCommandTests
             var site = LocalSite.Prepare(
                 folder.In("nodes"), [.. LocalSite.DcmtkPeers, $"QR@127.0.0.1:{archivePort}", $"DOWN@127.0.0.1:{LocalPorts.Free().Dicom}"], ports);
             await using var node = await site.StartEdgeAsync(Cancel);
-            Task<Outcome> Dicom(params string[] arguments) => RunAsync(["dicom", .. arguments, "--node", site.Ports.EdgeWeb.ToString()]);
+            Task<Outcome> Dicom(params string[] arguments) => RunAsync(["dicom", .. arguments, "--node", site.Ports.EdgeWeb.ToString(), "--token", LocalOperator.PathIn(site.EdgeFolder)]);
             Task<Outcome> Asked(params string[] arguments) => Dicom([.. arguments, "--json"]);
 
             var peers = await Asked("peers");
@@ -117,7 +118,7 @@ public sealed class DicomCommandTests
         {
             var site = LocalSite.Prepare(folder.In("nodes"), [$"RIS@127.0.0.1:{risPort}"], LocalPorts.Free().WithoutRelay());
             await using var node = await site.StartEdgeAsync(Cancel);
-            Task<Outcome> Dicom(params string[] arguments) => RunAsync(["dicom", .. arguments, "--node", site.Ports.EdgeWeb.ToString()]);
+            Task<Outcome> Dicom(params string[] arguments) => RunAsync(["dicom", .. arguments, "--node", site.Ports.EdgeWeb.ToString(), "--token", LocalOperator.PathIn(site.EdgeFolder)]);
             await UntilAsync(async () => (await Dicom("echo", "RIS")).ExitCode == 0);
             var table = await Dicom("worklist", "RIS", "-k", "ScheduledProcedureStepSequence.Modality=CT");
             Assert.True(table.ExitCode == 0, table.Error);
