@@ -21,7 +21,6 @@ internal static class ModelCommand
 
     private static readonly Option<string> Reason = new("--reason") { Description = "Why; goes into the history and the audit log.", Required = true };
 
-    private static readonly Option<string> Who = new("--who") { Description = "Who asks.", DefaultValueFactory = _ => Environment.UserName };
 
     public static Command Create() => new("model", "Models of a node: bundles, versions, rollouts.")
     {
@@ -138,9 +137,9 @@ internal static class ModelCommand
             Examples:
               yizhan model promote nodule 2.0.0 --percent 10 --reason "validated on 200 studies"
               yizhan model promote nodule 2.0.0 --reason "a week at 50 percent without a finding missed"
-            """) { name, version, percent, Reason, Who };
+            """) { name, version, percent, Reason };
         command.SetAction((parsed, cancellationToken) => ChangeAsync(
-            parsed, parsed.GetRequiredValue(name), "promote", new RolloutRequest(parsed.GetRequiredValue(Who), parsed.GetRequiredValue(Reason), parsed.GetRequiredValue(version), parsed.GetValue(percent)), cancellationToken));
+            parsed, parsed.GetRequiredValue(name), "promote", new RolloutRequest(parsed.GetRequiredValue(Reason), parsed.GetRequiredValue(version), parsed.GetValue(percent)), cancellationToken));
         return command;
     }
 
@@ -154,9 +153,9 @@ internal static class ModelCommand
             Examples:
               yizhan model hold nodule --reason "too many false ones"
               yizhan model hold nodule --all --reason "recall 17"
-            """) { name, all, Reason, Who };
+            """) { name, all, Reason };
         command.SetAction((parsed, cancellationToken) => ChangeAsync(
-            parsed, parsed.GetRequiredValue(name), "hold", new RolloutRequest(parsed.GetRequiredValue(Who), parsed.GetRequiredValue(Reason), All: parsed.GetValue(all)), cancellationToken));
+            parsed, parsed.GetRequiredValue(name), "hold", new RolloutRequest(parsed.GetRequiredValue(Reason), All: parsed.GetValue(all)), cancellationToken));
         return command;
     }
 
@@ -168,9 +167,9 @@ internal static class ModelCommand
 
             Examples:
               yizhan model rollback nodule --reason "2.0.0 misses small ones"
-            """) { name, Reason, Who };
+            """) { name, Reason };
         command.SetAction((parsed, cancellationToken) => ChangeAsync(
-            parsed, parsed.GetRequiredValue(name), "rollback", new RolloutRequest(parsed.GetRequiredValue(Who), parsed.GetRequiredValue(Reason)), cancellationToken));
+            parsed, parsed.GetRequiredValue(name), "rollback", new RolloutRequest(parsed.GetRequiredValue(Reason)), cancellationToken));
         return command;
     }
 

@@ -19,9 +19,8 @@ public sealed record RolloutView(string Model, string Stable, string? Candidate,
 public sealed record RolloutChange(long AtMs, string Action, string Version, int Percent, string Who, string Reason);
 
 /// <summary>Asks for a change: <c>POST /ai-infer/rollouts/{model}/promote|hold|rollback</c>.</summary>
-/// <param name="Who">Who asks.</param>
 /// <param name="Reason">Why: 1 to 500 characters.</param>
 /// <param name="Version">Version to promote.</param>
 /// <param name="Percent">0, 10, 50 or 100.</param>
 /// <param name="All">Hold the whole model, not only its candidate.</param>
-public sealed record RolloutRequest(string Who, string Reason, string? Version = null, int? Percent = null, bool All = false);
+public sealed record RolloutRequest(string Reason, string? Version = null, int? Percent = null, bool All = false);

@@ -42,8 +42,8 @@ public sealed class AnalysisDrill(string folder, Action<string> say)
         await using var centre = await site.StartCentreAsync(limit.Token);
         await using var line = new LinkRelay(site.Ports.SiteLink, site.Ports.CentreLink);
         await using var edge = await site.StartEdgeAsync(["--ai-infer:rules:0:model=nodule", "--ai-infer:quietSeconds=2"], limit.Token);
-        using var atSite = new HttpClient { BaseAddress = site.Ports.EdgeWeb };
-        using var atCentre = new HttpClient { BaseAddress = site.Ports.CentreWeb };
+        using var atSite = site.EdgeClient();
+        using var atCentre = site.CentreClient();
 
         say($"The line is down. Sending a CT of {Slices} slices to the site ...");
         var sent = Path.Combine(folder, "ct");

@@ -6,15 +6,19 @@ using Microsoft.AspNetCore.WebUtilities;
 using Microsoft.Extensions.Options;
 using Yizhan.Dicom;
 using Yizhan.Platform;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.AiInfer.Clinical;
 
 /// <summary>Studies come from and go to the site's gateway by DICOMweb, as they would with any other archive.</summary>
-internal sealed class DicomWebClient(IOptions<AiInferOptions> options, IOptions<WebOptions> web) : IDisposable
+internal sealed class DicomWebClient(IOptions<AiInferOptions> options, IOptions<WebOptions> web, IOptions<NodeOptions> node) : IDisposable
 {
     private const string Boundary = "yizhan-ai-infer";
 
-    private readonly HttpClient _http = new(new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(5) })
+    // The token of this node's operator is for this node: another gateway does not get it.
+    private readonly HttpClient _http = new(new OperatorTokenHandler(
+        () => options.Value.DicomWebUrl is null ? OperatorTokenHandler.Read(LocalOperator.PathIn(node.Value.DataFolder)) : null,
+        new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(5) }))
     {
         BaseAddress = options.Value.DicomWebUrl ?? new Uri(new Uri(web.Value.Url), "pacs-gw/dicom-web/"),
         Timeout = TimeSpan.FromMinutes(10),

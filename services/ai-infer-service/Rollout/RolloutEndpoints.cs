@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.AiInfer.Clinical;
 using Yizhan.AiInfer.Repository;
 using Yizhan.Contracts;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.AiInfer.Rollout;
 
@@ -12,18 +13,18 @@ internal static class RolloutEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/rollouts/{model}", (RolloutDesk desk, string model) => Answer(() => Task.FromResult(desk.View(model))));
-        routes.MapPost("/rollouts/{model}/promote", (RolloutDesk desk, string model, RolloutRequest request, CancellationToken cancellationToken) =>
-            Answer(() => desk.PromoteAsync(model, request.Version ?? throw new BundleRefusedException("A version is needed."), request.Percent ?? 100, request.Who, request.Reason, cancellationToken)));
-        routes.MapPost("/rollouts/{model}/hold", (RolloutDesk desk, string model, RolloutRequest request, CancellationToken cancellationToken) =>
-            Answer(() => desk.HoldAsync(model, request.All, request.Who, request.Reason, cancellationToken)));
-        routes.MapPost("/rollouts/{model}/rollback", (RolloutDesk desk, string model, RolloutRequest request, CancellationToken cancellationToken) =>
-            Answer(() => desk.RollbackAsync(model, request.Who, request.Reason, cancellationToken)));
+        routes.MapGet("/rollouts/{model}", (RolloutDesk desk, string model) => Answer(() => Task.FromResult(desk.View(model)))).Needs(Permission.UseModels);
+        routes.MapPost("/rollouts/{model}/promote", (RolloutDesk desk, HttpContext context, string model, RolloutRequest request, CancellationToken cancellationToken) =>
+            Answer(() => desk.PromoteAsync(model, request.Version ?? throw new BundleRefusedException("A version is needed."), request.Percent ?? 100, Caller.AgentOf(context), request.Reason, cancellationToken))).Needs(Permission.ManageModels);
+        routes.MapPost("/rollouts/{model}/hold", (RolloutDesk desk, HttpContext context, string model, RolloutRequest request, CancellationToken cancellationToken) =>
+            Answer(() => desk.HoldAsync(model, request.All, Caller.AgentOf(context), request.Reason, cancellationToken))).Needs(Permission.ManageModels);
+        routes.MapPost("/rollouts/{model}/rollback", (RolloutDesk desk, HttpContext context, string model, RolloutRequest request, CancellationToken cancellationToken) =>
+            Answer(() => desk.RollbackAsync(model, Caller.AgentOf(context), request.Reason, cancellationToken))).Needs(Permission.ManageModels);
         routes.MapGet("/results", (AnalysisDatabase database, string? study) => TypedResults.Ok<IReadOnlyList<AnalysisFinished>>(
             [.. database.Do(c => c.Query<byte[]>("SELECT data FROM result ORDER BY id DESC LIMIT 1000").ToList())
                 .Select(data => JsonSerializer.Deserialize(data, ContractsJson.Default.AnalysisFinished)!)
                 .Where(r => study is null || r.StudyInstanceUid == study)
-                .Take(200)]));
+                .Take(200)])).Needs(Permission.UseModels);
     }
 
     private static async Task<Results<Ok<RolloutView>, ProblemHttpResult>> Answer(Func<Task<RolloutView>> work)

@@ -21,7 +21,7 @@ public sealed class RolloutTests
             TestBundle.Write(models, "block", "2", OnnxFile.Plus(1, [-1, 1, -1, -1]), SmallSeries.Settings, inference: SmallSeries.Inference));
         foreach (var percent in new[] { 0, 10, 50 })
         {
-            var promoted = await ChangeAsync(node, "promote", new RolloutRequest("dr-li", "validated on the bench", "2", percent));
+            var promoted = await ChangeAsync(node, "promote", new RolloutRequest("validated on the bench", "2", percent));
             Assert.Equal(("1", "2", percent), (promoted.Stable, promoted.Candidate, promoted.Percent));
         }
 
@@ -50,9 +50,9 @@ public sealed class RolloutTests
         Assert.Equal("1", (await PipelineTests.ResultAsync(node, "1.2.100")).Version);
 
         // A version that has all studies, and the way back from it.
-        await ChangeAsync(node, "promote", new RolloutRequest("dr-li", "again, for all", "2", 100));
+        await ChangeAsync(node, "promote", new RolloutRequest("again, for all", "2", 100));
         Assert.Equal("2", (await ViewAsync(node)).Stable);
-        var back = await ChangeAsync(node, "rollback", new RolloutRequest("dr-li", "wrong on every study"));
+        var back = await ChangeAsync(node, "rollback", new RolloutRequest("wrong on every study"));
         Assert.Equal(("1", "rollback"), (back.Stable, back.History[0].Action));
         await archive.AddAsync(node, SmallSeries.Create(101));
         Assert.Equal("1", (await PipelineTests.ResultAsync(node, "1.2.101")).Version);
@@ -68,7 +68,7 @@ public sealed class RolloutTests
         var desk = node.Services.GetRequiredService<RolloutDesk>();
         var before = Enumerable.Range(0, 200).ToDictionary(i => $"9.{i}", i => desk.Choose("block", $"9.{i}").Version);
         Assert.All(before.Values, version => Assert.Equal("1", version));
-        await ChangeAsync(node, "promote", new RolloutRequest("dr-li", "half of them", "2", 50));
+        await ChangeAsync(node, "promote", new RolloutRequest("half of them", "2", 50));
 
         // Those that were begun stay with their version; of new ones half go to the candidate, the same ones each time.
         Assert.All(before, pair => Assert.Equal(pair.Value, desk.Choose("block", pair.Key).Version));
@@ -77,7 +77,7 @@ public sealed class RolloutTests
         Assert.All(after, pair => Assert.Equal(pair.Value, desk.Choose("block", pair.Key).Version));
 
         // Once the candidate is held, a study that it began gets no second opinion mixed in, and says why.
-        await ChangeAsync(node, "hold", new RolloutRequest("dr-li", "looks odd"));
+        await ChangeAsync(node, "hold", new RolloutRequest("looks odd"));
         var begun = after.First(p => p.Value == "2").Key;
         Assert.Contains("was begun by block 2, which is held", desk.Choose("block", begun).Reason, StringComparison.Ordinal);
     }
@@ -87,11 +87,11 @@ public sealed class RolloutTests
     {
         await using var archive = await Archive.StartAsync();
         await using var node = await PipelineTests.StartAsync(archive, 0);
-        Assert.Equal("too many false ones", (await ChangeAsync(node, "hold", new RolloutRequest("dr-li", "too many false ones", All: true))).Stopped);
+        Assert.Equal("too many false ones", (await ChangeAsync(node, "hold", new RolloutRequest("too many false ones", All: true))).Stopped);
         await archive.AddAsync(node, SmallSeries.Create());
         var result = await PipelineTests.ResultAsync(node, "1.2.1");
         Assert.Equal(("refused", "block is held: too many false ones"), (result.Outcome, result.Reason));
-        await ChangeAsync(node, "rollback", new RolloutRequest("dr-li", "checked"));
+        await ChangeAsync(node, "rollback", new RolloutRequest("checked"));
         await archive.AddAsync(node, SmallSeries.Create(2));
         Assert.Equal("findings", (await PipelineTests.ResultAsync(node, "1.2.2")).Outcome);
     }
@@ -102,7 +102,7 @@ public sealed class RolloutTests
         await using var archive = await Archive.StartAsync();
         await using var node = await PipelineTests.StartAsync(archive, 0, models =>
             TestBundle.Write(models, "block", "2", OnnxFile.Plus(0, [-1, 1, -1, 9]), SmallSeries.Settings, inference: SmallSeries.Inference));
-        await ChangeAsync(node, "promote", new RolloutRequest("dr-li", "watch it", "2", 0));
+        await ChangeAsync(node, "promote", new RolloutRequest("watch it", "2", 0));
         for (var study = 1; study <= 5; study++)
         {
             await archive.AddAsync(node, SmallSeries.Create(study));
