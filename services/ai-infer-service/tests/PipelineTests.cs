@@ -112,8 +112,8 @@ public sealed class PipelineTests
     internal static async Task<AnalysisFinished> ResultAsync(Node node, string study)
     {
         AnalysisFinished? result = null;
-        await Wait.UntilAsync(async () => (result = (await node.Http.GetFromJsonAsync(
-            $"/ai-infer/results?study={study}", ContractsJson.Default.IReadOnlyListAnalysisFinished, Node.Cancel))!.FirstOrDefault()) is not null);
+        await Wait.UntilAsync(async () => (result = await node.Http.GetFromJsonAsync(
+            $"/ai-infer/results?study={study}", ContractsJson.Default.IReadOnlyListAnalysisFinished, Node.Cancel) is [var newest, ..] ? newest : null) is not null);
         return result!;
     }
 }
