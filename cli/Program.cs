@@ -22,6 +22,8 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     EmrCommand.Create(),
     SecretsCommand.Create(),
     OpenCommand.Create(),
+    LoginCommand.Create(),
+    UserCommand.Create(),
     Tokens.File,
 };
 

@@ -32,6 +32,12 @@ internal static class UpCommand
         return command;
     }
 
+    /// <summary>The first admin's password, as long as nobody has replaced it.</summary>
+    private static string FirstPassword(LocalSite site) =>
+        OperatorTokenHandler.Read(Path.Combine(site.CentreFolder, "auth", "first-password")) is { } password
+            ? $"admin, {password}  (asks for a password of your own)"
+            : "done; more people with yizhan user add";
+
     private static async Task<int> RunAsync(DirectoryInfo data, string[] peers, CancellationToken cancellationToken)
     {
         try
@@ -43,6 +49,7 @@ internal static class UpCommand
 
                 Yizhan is up.
                   Console         {await OpenCommand.LinkAsync(centre, cancellationToken)}  (signs in once; another: yizhan open)
+                  First sign-in   {FirstPassword(site)}
                   DICOM address   127.0.0.1:{site.Ports.Dicom}, AE title {LocalSite.AeTitle}
                   May send        {string.Join(", ", site.Peers)}  (more with --peer)
                   DICOMweb        {site.Ports.CentreWeb}pacs-gw/dicom-web  (centre), {site.Ports.EdgeWeb}pacs-gw/dicom-web  (site)

@@ -6,6 +6,10 @@ namespace Yizhan.Contracts;
 /// <summary>The one way in which contracts become JSON: camelCase, as in the schemas of <c>contracts/schemas</c>.</summary>
 /// <remarks>A record with a missing or null member that may not be null is refused, so that whoever reads one can trust its type.</remarks>
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
+[JsonSerializable(typeof(IReadOnlyList<UserView>))]
+[JsonSerializable(typeof(IReadOnlyList<string>))]
+[JsonSerializable(typeof(NewUser))]
+[JsonSerializable(typeof(NewUserView))]
 [JsonSerializable(typeof(InstanceStored))]
 [JsonSerializable(typeof(AuditRecord))]
 [JsonSerializable(typeof(EntryShredded))]

@@ -1,5 +1,6 @@
 using Yizhan.AiInfer;
 using Yizhan.Audit;
+using Yizhan.Auth;
 using Yizhan.Console;
 using Yizhan.EmrAdapter;
 using Yizhan.Fleet;
@@ -20,6 +21,7 @@ internal static class Nodes
         .Add<PacsGwModule>()
         .Add<EmrAdapterModule>()
         .Add<AuditModule>()
+        .Add<AuthModule>()
         .Add<InventoryModule>()
         .Add<ConsoleModule>();
 

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace Yizhan.Platform;
 
 /// <summary>Files that are there whole or not at all.</summary>
-internal static partial class AtomicFile
+public static partial class AtomicFile
 {
     /// <summary>
     /// Writes a file under a temporary name, syncs and renames it, so that a power cut leaves the old file or the new one. A

@@ -14,6 +14,8 @@ public sealed partial class RouteTests : IAsyncLifetime
     private static readonly string[] Open =
     [
         "GET /audit/witness/checkpoint", "GET /audit/witness/key", "GET /console/language/{language}", "GET /healthz", "GET /metrics", "GET /sign-in/once",
+        "GET /ai-infer/metrics", "GET /ai-infer/v2/health/live", "GET /ai-infer/v2/health/ready", "GET /audit/witness/checkpoint", "GET /audit/witness/key", "GET /auth/authorize", "GET /auth/device", "POST /auth/authorize", "POST /auth/device", "POST /auth/token",
+        "GET /sign-in", "GET /sign-in/done", "POST /sign-in", "POST /sign-in/password", "GET /console/language/{language}", "GET /healthz", "GET /metrics", "GET /sign-in/once",
         "POST /audit/witness/add-checkpoint", "POST /sign-out",
     ];
 
