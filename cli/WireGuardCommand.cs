@@ -69,8 +69,8 @@ internal static class WireGuardCommand
             }
 
             Console.Write(parsed.GetValue(centre) is { } key
-                ? WireGuard.OfSite(sites.Single(), key, parsed.GetValue(address)!, parsed.GetValue(keyPath)!)
-                : WireGuard.OfCentre(sites, parsed.GetValue(address)!, parsed.GetValue(port), parsed.GetValue(keyPath)!));
+                ? WireGuard.OfSite(sites.Single().Site, key, parsed.GetValue(address)!, parsed.GetValue(keyPath)!)
+                : WireGuard.OfCentre(sites.Select(s => s.Site), parsed.GetValue(address)!, parsed.GetValue(port), parsed.GetValue(keyPath)!));
             return 0;
         }));
         return command;

@@ -24,7 +24,7 @@ public enum SignInOutcome
 }
 
 /// <summary>Signs people in at a site without the centre, and gives emergency access. All of it is in the audit log before it counts.</summary>
-public sealed class SiteSignIn
+public sealed class SiteSignIn : IDisposable
 {
     /// <summary>Life of a token.</summary>
     public static readonly TimeSpan TokenLife = TimeSpan.FromMinutes(15);
@@ -220,6 +220,9 @@ public sealed class SiteSignIn
             _gate.Release();
         }
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _gate.Dispose();
 
     private string ListPath => Path.Combine(_folder, "accounts.jws");
 

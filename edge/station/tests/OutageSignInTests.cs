@@ -5,7 +5,6 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Time.Testing;
-using Yizhan.Contracts;
 using Yizhan.Fleet;
 using Yizhan.Fleet.Enrolment;
 using Yizhan.Platform;

@@ -148,7 +148,7 @@ public sealed class ServiceTlsTests : IAsyncLifetime
     {
         var text = await SClientAsync("console", "-showcerts");
         var begin = text.IndexOf("-----BEGIN", StringComparison.Ordinal);
-        using var certificate = System.Security.Cryptography.X509Certificates.X509Certificate2.CreateFromPem(text[begin..]);
+        using var certificate = System.Security.Cryptography.X509Certificates.X509Certificate2.CreateFromPem(text.AsSpan(begin));
         return certificate.SerialNumber;
     }
 

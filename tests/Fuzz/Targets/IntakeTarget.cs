@@ -7,6 +7,7 @@ using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.PacsGw;
 using Yizhan.PacsGw.Deidentify;
+using Yizhan.PacsGw.Peers;
 using Yizhan.PacsGw.Receive;
 using Yizhan.PacsGw.Rules;
 using Yizhan.Platform;
@@ -28,7 +29,7 @@ internal sealed class IntakeTarget : Target
     {
         (_mutator, _store) = (mutator, store);
         var (clock, options, node) = (new StoppedClock(), Options.Create(new PacsGwOptions()), Options.Create(new NodeOptions()));
-        var rules = new RuleBook(options, node, new ProjectKeys(node, new UidFactory(null)), clock);
+        var rules = new RuleBook(options, node, new ProjectKeys(node, new UidFactory(null)), new PeerDirectory(options, clock), clock);
         var meters = new ServiceCollection().AddMetrics().BuildServiceProvider().GetRequiredService<IMeterFactory>();
         _intake = new InstanceIntake(_store, _store, rules, new GatewayMetrics(meters), clock, options, NullLogger<InstanceIntake>.Instance);
     }
