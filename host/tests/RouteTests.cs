@@ -13,10 +13,11 @@ public sealed partial class RouteTests : IAsyncLifetime
     /// <summary>Every route that answers anybody. Whoever adds one adds it here, and says at the route what protects it.</summary>
     private static readonly string[] Open =
     [
-        "GET /audit/witness/checkpoint", "GET /audit/witness/key", "GET /console/language/{language}", "GET /healthz", "GET /metrics", "GET /sign-in/once",
-        "GET /ai-infer/metrics", "GET /ai-infer/v2/health/live", "GET /ai-infer/v2/health/ready", "GET /audit/witness/checkpoint", "GET /audit/witness/key", "GET /auth/authorize", "GET /auth/device", "POST /auth/authorize", "POST /auth/device", "POST /auth/token",
-        "GET /sign-in", "GET /sign-in/done", "POST /sign-in", "POST /sign-in/password", "GET /console/language/{language}", "GET /healthz", "GET /metrics", "GET /sign-in/once",
-        "POST /audit/witness/add-checkpoint", "POST /sign-out",
+        "GET /ai-infer/metrics", "GET /ai-infer/v2/health/live", "GET /ai-infer/v2/health/ready", "POST /audit/witness/add-checkpoint",
+        "GET /audit/witness/checkpoint", "GET /audit/witness/key", "GET /auth/authorize", "POST /auth/authorize", "GET /auth/device",
+        "POST /auth/device", "POST /auth/token", "GET /console/language/{language}", "GET /healthz", "POST /inventory/agents/{source}",
+        "GET /inventory/app/{file?}", "GET /metrics", "GET /sign-in", "POST /sign-in", "GET /sign-in/done", "GET /sign-in/once",
+        "POST /sign-in/password", "POST /sign-out", "GET /v2/health/live", "GET /v2/health/ready",
     ];
 
     private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-routes-").FullName;

@@ -94,7 +94,7 @@ public sealed class QuarantineTests
         await AppendAsync(nodes, "b", "k", "{}");
         await nodes.Listener.StartAsync(Cancel);
         await nodes.DeliveredAsync();
-        using var http = new HttpClient { BaseAddress = new Uri(nodes.Edge.Urls.First()) };
+        using var http = Operator.Client(nodes.Edge);
         Assert.Equal(400, await PostAsync(http, "/station/spool/normal/1/discard", new { by = "op", reason = "" }));
         Assert.Equal(404, await PostAsync(http, "/station/spool/normal/9/discard", new { by = "op", reason = "x" }));
         Assert.Equal(200, await PostAsync(http, "/station/spool/normal/1/discard", new { by = "op", reason = "a test message" }));

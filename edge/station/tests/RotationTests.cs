@@ -106,11 +106,11 @@ public sealed class RotationTests
     public async Task What_the_centre_revokes_reaches_the_site_and_outlives_its_restart()
     {
         await using var nodes = await TwoNodes.StartAsync(edge: ["--station:certificatePollSeconds=1"]);
+        using var hillside = nodes.Ca.IssueSite("hillside").ToCertificate();
         nodes.Ca.RevokeSite("hillside", "lost");
         await Wait.UntilAsync(() => Trust() is { Number: 1 });
         await TwoNodes.StopAsync(nodes.Edge);
         await nodes.StartEdgeAsync();
-        using var hillside = nodes.Ca.IssueSite("hillside").ToCertificate();
         Assert.True(Trust().Has(hillside));
 
         // A centre whose certificate is revoked is no centre any more.
