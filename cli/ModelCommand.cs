@@ -14,7 +14,10 @@ internal static class ModelCommand
 {
     private static readonly Option<Uri> Node = new("--node")
     {
-        Description = "Web address of the node.", Recursive = true, DefaultValueFactory = _ => new Uri("http://127.0.0.1:8081/"), CustomParser = NodeClient.Address,
+        Description = "Web address of the node.",
+        Recursive = true,
+        DefaultValueFactory = _ => new Uri("http://127.0.0.1:8081/"),
+        CustomParser = NodeClient.Address,
     };
 
     private static readonly Option<bool> Json = new("--json") { Description = "The last line of the output is one JSON object.", Recursive = true };

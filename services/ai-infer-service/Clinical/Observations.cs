@@ -52,7 +52,9 @@ internal static class Observations
     {
         ["coding"] = new JsonArray(new JsonObject
         {
-            ["system"] = code.Scheme == "SCT" ? "http://snomed.info/sct" : "http://dicom.nema.org/resources/ontology/DCM", ["code"] = code.Value, ["display"] = code.Meaning,
+            ["system"] = code.Scheme == "SCT" ? "http://snomed.info/sct" : "http://dicom.nema.org/resources/ontology/DCM",
+            ["code"] = code.Value,
+            ["display"] = code.Meaning,
         }),
     };
 }

@@ -11,7 +11,10 @@ internal static class AppEndpoints
 
     private static readonly Dictionary<string, string> Types = new(StringComparer.Ordinal)
     {
-        ["index.html"] = "text/html; charset=utf-8", ["app.css"] = "text/css", ["app.js"] = "text/javascript", ["sw.js"] = "text/javascript",
+        ["index.html"] = "text/html; charset=utf-8",
+        ["app.css"] = "text/css",
+        ["app.js"] = "text/javascript",
+        ["sw.js"] = "text/javascript",
         ["manifest.webmanifest"] = "application/manifest+json",
     };
 

@@ -24,7 +24,7 @@ internal sealed class AssetBook : IDisposable
         _addKey = new Statement(db, "INSERT INTO asset_key (site, key, asset) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", 3);
         _update = new Statement(db, "UPDATE asset SET report = $3, last_seen = $4 WHERE site = $1 AND id = $2 AND last_seen <= $4", 4);
         _get = new Statement(db, "SELECT report FROM asset WHERE site = $1 AND id = $2", 2);
-        _conflict = new Statement(db, 
+        _conflict = new Statement(db,
             """
             INSERT INTO asset_conflict (site, first, second, shared, reason, since, decision) SELECT $1, $2, $3, $4, $5, $6, ''
             WHERE NOT EXISTS (SELECT 1 FROM asset_conflict WHERE site = $1 AND ((first = $2 AND second = $3) OR (first = $3 AND second = $2)))

@@ -3,8 +3,8 @@ using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Inventory.Collect;
 using Yizhan.Inventory.Ledger;
-using Yizhan.Platform.Identity;
 using Yizhan.Platform;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Inventory.Scan;
 

@@ -6,8 +6,8 @@ using Microsoft.Extensions.Options;
 using MiniExcelLibs;
 using Yizhan.Contracts;
 using Yizhan.Inventory.Ledger;
-using Yizhan.Platform.Identity;
 using Yizhan.Platform;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Inventory.Work;
 
@@ -99,14 +99,30 @@ internal static class WorkEndpoints
 
     private static Dictionary<string, object> RowOf(StockView s) => new()
     {
-        ["site"] = s.Site, ["location"] = s.Location, ["item"] = s.Item, ["name"] = s.Name, ["lot"] = s.Lot, ["expiry"] = s.Expiry, ["quantity"] = s.Quantity, ["unit"] = s.Unit,
+        ["site"] = s.Site,
+        ["location"] = s.Location,
+        ["item"] = s.Item,
+        ["name"] = s.Name,
+        ["lot"] = s.Lot,
+        ["expiry"] = s.Expiry,
+        ["quantity"] = s.Quantity,
+        ["unit"] = s.Unit,
         ["recalled"] = s.Recalled ? "yes" : "no",
     };
 
     private static Dictionary<string, object> RowOf(MovementView m) => new()
     {
-        ["time"] = DateTimeOffset.FromUnixTimeMilliseconds(m.EffectiveMs).ToString("O", CultureInfo.InvariantCulture), ["site"] = m.Site, ["kind"] = m.Kind, ["item"] = m.Item, ["lot"] = m.Lot,
-        ["location"] = m.Location, ["quantity"] = m.Quantity, ["source"] = m.Source, ["actor"] = m.Actor, ["batch"] = m.BatchId, ["reference"] = m.Reference,
+        ["time"] = DateTimeOffset.FromUnixTimeMilliseconds(m.EffectiveMs).ToString("O", CultureInfo.InvariantCulture),
+        ["site"] = m.Site,
+        ["kind"] = m.Kind,
+        ["item"] = m.Item,
+        ["lot"] = m.Lot,
+        ["location"] = m.Location,
+        ["quantity"] = m.Quantity,
+        ["source"] = m.Source,
+        ["actor"] = m.Actor,
+        ["batch"] = m.BatchId,
+        ["reference"] = m.Reference,
     };
 
     private static void Line(CsvWriter csv, IEnumerable<object> fields)

@@ -207,7 +207,13 @@ public sealed class EquipmentTests : IDisposable
 
         return new SourceOptions
         {
-            Name = "switch", Kind = "snmp", Host = "127.0.0.1", Port = port, User = user, PasswordPath = _folder["auth"], PrivacyPasswordPath = _folder["priv"],
+            Name = "switch",
+            Kind = "snmp",
+            Host = "127.0.0.1",
+            Port = port,
+            User = user,
+            PasswordPath = _folder["auth"],
+            PrivacyPasswordPath = _folder["priv"],
             SnmpAuthentication = authentication,
         };
     }
