@@ -50,11 +50,11 @@ internal sealed class LocalStore : StoreFixture
     }
 
     /// <summary>The segments store on a disk in memory; only the folder's lock is missing.</summary>
-    public static Spool OpenSimulated(IDisk disk, string folder)
+    public static Spool OpenSimulated(IDisk disk, string folder, bool seals = true)
     {
         // Much smaller files than production allows, so that a short workload rolls, empties and recycles several.
         var options = new StorageOptions { Store = "segments", FreeFloorBytes = 0 };
-        var segments = new SegmentFiles(disk, folder, segmentBytes: 320 * 1024, Keys(disk, folder, new FakeTimeProvider()));
+        var segments = new SegmentFiles(disk, folder, segmentBytes: 320 * 1024, seals ? Keys(disk, folder, new FakeTimeProvider()) : null);
         var journal = new SegmentJournal(disk, folder, Site, newEpoch: false, segments, NullLogger.Instance);
         return new Spool(new MemoryStream(), segments, journal, options, () => disk.FreeBytes(folder), new FakeTimeProvider(), NullLogger.Instance);
     }
