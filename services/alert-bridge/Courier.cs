@@ -36,9 +36,10 @@ internal sealed partial class Courier(
         while (!cancellationToken.IsCancellationRequested)
         {
             var more = outbox.More;
-            if (outbox.First(destination.Name) is not var (group, body) || DueIn(group) is { Ticks: > 0 })
+            var first = outbox.First(destination.Name);
+            if (first is not var (group, body) || DueIn(group) is { Ticks: > 0 })
             {
-                var wait = outbox.First(destination.Name) is var (next, _) ? DueIn(next) : Timeout.InfiniteTimeSpan;
+                var wait = first is var (next, _) ? DueIn(next) : Timeout.InfiniteTimeSpan;
                 using var sleep = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
                 await Task.WhenAny(more, Task.Delay(wait, clock, sleep.Token));
                 await sleep.CancelAsync();

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
@@ -11,9 +10,6 @@ namespace Yizhan.EndToEnd.Tests;
 /// <summary><c>yizhan audit</c> as a process, against the audit service of a centre that is another process, and against its folder.</summary>
 public sealed class AuditCommandTests
 {
-    private static readonly string Program = Path.GetFullPath(
-        Path.Combine(AppContext.BaseDirectory, "..", "..", "Cli", new DirectoryInfo(AppContext.BaseDirectory).Name, "Yizhan.Cli.dll"));
-
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Fact]
@@ -25,7 +21,7 @@ public sealed class AuditCommandTests
         var (key, token) = (folder.In("log.vkey"), LocalOperator.PathIn(site.CentreFolder));
         await using (var centre = await site.StartCentreAsync(Cancel))
         {
-            Task<Outcome> Audit(params string[] arguments) => RunAsync(["audit", .. arguments, "--url", centre.Web.ToString(), "--token", token, "--json"]);
+            Task<CommandOutcome> Audit(params string[] arguments) => YizhanCommand.RunAsync(["audit", .. arguments, "--url", centre.Web.ToString(), "--token", token, "--json"]);
             using var http = site.CentreClient();
             for (var i = 0; i < 5; i++)
             {
@@ -42,7 +38,7 @@ public sealed class AuditCommandTests
 
             var found = Assert.Single((await Audit("search", "--patient", "patient-3", "--action", "R", "--from", "2023-11-14T00:00:00Z")).Json.GetProperty("records").EnumerateArray());
             Assert.Equal("dr-3", found.GetProperty("record").GetProperty("agents")[0].GetString());
-            var table = await RunAsync(["audit", "search", "--agent", "dr-3", "--url", centre.Web.ToString(), "--token", token]);
+            var table = await YizhanCommand.RunAsync(["audit", "search", "--agent", "dr-3", "--url", centre.Web.ToString(), "--token", token]);
             Assert.Contains("dr-3", table.Output, StringComparison.Ordinal);
             Assert.DoesNotContain("dr-2", table.Output, StringComparison.Ordinal);
 
@@ -69,12 +65,12 @@ public sealed class AuditCommandTests
     [InlineData("http://127.0.0.1:1/", 69, "http://127.0.0.1:1/audit/ does not answer")]
     public async Task A_wrong_address_is_one_line_and_an_exit_code(string url, int code, string expected)
     {
-        var outcome = await RunAsync(["audit", "keys", "--url", url]);
+        var outcome = await YizhanCommand.RunAsync(["audit", "keys", "--url", url]);
         Assert.Equal(code, outcome.ExitCode);
         Assert.Contains(expected, Assert.Single(outcome.Error.Trim().Split('\n')), StringComparison.Ordinal);
     }
 
-    private static async Task EraseUnlessHeldAsync(Func<string[], Task<Outcome>> audit, HttpClient http)
+    private static async Task EraseUnlessHeldAsync(Func<string[], Task<CommandOutcome>> audit, HttpClient http)
     {
         Assert.Equal(0, (await audit(["hold", "patient/patient-3", "--agent", "counsel", "--reason", "case 12"])).ExitCode);
         var refused = await audit(["erase", "patient/patient-3", "--agent", "dpo", "--reason", "request 12"]);
@@ -91,7 +87,7 @@ public sealed class AuditCommandTests
     /// <summary>The node is gone: only its files are asked, first as they are and then with one bit of the last entry changed.</summary>
     private static async Task VerifyFolderAsync(string key, string seen, string tree)
     {
-        Task<Outcome> VerifyAsync() => RunAsync(["audit", "verify", "--offline", tree, "--key", key, "--seen", seen, "--json"]);
+        Task<CommandOutcome> VerifyAsync() => YizhanCommand.RunAsync(["audit", "verify", "--offline", tree, "--key", key, "--seen", seen, "--json"]);
         var whole = await VerifyAsync();
         Assert.Equal((0, true), (whole.ExitCode, whole.Json.GetProperty("ok").GetBoolean()));
         var size = whole.Json.GetProperty("size").GetInt64();
@@ -123,30 +119,5 @@ public sealed class AuditCommandTests
         {
             await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System, Cancel);
         }
-    }
-
-    private static async Task<Outcome> RunAsync(string[] arguments)
-    {
-        using var process = Process.Start(new ProcessStartInfo("dotnet", [Program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true })
-            ?? throw new InvalidOperationException("The command did not start.");
-        try
-        {
-            var (output, error) = (process.StandardOutput.ReadToEndAsync(Cancel), process.StandardError.ReadToEndAsync(Cancel));
-            await process.WaitForExitAsync(Cancel);
-            return new Outcome(process.ExitCode, await output, await error);
-        }
-        catch (OperationCanceledException)
-        {
-            process.Kill();
-            throw;
-        }
-    }
-
-    private sealed record Outcome(int ExitCode, string Output, string Error)
-    {
-        /// <summary>The last line of the output.</summary>
-        public JsonElement Json => Output.Trim().Split('\n')[^1] is { Length: > 0 } line
-            ? JsonDocument.Parse(line).RootElement
-            : throw new InvalidOperationException($"Exit code {ExitCode}, no output; errors: {Error}");
     }
 }

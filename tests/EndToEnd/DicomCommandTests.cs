@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Text.Json;
 using Yizhan.Dicom;
 using Yizhan.Drills;
 using Yizhan.Platform.Identity;
@@ -11,9 +10,6 @@ namespace Yizhan.EndToEnd.Tests;
 [Trait("Clause", "S2")]
 public sealed class DicomCommandTests
 {
-    private static readonly string Program = Path.GetFullPath(
-        Path.Combine(AppContext.BaseDirectory, "..", "..", "Cli", new DirectoryInfo(AppContext.BaseDirectory).Name, "Yizhan.Cli.dll"));
-
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Fact]
@@ -47,8 +43,8 @@ public sealed class DicomCommandTests
             var site = LocalSite.Prepare(
                 folder.In("nodes"), [.. LocalSite.DcmtkPeers, $"QR@127.0.0.1:{archivePort}", $"DOWN@127.0.0.1:{LocalPorts.Free().Dicom}"], ports);
             await using var node = await site.StartEdgeAsync(Cancel);
-            Task<Outcome> Dicom(params string[] arguments) => RunAsync(["dicom", .. arguments, "--node", site.Ports.EdgeWeb.ToString(), "--token", LocalOperator.PathIn(site.EdgeFolder)]);
-            Task<Outcome> Asked(params string[] arguments) => Dicom([.. arguments, "--json"]);
+            Task<CommandOutcome> Dicom(params string[] arguments) => YizhanCommand.RunAsync(["dicom", .. arguments, "--node", site.Ports.EdgeWeb.ToString(), "--token", LocalOperator.PathIn(site.EdgeFolder)]);
+            Task<CommandOutcome> Asked(params string[] arguments) => Dicom([.. arguments, "--json"]);
 
             var peers = await Asked("peers");
             Assert.Contains(peers.Json.GetProperty("peers").EnumerateArray(), p => p.GetProperty("aeTitle").GetString() == "QR" && p.GetProperty("port").GetInt32() == archivePort);
@@ -118,7 +114,7 @@ public sealed class DicomCommandTests
         {
             var site = LocalSite.Prepare(folder.In("nodes"), [$"RIS@127.0.0.1:{risPort}"], LocalPorts.Free().WithoutRelay());
             await using var node = await site.StartEdgeAsync(Cancel);
-            Task<Outcome> Dicom(params string[] arguments) => RunAsync(["dicom", .. arguments, "--node", site.Ports.EdgeWeb.ToString(), "--token", LocalOperator.PathIn(site.EdgeFolder)]);
+            Task<CommandOutcome> Dicom(params string[] arguments) => YizhanCommand.RunAsync(["dicom", .. arguments, "--node", site.Ports.EdgeWeb.ToString(), "--token", LocalOperator.PathIn(site.EdgeFolder)]);
             await UntilAsync(async () => (await Dicom("echo", "RIS")).ExitCode == 0);
             var table = await Dicom("worklist", "RIS", "-k", "ScheduledProcedureStepSequence.Modality=CT");
             Assert.True(table.ExitCode == 0, table.Error);
@@ -152,30 +148,5 @@ public sealed class DicomCommandTests
         }
 
         throw new TimeoutException("It did not become true in 60 attempts.");
-    }
-
-    private static async Task<Outcome> RunAsync(string[] arguments)
-    {
-        using var process = Process.Start(new ProcessStartInfo("dotnet", [Program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true })
-            ?? throw new InvalidOperationException("The command did not start.");
-        try
-        {
-            var (output, error) = (process.StandardOutput.ReadToEndAsync(Cancel), process.StandardError.ReadToEndAsync(Cancel));
-            await process.WaitForExitAsync(Cancel);
-            return new Outcome(process.ExitCode, await output, await error);
-        }
-        catch (OperationCanceledException)
-        {
-            process.Kill();
-            throw;
-        }
-    }
-
-    private sealed record Outcome(int ExitCode, string Output, string Error)
-    {
-        /// <summary>The last line of the output.</summary>
-        public JsonElement Json => Output.Trim().Split('\n')[^1] is { Length: > 0 } line
-            ? JsonDocument.Parse(line).RootElement
-            : throw new InvalidOperationException($"Exit code {ExitCode}, no output; errors: {Error}");
     }
 }

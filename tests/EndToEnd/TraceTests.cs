@@ -1,5 +1,3 @@
-using System.Net;
-using System.Net.Sockets;
 using Yizhan.Drills;
 using Yizhan.Samples;
 
@@ -14,7 +12,7 @@ public sealed class TraceTests
     {
         var cancellationToken = TestContext.Current.CancellationToken;
         using var folder = new TemporaryFolder();
-        using var sink = new OtlpSink(FreePort());
+        using var sink = new OtlpSink(LocalPorts.Free().Edge);
         var site = LocalSite.Prepare(folder.In("nodes"), LocalSite.DcmtkPeers, LocalPorts.Free().WithoutRelay());
         foreach (var node in new[] { "centre", "edge" })
         {
@@ -47,12 +45,5 @@ public sealed class TraceTests
         {
             Assert.DoesNotContain(sink.Bodies, body => body.Contains(patientData, StringComparison.Ordinal));
         }
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }
