@@ -9,9 +9,16 @@ namespace Yizhan.Contracts;
 /// <param name="Configuration">Which configuration it runs; null from a site that does not say.</param>
 /// <param name="Spool">How its spool does; null when it does not say.</param>
 /// <param name="Services">What its services say of themselves; null when it does not say.</param>
+/// <param name="CertificateExpiresMs">When its certificate ends, Unix milliseconds UTC; null when it does not say.</param>
+/// <param name="Licence">Its licence; null when it has none, or does not say.</param>
 public sealed record SiteStatus(
     string SiteId, Guid Epoch, string Version, long SentMs, IReadOnlyList<LaneStatus> Lanes, ConfigurationStatus? Configuration = null,
-    SpoolFigures? Spool = null, IReadOnlyList<ServiceHealth>? Services = null);
+    SpoolFigures? Spool = null, IReadOnlyList<ServiceHealth>? Services = null, long? CertificateExpiresMs = null, LicenceStatus? Licence = null);
+
+/// <summary>What a site's licence is worth.</summary>
+/// <param name="State">active, grace, lapsed, notyet, forged, othersite, otherhardware or superseded.</param>
+/// <param name="ExpiresMs">Its end, Unix milliseconds UTC; null when it cannot be read.</param>
+public sealed record LicenceStatus(string State, long? ExpiresMs);
 
 /// <summary>What a service of a site says of itself.</summary>
 /// <param name="Name">The check, such as <c>audit</c>.</param>

@@ -2,6 +2,7 @@ using System.Net.ServerSentEvents;
 using System.Runtime.CompilerServices;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
+using Yizhan.Fleet.Accounts;
 using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Releases;
 using Yizhan.Platform.Identity;
@@ -21,6 +22,7 @@ internal static class FleetEndpoints
         EventsEndpoint.Map(routes);
         ReleaseEndpoints.Map(routes);
         EnrolmentEndpoints.Map(routes);
+        EmergencyEndpoints.Map(routes);
     }
 
     /// <summary>Server-sent events of type <c>sites</c>: all sites, at once and then after each change, at most twice a second.</summary>

@@ -1,5 +1,6 @@
 using System.Diagnostics.Metrics;
 using Yizhan.Contracts;
+using Yizhan.Fleet.Accounts;
 
 namespace Yizhan.Fleet;
 
@@ -19,7 +20,7 @@ internal sealed class FleetMetrics : IDisposable
     private readonly SiteRegistry _sites;
     private readonly Meter _meter;
 
-    public FleetMetrics(SiteRegistry sites, TimeProvider clock, IMeterFactory meters)
+    public FleetMetrics(SiteRegistry sites, EmergencyBook emergencies, TimeProvider clock, IMeterFactory meters)
     {
         _sites = sites;
         _meter = meters.Create(MeterName);
@@ -36,6 +37,20 @@ internal sealed class FleetMetrics : IDisposable
         Lanes("yizhan.site.spool.waiting", "By", "Bytes that wait for the centre.", (l, _) => l.Bytes);
         Lanes("yizhan.site.spool.oldest", "s", "Age of the oldest entry that waits.", (l, _) =>
             l.OldestMs is { } oldest ? Math.Max(0, clock.GetUtcNow().ToUnixTimeMilliseconds() - oldest) / 1000.0 : 0);
+        Gauge("yizhan.site.certificate.expires.timestamp", "s", "When the site's certificate ends, Unix seconds.", v => v.Status.CertificateExpiresMs / 1000.0);
+        _meter.CreateObservableGauge<double>(
+            "yizhan.site.licence.expires.timestamp",
+            () => _sites.Sites().Where(v => v.Status.Licence?.ExpiresMs is not null)
+                .Select(v => new Measurement<double>(v.Status.Licence!.ExpiresMs!.Value / 1000.0, Site(v), new("state", v.Status.Licence.State))),
+            "s", "When the site's licence ends, Unix seconds; the state is what it is worth now.");
+        _meter.CreateObservableGauge<double>(
+            "yizhan.emergency.waiting", () => emergencies.Waiting().Select(w => new Measurement<double>(w.Count, new KeyValuePair<string, object?>("site", w.Site))),
+            "{access}", "Emergency accesses that nobody has looked at.");
+        _meter.CreateObservableGauge<double>(
+            "yizhan.emergency.oldest",
+            () => emergencies.Waiting().Select(w => new Measurement<double>(
+                Math.Max(0, clock.GetUtcNow().ToUnixTimeMilliseconds() - w.OldestMs) / 1000.0, new KeyValuePair<string, object?>("site", w.Site))),
+            "s", "Age of the oldest of them.");
         _meter.CreateObservableGauge(
             "yizhan.site.service.up", Services, null, "1 while the service of the site says that it is healthy or degraded, 0 when it says that it is not.");
     }

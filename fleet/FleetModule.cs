@@ -1,6 +1,7 @@
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
+using Yizhan.Fleet.Accounts;
 using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Kafka;
 using Yizhan.Fleet.Releases;
@@ -26,6 +27,10 @@ public sealed class FleetModule : IServiceModule
         builder.Services.AddHostedService(services => services.GetRequiredService<KafkaSink>());
         builder.Services.TryAddSingleton(OpenCa);
         builder.Services.TryAddSingleton<EnrolmentDesk>();
+        builder.Services.TryAddSingleton<EmergencyBook>();
+        builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<EmergencyBook>());
+        builder.Services.AddHostedService(services => services.GetRequiredService<EmergencyBook>());
+        builder.Services.TryAddSingleton<AccountDesk>();
         builder.Services.TryAddSingleton<SiteRegistry>();
         builder.Services.TryAddSingleton<FleetMetrics>();
         builder.Services.TryAddSingleton<SafePoint>();

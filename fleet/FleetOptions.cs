@@ -57,6 +57,15 @@ public sealed class FleetOptions
     /// <summary>File of the keys whose signatures on releases count. Default: <c>fleet/releases/trust.json</c> in the node's data folder.</summary>
     public string? ReleaseTrustPath { get; set; }
 
+    /// <summary>Base address of the auth service, such as <c>https://auth:8080</c>. Empty (default): the node's own <c>web:url</c>.</summary>
+    public string AuthUrl { get; set; } = "";
+
+    /// <summary>
+    /// File with a token of the role <c>directory</c> for that service; read again each time. Null (default): the node's own, which counts when both
+    /// run in one process.
+    /// </summary>
+    public string? AuthTokenFile { get; set; }
+
     /// <summary>How long a ring of sites is watched before a release goes to the next one, in seconds. Default one hour.</summary>
     [Range(0, 30 * 24 * 3600)]
     public int RingSoakSeconds { get; set; } = 3600;
@@ -77,5 +86,7 @@ internal sealed class FleetOptionsValidator : IValidateOptions<FleetOptions>
                 $"fleet:linkAddress is '{options.LinkAddress}'; accepted is an IP address such as 127.0.0.1 or 0.0.0.0.")
         : options.LinkHosts.FirstOrDefault(h => Uri.CheckHostName(h) == UriHostNameType.Unknown) is { } wrong
             ? ValidateOptionsResult.Fail($"fleet:linkHosts has '{wrong}'; accepted are DNS names and IP addresses.")
+        : options.AuthUrl.Length > 0 && !(Uri.TryCreate(options.AuthUrl, UriKind.Absolute, out var auth) && auth.Scheme is "http" or "https")
+            ? ValidateOptionsResult.Fail($"fleet:authUrl is '{options.AuthUrl}'; accepted is an http:// or https:// address, such as https://auth:8080.")
         : new FleetOptionsRanges().Validate(name, options);
 }

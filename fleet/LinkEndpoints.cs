@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Yizhan.Contracts;
+using Yizhan.Fleet.Accounts;
 using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Releases;
 using Yizhan.Link;
@@ -20,19 +21,20 @@ internal sealed partial class LinkEndpoints
     private readonly LinkIntake _intake;
     private readonly ReleaseCentre _releases;
     private readonly EnrolmentDesk _desk;
+    private readonly AccountDesk _accounts;
     private readonly Revocations _revocations;
     private readonly BodyBudget _budget;
     private readonly ILogger _logger;
 
     private LinkEndpoints(
-        LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, Revocations revocations, BodyBudget budget, ILogger logger) =>
-        (_intake, _releases, _desk, _revocations, _budget, _logger) = (intake, releases, desk, revocations, budget, logger);
+        LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, AccountDesk accounts, Revocations revocations, BodyBudget budget, ILogger logger) =>
+        (_intake, _releases, _desk, _accounts, _revocations, _budget, _logger) = (intake, releases, desk, accounts, revocations, budget, logger);
 
     public static void Map(
-        IEndpointRouteBuilder routes, LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, Revocations revocations, BodyBudget budget,
-        ILoggerFactory loggers)
+        IEndpointRouteBuilder routes, LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, AccountDesk accounts, Revocations revocations,
+        BodyBudget budget, ILoggerFactory loggers)
     {
-        var link = new LinkEndpoints(intake, releases, desk, revocations, budget, loggers.CreateLogger<LinkEndpoints>());
+        var link = new LinkEndpoints(intake, releases, desk, accounts, revocations, budget, loggers.CreateLogger<LinkEndpoints>());
         routes.MapGet(LinkRoutes.Marks, context => link.AnswerAsync(context, link.MarksAsync));
         routes.MapPost(LinkRoutes.Entries, context => link.AnswerAsync(context, link.EntriesAsync));
         routes.MapPost(LinkRoutes.Missing, context => link.AnswerAsync(context, link.MissingAsync));
@@ -41,6 +43,7 @@ internal sealed partial class LinkEndpoints
         routes.MapGet(LinkRoutes.Release, context => link.AnswerAsync(context, link.ReleaseAsync));
         routes.MapPost(LinkRoutes.Certificate, context => link.AnswerAsync(context, link.CertificateAsync));
         routes.MapGet(LinkRoutes.Revocations, context => link.AnswerAsync(context, link.RevocationsAsync));
+        routes.MapGet(LinkRoutes.Accounts, context => link.AnswerAsync(context, link.AccountsAsync));
     }
 
     private async Task CertificateAsync(HttpContext context, SitePrincipal site)
@@ -59,13 +62,26 @@ internal sealed partial class LinkEndpoints
         }
     }
 
-    private Task RevocationsAsync(HttpContext context, SitePrincipal site)
+    private async Task AccountsAsync(HttpContext context, SitePrincipal site)
     {
-        var after = long.TryParse(context.Request.Query["after"], NumberStyles.None, CultureInfo.InvariantCulture, out var number)
-            ? number
-            : throw Refused(400, "No number.", "Expected ?after= with the number of the newest revocation that is known; 0 for none.");
-        return WriteAsync(context, new RevocationDelta(_revocations.After(after)), EnrolmentJson.Default.RevocationDelta);
+        if (await _accounts.ListAsync(site.SiteId, After(context, "list"), context.RequestAborted) is not { } list)
+        {
+            context.Response.StatusCode = StatusCodes.Status204NoContent;
+            return;
+        }
+
+        context.Response.ContentType = "application/jose";
+        context.Response.ContentLength = list.Length;
+        await context.Response.WriteAsync(list, context.RequestAborted);
     }
+
+    private static long After(HttpContext context, string what) =>
+        long.TryParse(context.Request.Query["after"], NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            ? number
+            : throw Refused(400, "No number.", $"Expected ?after= with the number of the newest {what} that is known; 0 for none.");
+
+    private Task RevocationsAsync(HttpContext context, SitePrincipal site) =>
+        WriteAsync(context, new RevocationDelta(_revocations.After(After(context, "revocation"))), EnrolmentJson.Default.RevocationDelta);
 
     private async Task MarksAsync(HttpContext context, SitePrincipal site)
     {

@@ -9,7 +9,9 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
+using Yizhan.Platform.Flows;
 using Yizhan.Platform.Identity;
+using Yizhan.Platform.Licences;
 using Yizhan.Platform.Releases;
 using Yizhan.Platform.SiteFiles;
 using Yizhan.Platform.Telemetry;
@@ -27,6 +29,7 @@ public sealed class ServiceHost
     private readonly WebApplicationBuilder _builder;
     private readonly Settings _settings = new();
     private readonly List<Action<WebApplication>> _maps = [];
+    private readonly List<string> _modules = [];
     private ConfigurationSlots? _slots;
 
     /// <summary>Starts a host with the platform defaults: settings, problem details, health, one clock.</summary>
@@ -46,14 +49,21 @@ public sealed class ServiceHost
         _builder.AddSettings<LogOptions, LogOptionsValidator>("log");
         _builder.AddTelemetry();
         _builder.AddIdentity();
+        _builder.AddLicence();
+        _builder.AddServiceTls(_modules);
         ConfigureLogging();
-        _builder.WebHost.ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
+        _builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.ApplicationServices.GetService<ServiceTls>()?.Configure(kestrel);
+        });
     }
 
     /// <summary>Adds one module to this process.</summary>
     public ServiceHost Add<TModule>() where TModule : IServiceModule
     {
         TModule.Register(_builder);
+        _modules.Add(TModule.Name);
         _maps.Add(app =>
         {
             TModule.Map(app.MapGroup("/" + TModule.Name).WithTags(TModule.Name));
@@ -91,12 +101,15 @@ public sealed class ServiceHost
             throw new SettingException(e.Message);
         }
 
+        // Nobody may ask for it in this process, and its gauge is read all the same.
+        app.Services.GetRequiredService<LicenceGate>();
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         app.UseAccess();
         app.MapHealthChecks("/healthz").OpenToAll("Says whether the node lives and nothing else; probes have no token.");
         app.MapTelemetry().OpenToAll("Figures of the node, never of a patient; Prometheus has no token of a person. A NetworkPolicy says who reaches it.");
         Session.Map(app);
+        OidcSignIn.Map(app);
         foreach (var map in _maps)
         {
             map(app);

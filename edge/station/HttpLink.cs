@@ -117,6 +117,16 @@ internal sealed class HttpLink : ILink, IDisposable
         Plain(JsonSerializer.SerializeToUtf8Bytes(new RenewalRequest(request), EnrolmentJson.Default.RenewalRequest)),
         EnrolmentJson.Default.CertificateAnswer, cancellationToken);
 
+    /// <summary>The signed list of who may sign in here without the centre; null when there is no newer one.</summary>
+    /// <param name="after">Number of the list that is here; 0 for none.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public async Task<string?> AccountsAsync(long after, CancellationToken cancellationToken)
+    {
+        var url = string.Create(CultureInfo.InvariantCulture, $"{LinkRoutes.Accounts}?after={after}");
+        var bytes = await SendAsync(HttpMethod.Get, url, null, cancellationToken);
+        return bytes.Length == 0 ? null : System.Text.Encoding.ASCII.GetString(bytes);
+    }
+
     /// <summary>What was revoked after a number.</summary>
     public Task<RevocationDelta> RevocationsAsync(long after, CancellationToken cancellationToken) => AskAsync(
         HttpMethod.Get, string.Create(CultureInfo.InvariantCulture, $"{LinkRoutes.Revocations}?after={after}"), null,

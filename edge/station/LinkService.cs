@@ -3,6 +3,7 @@ using System.Text.Json.Serialization;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Licences;
 using Yizhan.Station.Certificates;
 using Yizhan.Station.Configuration;
 using Yizhan.Storage;
@@ -58,7 +59,7 @@ internal sealed partial class LinkService : BackgroundService
 
     public LinkService(
         IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, SpoolMetrics metrics, SiteConfiguration configuration, ServiceHealthWatch health,
-        SiteTrust trust, IOptions<StationOptions> options, TimeProvider clock, ILoggerFactory loggers)
+        SiteTrust trust, LicenceGate licences, IOptions<StationOptions> options, TimeProvider clock, ILoggerFactory loggers)
     {
         (_log, _quarantine, _metrics, _options) = (log, quarantine, metrics, options.Value);
         _logger = loggers.CreateLogger<LinkService>();
@@ -71,6 +72,8 @@ internal sealed partial class LinkService : BackgroundService
                 Configuration = configuration.Status,
                 Figures = metrics.Figures,
                 Services = health.Last,
+                CertificateExpiresMs = () => new DateTimeOffset(_link.Files.Certificate.NotAfter).ToUnixTimeMilliseconds(),
+                Licence = () => StatusOf(licences.View()),
             };
         }
     }
@@ -91,6 +94,10 @@ internal sealed partial class LinkService : BackgroundService
             LaneStatuses.Of(_log, lane), _log.Delivered(lane), _shipper?.MarkOf(lane) ?? 0, _log.Released(lane), _shipper?.ErrorOf(lane)))],
         _metrics.Figures(),
         _quarantine.Items(_log.Epoch));
+
+    private static LicenceStatus? StatusOf(LicenceView view) => view.State == LicenceState.None
+        ? null
+        : new LicenceStatus(view.State.ToString().ToLowerInvariant(), view.Licence?.Expires * 1000);
 
     /// <summary>Begins again after an operator changed what is sent.</summary>
     public void StartOver() => _shipper?.StartOver();

@@ -302,7 +302,8 @@ internal sealed partial class Shipper
         }
 
         var lanes = _lanes.Select(l => LaneStatuses.Of(log, l.Lane)).ToList();
-        await link.ReportAsync(new SiteStatus(log.Site, log.Epoch, Version, UtcMs(), lanes, Configuration?.Invoke(), Figures(), Services()), cancellationToken);
+        await link.ReportAsync(
+            new SiteStatus(log.Site, log.Epoch, Version, UtcMs(), lanes, Configuration?.Invoke(), Figures(), Services(), CertificateExpiresMs(), Licence()), cancellationToken);
         return () =>
         {
             if (!first)

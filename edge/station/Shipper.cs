@@ -74,6 +74,12 @@ internal sealed partial class Shipper(
     /// <summary>What the services of the site say of themselves, for its status; null: nobody asked them.</summary>
     public Func<IReadOnlyList<ServiceHealth>?> Services { get; init; } = () => null;
 
+    /// <summary>When the site's certificate ends, Unix milliseconds; null: not said.</summary>
+    public Func<long?> CertificateExpiresMs { get; init; } = () => null;
+
+    /// <summary>What the site's licence is worth; null: there is none.</summary>
+    public Func<LicenceStatus?> Licence { get; init; } = () => null;
+
     /// <summary>Forgets what was read of the lanes and begins again: an operator changed what is sent.</summary>
     public void StartOver() => _startOver.TrySetResult();
 

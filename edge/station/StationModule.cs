@@ -1,8 +1,13 @@
+using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Options;
+using Yizhan.Contracts;
 using Yizhan.Platform;
+using Yizhan.Platform.Identity;
 using Yizhan.Station.Certificates;
 using Yizhan.Station.Configuration;
+using Yizhan.Station.SignIn;
 using Yizhan.Storage;
 
 namespace Yizhan.Station;
@@ -31,13 +36,33 @@ public sealed class StationModule : IServiceModule
         builder.Services.AddHostedService<ConfigurationService>();
         builder.Services.TryAddSingleton<SiteTrust>();
         builder.Services.AddHostedService<CertificateRenewal>();
+        builder.Services.TryAddSingleton(OpenSignIn);
+        builder.Services.TryAddSingleton<SiteIssuer>();
+        builder.Services.TryAddSingleton<SignInAttempts>();
+        builder.Services.AddSingleton<ITrustedIssuer>(services => services.GetRequiredService<SiteIssuer>());
+        builder.Services.AddSingleton<ITrustedIssuer, CentreIssuer>();
+        builder.Services.AddHostedService<AccountUpdates>();
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, StationJson.Default));
+        builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(1, SignInEndpointsJson.Default));
+        builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(2, ContractsJson.Default));
     }
 
     /// <inheritdoc/>
     public static void Map(IEndpointRouteBuilder routes)
     {
         SpoolEndpoints.Map(routes);
+        SignInEndpoints.Map(routes);
         routes.MapLogMaintenance();
+    }
+
+    private static SiteSignIn OpenSignIn(IServiceProvider services)
+    {
+        var options = services.GetRequiredService<IOptions<StationOptions>>().Value;
+        var files = services.GetRequiredService<LinkService>().Files;
+        return new SiteSignIn(
+            services.GetRequiredService<IEventLog>(), files,
+            files is null ? null : X509Certificate2.CreateFromPem(File.ReadAllText(options.RootPath!)),
+            Path.GetDirectoryName(services.GetRequiredService<IOptions<NodeOptions>>().Value.PathOf("station", "sign-in", "accounts.jws"))!,
+            services.GetRequiredService<TimeProvider>());
     }
 }

@@ -22,6 +22,14 @@ public sealed class StationOptions
     [Range(1, 86_400)]
     public int CertificatePollSeconds { get; set; } = 300;
 
+    /// <summary>How often the centre is asked who may sign in here without it, in seconds. Default 60.</summary>
+    [Range(1, 86_400)]
+    public int AccountsPollSeconds { get; set; } = 60;
+
+    /// <summary>Attempts to sign in at the site that one address may make in a minute. Default 30.</summary>
+    [Range(5, 10_000)]
+    public int SignInAttemptsPerMinute { get; set; } = 30;
+
     /// <summary>Share of the link for the lane <c>normal</c>, relative to the two others, in bytes. Default 8.</summary>
     [Range(1, 100)]
     public int NormalWeight { get; set; } = 8;

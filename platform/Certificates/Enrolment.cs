@@ -95,7 +95,10 @@ public static class Enrolment
         }
 
         using var root = X509Certificate2.CreateFromPem(token.Root);
-        using var http = Client(token.Centre, new CertificateTrust(root, clock, root.NotBefore));
+
+        // A board without a battery begins in 1970. The token was made at most an hour before its end: so long ago at the most was now.
+        var notEarlierThan = DateTimeOffset.FromUnixTimeMilliseconds(token.ExpiresMs);
+        using var http = Client(token.Centre, new CertificateTrust(root, clock, notEarlierThan > root.NotBefore ? notEarlierThan : root.NotBefore));
         var request = await File.ReadAllTextAsync(requestPath, cancellationToken);
         using var body = new ByteArrayContent(
             JsonSerializer.SerializeToUtf8Bytes(new EnrolmentRequest(token.Token, request), EnrolmentJson.Default.EnrolmentRequest));

@@ -25,6 +25,8 @@ internal sealed partial class HttpIssuer(IssuerOptions options, string cachePath
 
     public string Issuer => options.Url;
 
+    public bool MaySpeakFor(string site) => options.Sites.Count == 0 || options.Sites.Contains(site);
+
     public async ValueTask<IReadOnlyCollection<SecurityKey>> KeysAsync(string? keyId, CancellationToken cancellationToken)
     {
         if (_known is { } known && Has(known, keyId) && clock.GetUtcNow() - known.At < Fresh)

@@ -4,6 +4,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
+using Yizhan.Platform.Flows;
 
 namespace Yizhan.Platform.Identity;
 
@@ -25,15 +26,18 @@ internal static class IdentityExtensions
         {
             services.AddSingleton<ITrustedIssuer>(s => new HttpIssuer(
                 issuer, s.GetRequiredService<IOptions<NodeOptions>>().Value.PathOf("identity", $"issuer-{index}.jwks"),
-                new HttpClient(new SocketsHttpHandler { ConnectTimeout = TimeSpan.FromSeconds(5), AllowAutoRedirect = false }),
+                new HttpClient(issuer.Service.Length > 0 && s.GetService<ServiceTls>() is { } tls
+                    ? tls.Client(issuer.Service)
+                    : new SocketsHttpHandler { ConnectTimeout = TimeSpan.FromSeconds(5), AllowAutoRedirect = false }),
                 s.GetRequiredService<TimeProvider>(), s.GetRequiredService<ILogger<HttpIssuer>>()));
         }
 
         Session.Add(services);
-        services.AddAuthentication(BearerOrSession)
+        var authentication = services.AddAuthentication(BearerOrSession)
             .AddPolicyScheme(BearerOrSession, null, o => o.ForwardDefaultSelector = context =>
                 context.Request.Headers.Authorization.Count > 0 || !context.Request.Cookies.ContainsKey(Session.Cookie) ? BearerHandler.SchemeName : Session.Scheme)
             .AddScheme<AuthenticationSchemeOptions, BearerHandler>(BearerHandler.SchemeName, null)
             .AddCookie(Session.Scheme);
+        OidcSignIn.Add(builder, authentication);
     }
 }

@@ -76,6 +76,12 @@ public enum Permission : long
 
     /// <summary>Enrol, renew and revoke machines; issue licences.</summary>
     ManageMachines = 1 << 20,
+
+    /// <summary>Read what a site needs to sign people in without the centre: names, roles, hashes of passwords.</summary>
+    ReadAccounts = 1 << 22,
+
+    /// <summary>Look at emergency access that was taken, and close it.</summary>
+    ReviewEmergencies = 1 << 23,
 }
 
 /// <summary>The roles and what each may do. A role counts only at the sites to which its holder is bound.</summary>
@@ -84,7 +90,7 @@ public static class Roles
     /// <summary>Everything, for the first start and for <c>yizhan</c> on the node itself.</summary>
     public const string Admin = "admin";
 
-    private const Permission Everything = (Permission)((long)Permission.ManageModels * 2 - 1);
+    private const Permission Everything = (Permission)((long)Permission.ReviewEmergencies * 2 - 1);
 
     private static readonly FrozenDictionary<string, Permission> All = new Dictionary<string, Permission>
     {
@@ -95,7 +101,7 @@ public static class Roles
             | Permission.UseModels | Permission.ReadStock | Permission.ChangeStock,
         ["radiographer"] = Permission.UseConsole | Permission.ReadStudies | Permission.WriteStudies | Permission.UsePeers | Permission.Schedule
             | Permission.ReadRecords | Permission.ReadStock | Permission.ChangeStock,
-        ["auditor"] = Permission.UseConsole | Permission.ReadAudit | Permission.ReadFleet,
+        ["auditor"] = Permission.UseConsole | Permission.ReadAudit | Permission.ReadFleet | Permission.ReviewEmergencies,
 
         // Looks after the machines of a site: its line, its spool, its devices.
         ["site-engineer"] = Permission.UseConsole | Permission.ReadFleet | Permission.ReadSpool | Permission.ManageSpool | Permission.MaintainLog
@@ -105,6 +111,9 @@ public static class Roles
         ["service"] = Permission.ReadStudies | Permission.WriteStudies | Permission.UsePeers | Permission.Schedule | Permission.ReadRecords
             | Permission.WriteRecords | Permission.WriteAudit | Permission.ReadFleet | Permission.ReadEvents | Permission.ReadSpool
             | Permission.ReadStock | Permission.ChangeStock | Permission.UseModels,
+
+        // The program that carries accounts to the sites, and nothing else.
+        ["directory"] = Permission.ReadAccounts,
         [Admin] = Everything,
     }.ToFrozenDictionary(StringComparer.Ordinal);
 

@@ -28,8 +28,11 @@ public static class Session
     /// <summary>Signs a browser in.</summary>
     /// <param name="context">Its request.</param>
     /// <param name="claims">As in a token: see <see cref="Caller"/>.</param>
-    public static Task SignInAsync(HttpContext context, IEnumerable<Claim> claims) =>
-        context.SignInAsync(Scheme, new ClaimsPrincipal(new ClaimsIdentity(claims, Scheme, "sub", "roles")));
+    /// <param name="until">When it ends, whatever the browser does; null: with <c>identity:sessionMinutes</c> of doing nothing.</param>
+    public static Task SignInAsync(HttpContext context, IEnumerable<Claim> claims, DateTimeOffset? until = null) =>
+        context.SignInAsync(
+            Scheme, new ClaimsPrincipal(new ClaimsIdentity(claims, Scheme, "sub", "roles")),
+            until is null ? null : new AuthenticationProperties { ExpiresUtc = until, AllowRefresh = false });
 
     /// <summary>
     /// Whether another web site may have made a signed-in browser send this: it changes something, or opens a socket, and neither

@@ -23,9 +23,9 @@ public sealed class TokenValidator(IEnumerable<ITrustedIssuer> issuers, IOptions
     private static readonly TimeSpan Skew = TimeSpan.FromSeconds(60);
 
     /// <summary>Signatures by a key pair only: a secret that two share, and none, prove nothing (RFC 8725 §3.1).</summary>
-    private static readonly string[] Algorithms = ["ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
+    internal static readonly string[] Algorithms = ["ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
 
-    private readonly Dictionary<string, ITrustedIssuer> _issuers = issuers.ToDictionary(i => i.Issuer, StringComparer.Ordinal);
+    private readonly ITrustedIssuer[] _issuers = [.. issuers];
     private readonly JsonWebTokenHandler _handler = new() { MapInboundClaims = false, MaximumTokenSizeInBytes = MaxTokenLength };
     private readonly ConcurrentDictionary<string, Entry> _good = new(StringComparer.Ordinal);
     private readonly string _audience = options.Value.Audience;
@@ -67,9 +67,11 @@ public sealed class TokenValidator(IEnumerable<ITrustedIssuer> issuers, IOptions
             throw new TokenRefusedException($"The token is signed with '{jwt.Alg}'; accepted: {string.Join(", ", Algorithms)}.");
         }
 
-        if (!_issuers.TryGetValue(jwt.Issuer, out var issuer))
+        // Looked for each time: a site learns the name of the centre's issuer while it runs. There are a handful.
+        if (jwt.Issuer.Length == 0 || Array.Find(_issuers, i => i.Issuer == jwt.Issuer) is not { } issuer)
         {
-            throw new TokenRefusedException($"The token was issued by '{jwt.Issuer}'; accepted: {string.Join(", ", _issuers.Keys)}.");
+            throw new TokenRefusedException(
+                $"The token was issued by '{jwt.Issuer}'; accepted: {string.Join(", ", _issuers.Select(i => i.Issuer).Where(name => name.Length > 0))}.");
         }
 
         RefuseOtherTypes(jwt);

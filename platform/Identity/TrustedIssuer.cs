@@ -5,7 +5,7 @@ namespace Yizhan.Platform.Identity;
 /// <summary>Somebody whose tokens this node accepts: its own for people on the machine, the embedded one, one over HTTP, the site's.</summary>
 public interface ITrustedIssuer
 {
-    /// <summary>The <c>iss</c> of its tokens, exactly.</summary>
+    /// <summary>The <c>iss</c> of its tokens, exactly; empty while there is none.</summary>
     string Issuer { get; }
 
     /// <summary>Its public keys.</summary>

@@ -59,8 +59,11 @@ public sealed record Licence(
     }
 
     /// <summary>Whether it names a feature.</summary>
-    public bool Names(string feature) => Features.Any(f =>
-        f == feature || (f.EndsWith(".*", StringComparison.Ordinal) && feature.StartsWith(f[..^1], StringComparison.Ordinal)));
+    public bool Names(string feature) => Features.Any(f => Fits(f, feature));
+
+    /// <summary>Whether a name such as <c>ai.ct-ich</c>, or a family such as <c>ai.*</c>, is or has a feature.</summary>
+    internal static bool Fits(string named, string feature) =>
+        named == feature || (named.EndsWith(".*", StringComparison.Ordinal) && feature.StartsWith(named[..^1], StringComparison.Ordinal));
 
     private string? Wrong() =>
         string.IsNullOrEmpty(Id) || Id.Length > 64 ? "lic must have 1 to 64 characters."

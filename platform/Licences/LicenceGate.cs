@@ -62,6 +62,7 @@ public sealed class LicenceGate : IDisposable
     private readonly string _keyPath;
     private readonly string _memoryPath;
     private readonly Func<string> _hardware;
+    private readonly IReadOnlyCollection<string>? _extras;
     private readonly TimeProvider _clock;
     private readonly Meter? _meter;
     private readonly Lock _gate = new();
@@ -74,9 +75,11 @@ public sealed class LicenceGate : IDisposable
     /// <param name="hardware">Fingerprint of this machine.</param>
     /// <param name="clock">The clock.</param>
     /// <param name="meters">Publishes how long the licence lasts; null: nothing.</param>
-    public LicenceGate(string site, string folder, Func<string> hardware, TimeProvider clock, IMeterFactory? meters = null)
+    /// <param name="extras">Features that need one, such as <c>ai.*</c>; null: all but care.</param>
+    public LicenceGate(
+        string site, string folder, Func<string> hardware, TimeProvider clock, IMeterFactory? meters = null, IReadOnlyCollection<string>? extras = null)
     {
-        (_site, _hardware, _clock) = (site, hardware, clock);
+        (_site, _hardware, _clock, _extras) = (site, hardware, clock, extras);
         (_licencePath, _keyPath, _memoryPath) =
             (Path.Combine(folder, "licence.jws"), Path.Combine(folder, "licence-key.pem"), Path.Combine(folder, "memory.json"));
         _meter = meters?.Create("Yizhan.Licence");
@@ -88,7 +91,16 @@ public sealed class LicenceGate : IDisposable
 
     /// <summary>Whether a feature may run now. Care always may.</summary>
     public bool Allows(string feature) =>
-        Care.Contains(feature) || (View() is { State: LicenceState.Active or LicenceState.Grace, Licence: { } licence } && licence.Names(feature));
+        Care.Contains(feature) || _extras?.Any(extra => Licence.Fits(extra, feature)) == false
+        || (View() is { State: LicenceState.Active or LicenceState.Grace, Licence: { } licence } && licence.Names(feature));
+
+    /// <summary>Why a feature does not run; null when it does.</summary>
+    public string? WhyNot(string feature) => Allows(feature) ? null : View() switch
+    {
+        { State: LicenceState.None } => $"'{feature}' needs a licence, and this site has none (yizhan licence issue).",
+        { State: LicenceState.Active or LicenceState.Grace, Licence: { } licence } => $"The licence {licence.Id} does not name '{feature}'; it has: {string.Join(", ", licence.Features)}.",
+        { State: var state } => $"'{feature}' needs a licence, and the one that is here is {state.ToString().ToLowerInvariant()}.",
+    };
 
     /// <summary>What the licence is worth now; a file that was replaced counts within a minute.</summary>
     public LicenceView View()

@@ -27,6 +27,12 @@ public static class LinkRoutes
     /// <summary>GET, with <c>?after=</c> (number of the newest that is known): signed revocations, at most 256.</summary>
     public const string Revocations = "/fleet/link/v1/revocations";
 
+    /// <summary>
+    /// GET, with <c>?after=</c> (number of the newest that is known): the signed list of who may sign in at the caller without the centre, or 204
+    /// when there is no newer one.
+    /// </summary>
+    public const string Accounts = "/fleet/link/v1/accounts";
+
     /// <summary>Media type of <see cref="EntryBatch"/>.</summary>
     public const string EntriesType = "application/vnd.yizhan.entries";
 

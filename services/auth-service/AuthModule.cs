@@ -1,4 +1,5 @@
 using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 using OpenIddict.Server;
 using Yizhan.Contracts;
@@ -23,9 +24,10 @@ public sealed class AuthModule : IServiceModule
         services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ContractsJson.Default));
         services.AddSingleton<IssuerKeys>();
         services.AddSingleton<ITrustedIssuer>(s => s.GetRequiredService<IssuerKeys>());
+        services.AddSingleton<IOptionsChangeTokenSource<OpenIddictServerOptions>>(s => s.GetRequiredService<IssuerKeys>());
         services.AddSingleton<People>();
         services.AddScoped<Grants>();
-        services.AddSingleton(new SignInPage("/sign-in"));
+        services.TryAddSingleton(new SignInPage("/sign-in"));
         services.AddAntiforgery(o => o.Cookie.Name = "yizhan-form");
         services.AddDbContextFactory<AuthDatabase>((s, o) =>
             o.UseSqlite($"Data Source={s.GetRequiredService<IOptions<NodeOptions>>().Value.PathOf("auth", "auth.db")}").UseOpenIddict());
@@ -60,7 +62,7 @@ public sealed class AuthModule : IServiceModule
             server.RefreshTokenLifetime = TimeSpan.FromHours(12);
             server.DeviceCodeLifetime = TimeSpan.FromMinutes(10);
             server.UserCodeLifetime = TimeSpan.FromMinutes(10);
-            server.SigningCredentials.Add(new(keys.Signing, "ES256"));
+            server.SigningCredentials.AddRange(keys.Signing.Select(key => new Microsoft.IdentityModel.Tokens.SigningCredentials(key, "ES256")));
             server.EncryptionCredentials.Add(new(keys.Sealing, "dir", "A256CBC-HS512"));
         });
         services.AddHostedService<Prepare>();

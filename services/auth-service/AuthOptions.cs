@@ -13,6 +13,10 @@ public sealed class AuthOptions
     [Range(1, 60)]
     public int AccessTokenMinutes { get; set; } = 10;
 
+    /// <summary>Days after which the key that signs tokens is followed by the next one. Default 90, 1 to 3650.</summary>
+    [Range(1, 3650)]
+    public int KeyDays { get; set; } = 90;
+
     /// <summary>Wrong passwords after which an account is closed for a minute, then two, four … and at most 15. Default 5, 3 to 20.</summary>
     [Range(3, 20)]
     public int WrongPasswords { get; set; } = 5;

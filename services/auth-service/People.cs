@@ -34,6 +34,9 @@ internal sealed class People(
     /// <summary>Fewest characters of a password (NIST SP 800-63B-4 §3.1.1.2 asks for 15 where it is the only factor, 8 at the least).</summary>
     public const int MinPassword = 12;
 
+    /// <summary>Whose password is in a file after the first start.</summary>
+    private const string FirstName = "admin";
+
     private const int MaxPassword = 256;
     private const int MaxPeople = 10_000;
 
@@ -60,7 +63,7 @@ internal sealed class People(
 
         var password = NewPassword();
         AtomicFile.Write(FirstPasswordPath, System.Text.Encoding.ASCII.GetBytes(password), secret: true, overwrite: true);
-        database.People.Add(New("admin", "Admin", password, $"{Roles.Admin}@*"));
+        database.People.Add(New(FirstName, "Admin", password, $"{Roles.Admin}@*"));
         await database.SaveChangesAsync(cancellationToken);
     }
 
@@ -140,7 +143,11 @@ internal sealed class People(
             person.PasswordHash = _hasher.HashPassword(person, password);
             person.MustChange = false;
         }, cancellationToken);
-        File.Delete(FirstPasswordPath);
+        if (name == FirstName)
+        {
+            File.Delete(FirstPasswordPath);
+        }
+
         await AuditAsync(name, null, 0, "password changed", cancellationToken);
         return null;
     }

@@ -15,7 +15,28 @@ internal static class UserEndpoints
         users.MapPost("", AddAsync).WithSummary("Adds somebody; the answer has the first password, which they have to replace");
         users.MapPut("/{name}/roles", SetRolesAsync).WithSummary("Replaces the roles");
         users.MapPut("/{name}/disabled", SetDisabledAsync).WithSummary("Closes an account, or opens it again");
+        routes.MapGet("/sites/{site}/accounts", DirectoryAsync).WithSummary("Who may sign in at a site without the centre; for the fleet service")
+            .Needs(Permission.ReadAccounts, "site");
     }
+
+    /// <summary>
+    /// Who has a role at the site and has chosen a password. No admin: a box that is stolen has hashes of those who work there and of nobody who
+    /// may do everything.
+    /// </summary>
+    private static async Task<Ok<SiteDirectory>> DirectoryAsync(string site, HttpContext context, People people, IssuerKeys keys, CancellationToken cancellationToken)
+    {
+        context.Response.Headers.CacheControl = "no-store";
+        var accounts = (await people.ListAsync(cancellationToken)).Where(p => !p.Disabled && !p.MustChange)
+            .Select(p => (Person: p, Roles: RolesAt(p, site)))
+            .Where(p => p.Roles.Length > 0)
+            .Take(AccountList.MaxAccounts)
+            .Select(p => new DirectoryAccount(p.Person.Name, PasswordFormat.ToPinHash(p.Person.PasswordHash), p.Roles));
+        return TypedResults.Ok(new SiteDirectory(keys.Issuer, keys.Set(), [.. accounts]));
+    }
+
+    private static string[] RolesAt(Person person, string site) =>
+        [.. person.Roles.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(role => role.Split('@'))
+            .Where(role => role is [var name, var at] && name != Roles.Admin && (at == site || at == "*")).Select(role => role[0]).Distinct()];
 
     private static async Task<Results<Created<NewUserView>, ProblemHttpResult>> AddAsync(NewUser user, HttpContext context, People people, CancellationToken cancellationToken)
     {

@@ -1,8 +1,10 @@
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Yizhan.Contracts;
 using Yizhan.Platform;
 using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 
 namespace Yizhan.Station.SignIn;
@@ -34,6 +36,7 @@ public sealed class SiteSignIn : IDisposable
 
     private const int WrongBeforeLock = 5;
     private const int MaxEmergencies = 1000;
+    private const int MaxVerdict = 200;
 
     // DICOM PS3.16 CID 400: User Authentication; Security Alert.
     private const string UserAuthentication = "110114";
@@ -43,41 +46,53 @@ public sealed class SiteSignIn : IDisposable
     private static readonly TimeSpan LongestLock = TimeSpan.FromHours(1);
 
     private readonly IEventLog _log;
-    private readonly CertificateFiles _files;
-    private readonly X509Certificate2 _root;
+    private readonly CertificateFiles? _files;
+    private readonly X509Certificate2? _root;
     private readonly string _folder;
     private readonly TimeProvider _clock;
     private readonly SemaphoreSlim _gate = new(1);
     private readonly Dictionary<string, (int Wrong, DateTimeOffset Until)> _tries = new(StringComparer.Ordinal);
-    private readonly List<EmergencyAccess> _emergencies;
-    private AccountList? _list;
+    private readonly List<EmergencyView> _emergencies;
+    private volatile AccountList? _list;
 
     /// <summary>Reads what is kept.</summary>
     /// <param name="log">The site's log.</param>
-    /// <param name="files">The site's certificate, whose key signs tokens.</param>
-    /// <param name="root">Root of the installation.</param>
+    /// <param name="files">The site's certificate, whose key signs tokens; null for a site that is not enrolled: nobody signs in.</param>
+    /// <param name="root">Root of the installation; null for a site that is not enrolled.</param>
     /// <param name="folder">Where list and queue are kept.</param>
     /// <param name="clock">The site's clock.</param>
     /// <exception cref="InvalidDataException">What is kept was altered.</exception>
-    public SiteSignIn(IEventLog log, CertificateFiles files, X509Certificate2 root, string folder, TimeProvider clock)
+    public SiteSignIn(IEventLog log, CertificateFiles? files, X509Certificate2? root, string folder, TimeProvider clock)
     {
         (_log, _files, _root, _folder, _clock) = (log, files, root, folder, clock);
-        _list = File.Exists(ListPath) ? AccountList.Read(File.ReadAllText(ListPath), root, log.Site) : null;
-        _emergencies = File.Exists(QueuePath) ? JsonSerializer.Deserialize(File.ReadAllBytes(QueuePath), SignInJson.Default.ListEmergencyAccess)! : [];
+        _list = root is not null && File.Exists(ListPath) ? AccountList.Read(File.ReadAllText(ListPath), root, log.Site) : null;
+        _emergencies = File.Exists(QueuePath) ? JsonSerializer.Deserialize(File.ReadAllBytes(QueuePath), SignInJson.Default.ListEmergencyView)! : [];
     }
 
     /// <summary>Issuer of the site's tokens.</summary>
     public string Issuer => $"urn:yizhan:site:{_log.Site}";
 
+    /// <summary>The list that counts now; null before the first.</summary>
+    public AccountList? List => _list;
+
     /// <summary>Emergency access that nobody has reviewed yet, the oldest first.</summary>
-    public IReadOnlyList<EmergencyAccess> ToReview => [.. _emergencies.Where(e => e.Reviewer is null)];
+    public IReadOnlyList<EmergencyView> ToReview
+    {
+        get
+        {
+            lock (_emergencies)
+            {
+                return [.. _emergencies.Where(e => e.Reviewer is null)];
+            }
+        }
+    }
 
     /// <summary>Takes the list that the centre sent; one that is older than the present one changes nothing.</summary>
     /// <returns>Whether it is a new one.</returns>
     /// <exception cref="InvalidDataException">It is not signed by the root for this site.</exception>
     public async Task<bool> TakeAsync(string text, CancellationToken cancellationToken)
     {
-        var list = AccountList.Read(text, _root, _log.Site);
+        var list = AccountList.Read(text, _root ?? throw new InvalidDataException("This site is not enrolled."), _log.Site);
         await _gate.WaitAsync(cancellationToken);
         try
         {
@@ -86,8 +101,9 @@ public sealed class SiteSignIn : IDisposable
                 return false;
             }
 
-            SiteFile.Write(ListPath, System.Text.Encoding.ASCII.GetBytes(text));
+            AtomicFile.Write(ListPath, System.Text.Encoding.ASCII.GetBytes(text), secret: true, overwrite: true);
             _list = list;
+            CloseReviewed_NeedsGate(list.Reviewed ?? []);
             return true;
         }
         finally
@@ -105,7 +121,7 @@ public sealed class SiteSignIn : IDisposable
         try
         {
             var now = _clock.GetUtcNow();
-            if (_list is not { } list || now - DateTimeOffset.FromUnixTimeMilliseconds(list.IssuedMs) > AccountList.Life)
+            if (_files is null || _list is not { } list || now - DateTimeOffset.FromUnixTimeMilliseconds(list.IssuedMs) > AccountList.Life)
             {
                 return (SignInOutcome.NoList, null);
             }
@@ -173,16 +189,26 @@ public sealed class SiteSignIn : IDisposable
         try
         {
             var now = _clock.GetUtcNow();
-            var access = new EmergencyAccess(
-                Guid.CreateVersion7(now).ToString("N"), name, reason.Trim(), now.ToUnixTimeMilliseconds(), (now + life).ToUnixTimeMilliseconds());
-            if (_emergencies.Count >= MaxEmergencies && !_emergencies.Remove(_emergencies.FirstOrDefault(e => e.Reviewer is not null)!))
+            var access = new EmergencyView(
+                Guid.CreateVersion7(now).ToString("N"), _log.Site, name, reason.Trim(), now.ToUnixTimeMilliseconds(), (now + life).ToUnixTimeMilliseconds());
+            if (_emergencies.Count >= MaxEmergencies && !_emergencies.Exists(e => e.Reviewer is not null))
             {
                 throw new IOException($"{MaxEmergencies} emergency accesses wait for their review; no more are given.");
             }
 
-            await RecordAsync(SecurityAlert, 0, name, $"emergency/{access.Id}", $"emergency access for {life.TotalMinutes:0} min: {access.Reason}", cancellationToken);
-            _emergencies.Add(access);
-            Keep_NeedsGate();
+            var taken = new EmergencyTaken(access.Id, access.Site, access.Who, access.Reason, access.FromMs, access.UntilMs);
+            await RecordAsync(
+                SecurityAlert, 0, name, $"emergency/{access.Id}", $"emergency access for {life.TotalMinutes:0} min: {access.Reason}", cancellationToken,
+                Fact(EmergencyTaken.EventType, "taken", access.Id, JsonSerializer.SerializeToUtf8Bytes(taken, ContractsJson.Default.EmergencyTaken)));
+            Change_NeedsGate(all =>
+            {
+                if (all.Count >= MaxEmergencies)
+                {
+                    all.RemoveAt(all.FindIndex(e => e.Reviewer is not null));
+                }
+
+                all.Add(access);
+            });
             return (SignInOutcome.SignedIn, Token(name, ["clinician"], life, access.Reason));
         }
         finally
@@ -193,9 +219,14 @@ public sealed class SiteSignIn : IDisposable
 
     /// <summary>Closes an emergency access; nobody reviews his own.</summary>
     /// <returns>False when there is none of that id that waits.</returns>
-    /// <exception cref="ArgumentException">The reviewer is who took it.</exception>
+    /// <exception cref="ArgumentException">The reviewer is who took it, or the verdict is out of bounds.</exception>
     public async Task<bool> ReviewAsync(string id, string reviewer, string verdict, CancellationToken cancellationToken)
     {
+        if (verdict.Trim().Length is < 1 or > MaxVerdict)
+        {
+            throw new ArgumentException($"A verdict of 1 to {MaxVerdict} characters is needed; there are {verdict.Trim().Length}.", nameof(verdict));
+        }
+
         await _gate.WaitAsync(cancellationToken);
         try
         {
@@ -205,14 +236,17 @@ public sealed class SiteSignIn : IDisposable
                 return false;
             }
 
-            if (_emergencies[at].Who == reviewer)
+            var who = _emergencies[at].Who;
+            if (reviewer == who || reviewer == SubjectOf(who))
             {
                 throw new ArgumentException($"{reviewer} took this access; somebody else reviews it.", nameof(reviewer));
             }
 
-            await RecordAsync(SecurityAlert, 0, reviewer, $"emergency/{id}", $"reviewed: {verdict}", cancellationToken);
-            _emergencies[at] = _emergencies[at] with { Reviewer = reviewer, Verdict = verdict };
-            Keep_NeedsGate();
+            var reviewed = new EmergencyReviewed(id, _log.Site, reviewer, verdict.Trim(), _clock.GetUtcNow().ToUnixTimeMilliseconds());
+            await RecordAsync(
+                SecurityAlert, 0, reviewer, $"emergency/{id}", $"reviewed: {reviewed.Verdict}", cancellationToken,
+                Fact(EmergencyReviewed.EventType, "reviewed", id, JsonSerializer.SerializeToUtf8Bytes(reviewed, ContractsJson.Default.EmergencyReviewed)));
+            Change_NeedsGate(all => all[at] = all[at] with { Reviewer = reviewer, Verdict = reviewed.Verdict });
             return true;
         }
         finally
@@ -234,7 +268,7 @@ public sealed class SiteSignIn : IDisposable
         var claims = new Dictionary<string, object>
         {
             ["iss"] = Issuer,
-            ["sub"] = $"{_log.Site}:{name}",
+            ["sub"] = SubjectOf(name),
             ["name"] = name,
             ["aud"] = "yizhan",
             ["iat"] = now,
@@ -248,40 +282,58 @@ public sealed class SiteSignIn : IDisposable
             claims["break_glass"] = breakGlass;
         }
 
-        using var key = _files.Certificate.GetECDsaPrivateKey()!;
+        using var key = _files!.Certificate.GetECDsaPrivateKey()!;
         return CompactJws.Sign(key, "at+jwt", JsonSerializer.SerializeToUtf8Bytes(claims, SignInJson.Default.DictionaryStringObject));
     }
 
-    private void Keep_NeedsGate() => SiteFile.Write(QueuePath, JsonSerializer.SerializeToUtf8Bytes(_emergencies, SignInJson.Default.ListEmergencyAccess));
+    private string SubjectOf(string name) => $"{_log.Site}:{name}";
 
-    private async Task RecordAsync(string eventId, int outcome, string agent, string entity, string detail, CancellationToken cancellationToken)
+    /// <summary>What the centre has closed is closed here, too: it recorded that there.</summary>
+    private void CloseReviewed_NeedsGate(IReadOnlyList<ReviewedAccess> reviewed)
+    {
+        var closed = reviewed.DistinctBy(r => r.Id).ToDictionary(r => r.Id, StringComparer.Ordinal);
+        if (_emergencies.Exists(e => e.Reviewer is null && closed.ContainsKey(e.Id)))
+        {
+            Change_NeedsGate(all =>
+            {
+                for (var i = 0; i < all.Count; i++)
+                {
+                    all[i] = all[i].Reviewer is null && closed.TryGetValue(all[i].Id, out var by) ? all[i] with { Reviewer = by.Reviewer, Verdict = by.Verdict } : all[i];
+                }
+            });
+        }
+    }
+
+    private void Change_NeedsGate(Action<List<EmergencyView>> change)
+    {
+        lock (_emergencies)
+        {
+            change(_emergencies);
+            AtomicFile.Write(QueuePath, JsonSerializer.SerializeToUtf8Bytes(_emergencies, SignInJson.Default.ListEmergencyView), secret: true, overwrite: true);
+        }
+    }
+
+    private async Task RecordAsync(
+        string eventId, int outcome, string agent, string entity, string detail, CancellationToken cancellationToken, params Entry[] facts)
     {
         var now = _clock.GetUtcNow();
         var record = new AuditRecord(eventId, "E", outcome, agent, null, $"station@{_log.Site}", entity, detail, now.ToUnixTimeMilliseconds());
         await _log.AppendAsync(
-            [new Entry(
-                Lane.Urgent, AuditRecord.EventType, $"signin/{Guid.CreateVersion7(now):N}", entity, record.RecordedMs,
-                JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord))], cancellationToken);
+            [
+                .. facts,
+                new Entry(
+                    Lane.Urgent, AuditRecord.EventType, $"signin/{Guid.CreateVersion7(now):N}", entity, record.RecordedMs,
+                    JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord)),
+            ], cancellationToken);
     }
 
-    private static class SiteFile
-    {
-        public static void Write(string path, byte[] bytes)
-        {
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
-            if (!OperatingSystem.IsWindows())
-            {
-                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-            }
-
-            using (var file = new FileStream(path + ".tmp", options))
-            {
-                file.Write(bytes);
-                file.Flush(flushToDisk: true);
-            }
-
-            File.Move(path + ".tmp", path, overwrite: true);
-        }
-    }
+    private Entry Fact(string type, string what, string id, byte[] data) =>
+        new(Lane.Urgent, type, $"emergency/{what}/{id}", $"emergency/{id}", _clock.GetUtcNow().ToUnixTimeMilliseconds(), data);
 }
+
+[JsonSourceGenerationOptions(JsonSerializerDefaults.Web)]
+[JsonSerializable(typeof(List<EmergencyView>))]
+[JsonSerializable(typeof(Dictionary<string, object>))]
+[JsonSerializable(typeof(string[]))]
+[JsonSerializable(typeof(long))]
+internal sealed partial class SignInJson : JsonSerializerContext;

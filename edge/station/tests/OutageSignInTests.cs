@@ -9,6 +9,7 @@ using Yizhan.Fleet;
 using Yizhan.Fleet.Enrolment;
 using Yizhan.Platform;
 using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Identity;
 using Yizhan.Platform.Licences;
 using Yizhan.Station.SignIn;
 using Yizhan.Storage;
@@ -93,7 +94,7 @@ public sealed class OutageSignInTests : IAsyncLifetime
 
         Assert.Equal((LicenceState.Lapsed, false), (licence.View().State, licence.Allows("ai.ct-ich")));
         Assert.Single(signIn.ToReview);
-        Assert.Equal(26, EdgeLog.Usage(Lane.Urgent).AcceptedEntries - before);
+        Assert.Equal(27, EdgeLog.Usage(Lane.Urgent).AcceptedEntries - before);
 
         // The centre is back: over the certificate that was due all day, the next one comes.
         await listener.StartAsync(Cancel);
