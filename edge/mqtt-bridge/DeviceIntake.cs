@@ -19,6 +19,9 @@ internal enum Intake
     /// <summary>No mapping has its topic, or its topic makes a key that is too long.</summary>
     NotMapped,
 
+    /// <summary>Its topic is mapped for other devices only.</summary>
+    NotYours,
+
     /// <summary>It is larger than the site accepts.</summary>
     TooLarge,
 
@@ -67,9 +70,9 @@ internal sealed class DeviceIntake : IDisposable
     /// <exception cref="IOException">The log has stopped. Nothing is promised; do not acknowledge.</exception>
     public async Task<Intake> TakeAsync(string clientId, ushort packetId, MqttApplicationMessage message)
     {
-        if (_topics.Find(message.Topic) is not var (topic, key) || key.Length > 200)
+        if (_topics.Find(message.Topic, clientId, out var isOthers) is not var (topic, key) || key.Length > 200)
         {
-            return Intake.NotMapped;
+            return isOthers ? Intake.NotYours : Intake.NotMapped;
         }
 
         if (message.Payload.Length > _options.MaxPayloadBytes)

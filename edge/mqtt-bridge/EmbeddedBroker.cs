@@ -139,6 +139,7 @@ internal sealed partial class EmbeddedBroker : IAsyncDisposable
                 (publish.Response.ReasonCode, publish.Response.ReasonString) = outcome switch
                 {
                     Intake.NotMapped => (MqttPubAckReasonCode.TopicNameInvalid, "This site has no mapping for the topic."),
+                    Intake.NotYours => (MqttPubAckReasonCode.NotAuthorized, "The topic is another device's."),
                     Intake.TooLarge => (MqttPubAckReasonCode.QuotaExceeded, "The payload is larger than this site accepts."),
                     _ => (MqttPubAckReasonCode.PayloadFormatInvalid, "The payload has no member that names it, which the topic's mapping asks for."),
                 };

@@ -53,8 +53,14 @@ public sealed class MqttBridgeOptions
 /// <summary>What becomes of the messages of some topics.</summary>
 public sealed class TopicOptions
 {
-    /// <summary>Topic filter (MQTT 5.0 §4.7), such as <c>ward/+/pump/#</c>.</summary>
+    /// <summary>
+    /// Topic filter (MQTT 5.0 §4.7), such as <c>ward/+/pump/#</c>. A level <c>{client}</c> is the client id of who publishes, which is the name in its
+    /// certificate: <c>ward/+/{client}/#</c> lets each device write below its own name alone.
+    /// </summary>
     public string Filter { get; set; } = "";
+
+    /// <summary>Client ids that may publish there. Empty (default): every device that may connect.</summary>
+    public List<string> Clients { get; set; } = [];
 
     /// <summary>CloudEvents type of the events, such as <c>yizhan.device.pump.v1</c>.</summary>
     public string EventType { get; set; } = "";
@@ -84,12 +90,13 @@ internal sealed class MqttBridgeOptionsValidator : IValidateOptions<MqttBridgeOp
     private static readonly string[] Lanes = ["urgent", "normal", "bulk", "telemetry"];
 
     public ValidateOptionsResult Validate(string? name, MqttBridgeOptions options) =>
-        (Topics(options.Topics) ?? Place(options) ?? Files(options)) is { } wrong
+        (Topics(options) ?? Place(options) ?? Files(options)) is { } wrong
             ? ValidateOptionsResult.Fail(wrong)
             : new MqttBridgeOptionsRanges().Validate(name, options);
 
-    private static string? Topics(TopicOptions[] topics)
+    private static string? Topics(MqttBridgeOptions options)
     {
+        var topics = options.Topics;
         if (topics.Length > MaxTopics)
         {
             return $"mqtt-bridge:topics has {topics.Length} entries; at most {MaxTopics} are accepted.";
@@ -101,7 +108,12 @@ internal sealed class MqttBridgeOptionsValidator : IValidateOptions<MqttBridgeOp
             var place = $"mqtt-bridge:topics:{i}";
             if (!TopicMap.IsFilter(topic.Filter))
             {
-                return $"{place}:filter is '{topic.Filter}'; accepted are topic levels with '+' for one and '#' at the end for all that follow, such as ward/+/pump/#.";
+                return $"{place}:filter is '{topic.Filter}'; accepted are topic levels with '+' for one, '{TopicMap.Client}' for the device's own id and '#' at the end for all that follow, such as ward/+/pump/#.";
+            }
+
+            if (options.BrokerUrl is not null && (topic.Clients.Count > 0 || topic.Filter.Split('/').Contains(TopicMap.Client)))
+            {
+                return $"{place}: with mqtt-bridge:brokerUrl that broker says who may publish where; accepted are filters without {TopicMap.Client} and no clients.";
             }
 
             if (topic.EventType.Length is 0 or > 200)

@@ -8,16 +8,25 @@ internal sealed class TopicMap(IEnumerable<TopicOptions> topics)
 {
     private readonly (TopicOptions Options, string[] Levels)[] _topics = [.. topics.Select(topic => (topic, topic.Filter.Split('/')))];
 
-    /// <summary>The first mapping whose filter matches; null when none does.</summary>
-    public (TopicOptions Options, string Key)? Find(string topic)
+    /// <summary>A level of a filter that is the client id of who publishes.</summary>
+    public const string Client = "{client}";
+
+    /// <summary>The first mapping whose filter matches and that the device may use; null when there is none.</summary>
+    /// <param name="topic">The topic.</param>
+    /// <param name="clientId">Who publishes.</param>
+    /// <param name="isOthers">There is a mapping, and it is another device's.</param>
+    public (TopicOptions Options, string Key)? Find(string topic, string clientId, out bool isOthers)
     {
+        isOthers = false;
         var levels = topic.Split('/');
         foreach (var (options, filter) in _topics)
         {
-            if (Match(filter, levels) is { } wild)
+            if (Match(filter, levels, clientId) is { } wild && (options.Clients.Count == 0 || options.Clients.Contains(clientId)))
             {
                 return (options, Key(options.Key, topic, wild));
             }
+
+            isOthers |= Match(filter, levels, null) is not null;
         }
 
         return null;
@@ -29,15 +38,18 @@ internal sealed class TopicMap(IEnumerable<TopicOptions> topics)
         var levels = filter.Split('/');
         return filter.Length is > 0 and <= 1024
             && !filter.Contains('\0', StringComparison.Ordinal)
-            && levels.All(level => level is "+" or "#" || !level.AsSpan().ContainsAny('+', '#'))
+            && levels.All(level => level is "+" or "#" or Client || level.IndexOfAny(['+', '#', '{', '}']) < 0)
             && levels.AsSpan()[..^1].IndexOf("#") < 0;
     }
 
     /// <summary>The levels that the wildcards stand for; null when the topic does not match.</summary>
-    private static List<string>? Match(string[] filter, string[] topic)
+    /// <param name="filter">Levels of the filter.</param>
+    /// <param name="topic">Levels of the topic.</param>
+    /// <param name="clientId">Whom <see cref="Client"/> means; null for anybody.</param>
+    private static List<string>? Match(string[] filter, string[] topic, string? clientId)
     {
         // Wildcards at the start do not match topics of the broker itself (§4.7.2).
-        if (topic[0].StartsWith('$') && filter[0] is "+" or "#")
+        if (topic[0].StartsWith('$') && filter[0] is "+" or "#" or Client)
         {
             return null;
         }
@@ -52,7 +64,7 @@ internal sealed class TopicMap(IEnumerable<TopicOptions> topics)
                 return wild;
             }
 
-            if (i >= topic.Length || (filter[i] != "+" && filter[i] != topic[i]))
+            if (i >= topic.Length || (filter[i] == Client ? clientId is not null && topic[i] != clientId : filter[i] != "+" && filter[i] != topic[i]))
             {
                 return null;
             }

@@ -50,6 +50,16 @@ internal sealed class Device : IDisposable
         }
     }
 
+    /// <summary>Asks for a subscription with QoS 1: true when the answer is a failure (MQTT 3.1.1 §3.9.3).</summary>
+    public async Task<bool> IsSubscriptionRefusedAsync(ushort packetId, string filter)
+    {
+        var name = Encoding.UTF8.GetBytes(filter);
+        await WriteAsync([0x82, (byte)(5 + name.Length), (byte)(packetId >> 8), (byte)packetId, 0, (byte)name.Length, .. name, 1]);
+        var answer = new byte[5];
+        await _stream.ReadExactlyAsync(answer, TestContext.Current.CancellationToken);
+        return answer[0] == 0x90 && answer[4] >= 0x80;
+    }
+
     public async Task WriteAsync(byte[] bytes) => await _stream.WriteAsync(bytes, TestContext.Current.CancellationToken);
 
     /// <summary>True when the broker has hung up.</summary>
