@@ -4,11 +4,13 @@ using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
 using Yizhan.AiInfer.Clinical.Dicom;
 using Yizhan.AiInfer.Engine;
+using Yizhan.AiInfer.Protocol;
 using Yizhan.AiInfer.Repository;
 using Yizhan.AiInfer.Rollout;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.Platform;
+using Yizhan.Platform.Licences;
 using Yizhan.Storage;
 
 namespace Yizhan.AiInfer.Clinical;
@@ -18,7 +20,7 @@ namespace Yizhan.AiInfer.Clinical;
 /// event log. An attempt is counted before it begins, so a series that takes the process down with it is parked after three.
 /// </summary>
 internal sealed partial class AnalysisRunner(
-    AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, RolloutDesk rollouts, IEventLog log, IOptions<AiInferOptions> options, IOptions<NodeOptions> node,
+    AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, RolloutDesk rollouts, LicenceGate licences, IEventLog log, IOptions<AiInferOptions> options, IOptions<NodeOptions> node,
     TimeProvider clock, ILogger<AnalysisRunner> logger) : BackgroundService
 {
     /// <summary>Attempts until an analysis waits for a person.</summary>
@@ -99,6 +101,13 @@ internal sealed partial class AnalysisRunner(
 
     private async Task AnalyseAsync(Owed owed, CancellationToken cancellationToken)
     {
+        if (licences.WhyNot(InferenceServer.FeatureOf(owed.Model)) is { } unlicensed)
+        {
+            // Said, not put off: whoever reads the study knows that no model has looked at it.
+            await PublishAsync(Empty(owed, "", "", "refused", unlicensed), [], cancellationToken);
+            return;
+        }
+
         var choice = rollouts.Choose(owed.Model, owed.Study);
         if (choice.Version is not { } version)
         {

@@ -32,7 +32,7 @@ internal sealed class GrpcInference(InferenceServer server) : GRPCInferenceServi
 
     public override Task<ModelInferResponse> ModelInfer(ModelInferRequest request, ServerCallContext context) => Answer(async () =>
     {
-        var runner = server.Find(request.ModelName, request.ModelVersion);
+        var runner = server.FindLicensed(request.ModelName, request.ModelVersion);
         using var room = server.Reserve(request.CalculateSize());
         return GrpcTensors.Write(await runner.InferAsync(GrpcTensors.Read(request), context.CancellationToken));
     });
@@ -83,6 +83,10 @@ internal sealed class GrpcInference(InferenceServer server) : GRPCInferenceServi
         catch (ModelNotReadyException e)
         {
             throw new RpcException(new Status(StatusCode.NotFound, e.Message));
+        }
+        catch (NotLicensedException e)
+        {
+            throw new RpcException(new Status(StatusCode.PermissionDenied, e.Message));
         }
         catch (OverloadedException e)
         {

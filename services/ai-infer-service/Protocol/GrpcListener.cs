@@ -3,11 +3,14 @@ using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Options;
+using Yizhan.Platform;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.AiInfer.Protocol;
 
 /// <summary>The port of the gRPC service: HTTP/2 without TLS cannot share one with HTTP/1.1.</summary>
-internal sealed partial class GrpcListener(InferenceServer server, IOptions<AiInferOptions> options, ILoggerFactory loggers, ILogger<GrpcListener> logger) : IHostedService
+internal sealed partial class GrpcListener(
+    InferenceServer server, TokenValidator tokens, IOptions<NodeOptions> node, IOptions<AiInferOptions> options, ILoggerFactory loggers, ILogger<GrpcListener> logger) : IHostedService
 {
     private WebApplication? _app;
 
@@ -30,6 +33,7 @@ internal sealed partial class GrpcListener(InferenceServer server, IOptions<AiIn
         {
             grpc.MaxReceiveMessageSize = (int)server.MaxRequestBytes;
             grpc.MaxSendMessageSize = null;
+            grpc.Interceptors.Add<GrpcAccess>(tokens, node.Value.SiteId);
         });
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {

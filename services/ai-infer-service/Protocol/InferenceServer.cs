@@ -2,11 +2,12 @@ using System.Reflection;
 using Microsoft.Extensions.Options;
 using Yizhan.AiInfer.Engine;
 using Yizhan.AiInfer.Repository;
+using Yizhan.Platform.Licences;
 
 namespace Yizhan.AiInfer.Protocol;
 
 /// <summary>What REST and gRPC have in common: finding the model, the memory of requests, names and versions.</summary>
-internal sealed class InferenceServer(ModelRepository repository, IOptions<AiInferOptions> options)
+internal sealed class InferenceServer(ModelRepository repository, LicenceGate licences, IOptions<AiInferOptions> options)
 {
     private readonly long _maxInFlight = options.Value.MaxInFlightMiB * 1024L * 1024;
     private long _inFlight;
@@ -30,6 +31,15 @@ internal sealed class InferenceServer(ModelRepository repository, IOptions<AiInf
     /// <exception cref="ModelNotReadyException">It is not here or not loaded.</exception>
     public ModelRunner Find(string name, string? version) =>
         repository.Find(name, version, out var reason) ?? throw new ModelNotReadyException(reason);
+
+    /// <summary>The loaded model, when it may run.</summary>
+    /// <exception cref="ModelNotReadyException">It is not here or not loaded.</exception>
+    /// <exception cref="NotLicensedException">The site's licence does not allow it.</exception>
+    public ModelRunner FindLicensed(string name, string? version) =>
+        licences.WhyNot(FeatureOf(name)) is { } why ? throw new NotLicensedException(why) : Find(name, version);
+
+    /// <summary>What a licence calls a model.</summary>
+    public static string FeatureOf(string model) => "ai." + model;
 
     /// <summary>Takes room for a request until the result is disposed.</summary>
     /// <exception cref="OverloadedException">There is none.</exception>
@@ -60,3 +70,6 @@ internal sealed class InferenceServer(ModelRepository repository, IOptions<AiInf
 
 /// <summary>The model that is asked for is not here, or not loaded.</summary>
 internal sealed class ModelNotReadyException(string message) : Exception(message);
+
+/// <summary>The licence of the site does not allow the model now.</summary>
+internal sealed class NotLicensedException(string message) : Exception(message);

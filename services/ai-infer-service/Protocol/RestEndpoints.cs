@@ -47,7 +47,7 @@ internal static class RestEndpoints
 
     private static async Task<IResult> InferAsync(HttpContext context, InferenceServer server, string model, string? version)
     {
-        var runner = server.Find(model, version);
+        var runner = server.FindLicensed(model, version);
         var limit = server.MaxRequestBytes;
         if (context.Request.ContentLength > limit)
         {
@@ -204,6 +204,10 @@ internal static class RestEndpoints
         catch (ModelNotReadyException e)
         {
             return Error(404, e.Message);
+        }
+        catch (NotLicensedException e)
+        {
+            return Error(403, e.Message);
         }
         catch (OverloadedException e)
         {
