@@ -178,7 +178,8 @@ internal static class CertificateCommands
 
     private static Argument<string> Site() => new("siteId") { Description = "1 to 63 of a-z, 0-9 and '-'." };
 
-    private static Option<Uri> Centre() => new("--centre") { Description = "Web address of the centre.", DefaultValueFactory = _ => new Uri("http://127.0.0.1:8080") };
+    private static Option<Uri> Centre() =>
+        new("--centre") { Description = "Web address of the centre.", DefaultValueFactory = _ => new Uri("http://127.0.0.1:8080"), CustomParser = NodeClient.Address };
 
     private static Option<DirectoryInfo> Folder(string description) =>
         new("--folder") { Description = description, DefaultValueFactory = _ => new DirectoryInfo(Path.Combine(".yizhan", "tls")) };

@@ -16,6 +16,7 @@ internal static class ConfigCommand
     {
         Description = "Web address of the centre.",
         DefaultValueFactory = _ => new Uri("http://127.0.0.1:8080/"),
+        CustomParser = NodeClient.Address,
     };
 
     private static readonly Option<FileInfo> Key = new("--key") { Description = "Your private key, NAME.pem (yizhan config keygen).", Required = true };

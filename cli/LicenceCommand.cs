@@ -20,7 +20,7 @@ internal static class LicenceCommand
             Examples:
               yizhan licence keygen licence.pem
             """) { key };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             var path = parsed.GetValue(key)!.FullName;
             using var pair = ECDsa.Create(ECCurve.NamedCurves.nistP256);
@@ -50,7 +50,7 @@ internal static class LicenceCommand
             Examples:
               yizhan licence fingerprint
             """);
-        command.SetAction(_ => Guarded(() =>
+        command.SetAction(_ => Guarded.Run(() =>
         {
             Console.WriteLine(HardwareFingerprint.Of());
             return 0;
@@ -76,7 +76,7 @@ internal static class LicenceCommand
             Examples:
               yizhan licence issue lakeside --key licence.pem --feature ai.ct-ich asr.* --sequence 3 --out licence.jws
             """) { site, key, features, hardware, days, grace, sequence, id, file, json };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             var now = TimeProvider.System.GetUtcNow();
             var licence = new Licence(
@@ -117,7 +117,7 @@ internal static class LicenceCommand
             Examples:
               yizhan licence verify licence.jws --key licence.pem.pub --site lakeside --hardware here
             """) { file, key, site, hardware, json };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             using var signer = ECDsa.Create();
             signer.ImportFromPem(File.ReadAllText(parsed.GetValue(key)!.FullName));
@@ -150,7 +150,7 @@ internal static class LicenceCommand
             Examples:
               yizhan licence show licence.jws
             """) { file, json };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             var licence = File.ReadAllText(parsed.GetValue(file)!.FullName).Trim().Split('.') is [_, var payload, _]
                 ? JsonSerializer.Deserialize(System.Buffers.Text.Base64Url.DecodeFromChars(payload), LicenceJson.Default.Licence)!
@@ -166,22 +166,4 @@ internal static class LicenceCommand
         + $"{DateTimeOffset.FromUnixTimeSeconds(licence.Expires):yyyy-MM-dd} and {licence.GraceDays} days of grace, sequence {licence.Sequence}.";
 
     private static Option<bool> Json() => new("--json") { Description = "Print one JSON object last." };
-
-    private static int Guarded(Func<int> run)
-    {
-        try
-        {
-            return run();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            Console.Error.WriteLine($"yizhan: {e.Message}");
-            return 66;
-        }
-        catch (Exception e) when (e is CryptographicException or ArgumentException or FormatException or JsonException)
-        {
-            Console.Error.WriteLine($"yizhan: {e.Message}");
-            return 65;
-        }
-    }
 }

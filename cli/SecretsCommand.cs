@@ -30,7 +30,7 @@ internal static class SecretsCommand
             Examples:
               yizhan secrets keygen --out lakeside.age-key
             """) { file };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             using var key = AgeIdentity.Generate();
             var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
@@ -57,7 +57,7 @@ internal static class SecretsCommand
             Examples:
               yizhan secrets encrypt secrets/lakeside.sops.yaml --site sites/lakeside.yaml --recipient age1…
             """) { file, Recipients, Sites, regex };
-        command.SetAction(parsed => Guarded(() => Rewrite(parsed.GetValue(file)!, (text, format) =>
+        command.SetAction(parsed => Guarded.Run(() => Rewrite(parsed.GetValue(file)!, (text, format) =>
         {
             var rules = parsed.GetValue(regex) is { } pattern ? new SopsRules { EncryptedRegex = pattern } : SopsRules.Default;
             return SopsFile.Encrypt(text, format, RecipientsOf(parsed), rules, Now);
@@ -74,7 +74,7 @@ internal static class SecretsCommand
             Examples:
               yizhan secrets decrypt secrets/lakeside.sops.yaml
             """) { file, Identity };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             var (text, format) = Read(parsed.GetValue(file)!);
             Console.Write(SopsFile.Decrypt(text, format, Keys(parsed)));
@@ -93,7 +93,7 @@ internal static class SecretsCommand
             Examples:
               yizhan secrets set secrets/lakeside.sops.yaml database.password < password.txt
             """) { file, path, Identity };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             var value = Console.In.ReadToEnd().TrimEnd('\n');
             return Rewrite(parsed.GetValue(file)!, (text, format) => SopsFile.Set(text, format, parsed.GetValue(path)!, value, Keys(parsed), Now));
@@ -110,7 +110,7 @@ internal static class SecretsCommand
             Examples:
               EDITOR=vi yizhan secrets edit secrets/lakeside.sops.yaml
             """) { file, Identity };
-        command.SetAction(parsed => Guarded(() => Rewrite(parsed.GetValue(file)!, (text, format) =>
+        command.SetAction(parsed => Guarded.Run(() => Rewrite(parsed.GetValue(file)!, (text, format) =>
         {
             var keys = Keys(parsed);
             // CreateTempSubdirectory gives mode 0700.
@@ -145,7 +145,7 @@ internal static class SecretsCommand
             Examples:
               yizhan secrets rotate secrets/lakeside.sops.yaml --recipient age1new… --remove age1old…
             """) { file, Identity, Recipients, Sites, remove };
-        command.SetAction(parsed => Guarded(() => Rewrite(parsed.GetValue(file)!, (text, format) =>
+        command.SetAction(parsed => Guarded.Run(() => Rewrite(parsed.GetValue(file)!, (text, format) =>
         {
             var gone = (parsed.GetValue(remove) ?? []).Select(r => AgeRecipient.Parse(r).ToString()).ToArray();
             var stay = SopsFile.Recipients(text, format).Concat(RecipientsOf(parsed)).DistinctBy(r => r.ToString()).Where(r => !gone.Contains(r.ToString())).ToArray();
@@ -164,7 +164,7 @@ internal static class SecretsCommand
             Examples:
               yizhan secrets check secrets/*.sops.yaml
             """) { files, json };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             var found = parsed.GetValue(files)!.Select(file =>
             {
@@ -201,7 +201,7 @@ internal static class SecretsCommand
             Examples:
               yizhan secrets render secrets/lakeside.sops.yaml --as kubernetes --namespace edge | kubectl apply -f -
             """) { file, form, name, space, Identity };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             var (text, format) = Read(parsed.GetValue(file)!);
             var values = SopsFile.Values(text, format, Keys(parsed)).Select(v => (Key: EnvironmentName(v.Path), v.Value)).ToArray();
@@ -270,23 +270,5 @@ internal static class SecretsCommand
         File.Move(temporary, file.FullName, overwrite: true);
         Console.WriteLine($"{file} is written.");
         return 0;
-    }
-
-    private static int Guarded(Func<int> run)
-    {
-        try
-        {
-            return run();
-        }
-        catch (SopsException e)
-        {
-            Console.Error.WriteLine($"yizhan: {e.Message}");
-            return 1;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            Console.Error.WriteLine($"yizhan: {e.Message}");
-            return 66;
-        }
     }
 }

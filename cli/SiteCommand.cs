@@ -30,7 +30,7 @@ internal static class SiteCommand
               yizhan site lint sites/*.yaml
               yizhan site lint sites/lakeside.yaml --json | tail -n 1 | jq .problems
             """) { files, json };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             var paths = parsed.GetValue(files)!.Select(f => f.ToString()).ToArray();
             var (sites, problems) = SiteFolder.Read(paths);
@@ -64,7 +64,7 @@ internal static class SiteCommand
             Examples:
               yizhan site diff old/lakeside.yaml sites/lakeside.yaml
             """) { before, after, json };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             if (Read(parsed.GetValue(before)!) is not { } old || Read(parsed.GetValue(after)!) is not { } now)
             {
@@ -162,17 +162,4 @@ internal static class SiteCommand
     }
 
     private static Option<bool> Json() => new("--json") { Description = "Print one JSON object last." };
-
-    private static int Guarded(Func<int> run)
-    {
-        try
-        {
-            return run();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            Console.Error.WriteLine($"yizhan: {e.Message}");
-            return 66;
-        }
-    }
 }

@@ -23,7 +23,7 @@ internal static class WireGuardCommand
               yizhan wireguard keys
               yizhan wireguard keys --out centre.key --json | tail -n 1 | jq -r .publicKey
             """) { file, json };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             var path = parsed.GetValue(file)!.FullName;
             var created = !File.Exists(path);
@@ -54,7 +54,7 @@ internal static class WireGuardCommand
               yizhan wireguard render sites/*.yaml > /etc/wireguard/yizhan.conf                                   # at the centre
               yizhan wireguard render sites/lakeside.yaml --centre-key "$KEY" > /etc/wireguard/yizhan.conf        # at the site
             """) { files, centre, address, port, keyPath };
-        command.SetAction(parsed => Guarded(() =>
+        command.SetAction(parsed => Guarded.Run(() =>
         {
             var (sites, problems) = SiteFolder.Read(parsed.GetValue(files)!.Select(f => f.ToString()).ToArray());
             if (problems.Count > 0)
@@ -87,23 +87,5 @@ internal static class WireGuardCommand
 
         using var file = new StreamWriter(path, options);
         file.WriteLine(Convert.ToBase64String(key.Export(KeyBlobFormat.RawPrivateKey)));
-    }
-
-    private static int Guarded(Func<int> run)
-    {
-        try
-        {
-            return run();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            Console.Error.WriteLine($"yizhan: {e.Message}");
-            return 66;
-        }
-        catch (Exception e) when (e is ArgumentException or FormatException)
-        {
-            Console.Error.WriteLine($"yizhan: {e.Message}");
-            return 65;
-        }
     }
 }

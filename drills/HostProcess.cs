@@ -31,7 +31,7 @@ public sealed class HostProcess : IAsyncDisposable
     /// <param name="cancellationToken">Stops the node again.</param>
     /// <exception cref="InvalidOperationException">It ended or did not answer in 60 s; the message holds the end of its log.</exception>
     public static Task<HostProcess> StartAsync(string[] arguments, Uri web, string logPath, CancellationToken cancellationToken) =>
-        StartAsync(arguments, web, logPath, network: null, cancellationToken);
+        StartAsync(arguments, web, logPath, network: null, environment: null, cancellationToken);
 
     /// <summary>The same in a network of its own.</summary>
     /// <param name="arguments">What the host program is called with.</param>
@@ -40,8 +40,23 @@ public sealed class HostProcess : IAsyncDisposable
     /// <param name="network">Its network; null for this process's.</param>
     /// <param name="cancellationToken">Stops the node again.</param>
     /// <exception cref="InvalidOperationException">It ended or did not answer in 60 s; the message holds the end of its log.</exception>
-    public static async Task<HostProcess> StartAsync(
-        string[] arguments, Uri web, string logPath, NetworkNamespace? network, CancellationToken cancellationToken)
+    public static Task<HostProcess> StartAsync(
+        string[] arguments, Uri web, string logPath, NetworkNamespace? network, CancellationToken cancellationToken) =>
+        StartAsync(arguments, web, logPath, network, environment: null, cancellationToken);
+
+    /// <summary>The same with variables of its environment, such as a preloaded library that gives it a clock of its own.</summary>
+    /// <param name="arguments">What the host program is called with.</param>
+    /// <param name="web">Where the node will listen.</param>
+    /// <param name="logPath">Its output is appended to this file.</param>
+    /// <param name="environment">Variables besides ours.</param>
+    /// <param name="cancellationToken">Stops the node again.</param>
+    /// <exception cref="InvalidOperationException">It ended or did not answer in 60 s; the message holds the end of its log.</exception>
+    public static Task<HostProcess> StartAsync(
+        string[] arguments, Uri web, string logPath, IReadOnlyDictionary<string, string> environment, CancellationToken cancellationToken) =>
+        StartAsync(arguments, web, logPath, network: null, environment, cancellationToken);
+
+    private static async Task<HostProcess> StartAsync(
+        string[] arguments, Uri web, string logPath, NetworkNamespace? network, IReadOnlyDictionary<string, string>? environment, CancellationToken cancellationToken)
     {
         string[] command = network is null ? ["dotnet"] : ["ip", "netns", "exec", network.Name, "dotnet"];
         var start = new ProcessStartInfo(command[0], [.. command[1..], ProgramPath, .. arguments])
@@ -50,6 +65,11 @@ public sealed class HostProcess : IAsyncDisposable
             RedirectStandardError = true,
             RedirectStandardInput = true,
         };
+        foreach (var (name, value) in environment ?? new Dictionary<string, string>())
+        {
+            start.Environment[name] = value;
+        }
+
         var process = Process.Start(start) ?? throw new InvalidOperationException($"'dotnet {ProgramPath}' could not be started.");
         process.StandardInput.Close();
         var log = TextWriter.Synchronized(new StreamWriter(logPath, append: true) { AutoFlush = true });

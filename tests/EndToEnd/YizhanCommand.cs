@@ -12,9 +12,15 @@ internal static class YizhanCommand
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     /// <summary>Runs it to its end; a test that is cancelled ends it.</summary>
-    public static async Task<CommandOutcome> RunAsync(string[] arguments)
+    public static async Task<CommandOutcome> RunAsync(string[] arguments, IReadOnlyDictionary<string, string>? environment = null)
     {
-        using var process = Process.Start(new ProcessStartInfo("dotnet", [Program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true })
+        var start = new ProcessStartInfo("dotnet", [Program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var (name, value) in environment ?? new Dictionary<string, string>())
+        {
+            start.Environment[name] = value;
+        }
+
+        using var process = Process.Start(start)
             ?? throw new InvalidOperationException("The command did not start.");
         try
         {
