@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Net.Http.Headers;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using Grpc.Core.Interceptors;
 using Grpc.Net.Client;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.ML.OnnxRuntime;
@@ -45,9 +46,14 @@ internal static class InferBench
             await using var app = new ServiceHost(
                 [$"--node:dataFolder={folder}", "--web:url=http://127.0.0.1:0", "--log:level=error", "--ai-infer:grpcEndPoint=127.0.0.1:0", "--storage:freeFloorBytes=0"]).Add<AiInferModule>().Build();
             await app.StartAsync(cancellationToken);
-            using var http = new HttpClient { BaseAddress = new Uri(app.Urls.Single()) };
+            var token = app.Services.GetRequiredService<Platform.Identity.LocalOperator>().Token();
+            using var http = new HttpClient { BaseAddress = new Uri(app.Urls.Single()), DefaultRequestHeaders = { Authorization = new("Bearer", token) } };
             using var channel = GrpcChannel.ForAddress($"http://{app.Services.GetRequiredService<GrpcListener>().EndPoint}");
-            var grpc = new GRPCInferenceService.GRPCInferenceServiceClient(channel);
+            var grpc = new GRPCInferenceService.GRPCInferenceServiceClient(channel.Intercept(metadata =>
+            {
+                metadata.Add("authorization", $"Bearer {token}");
+                return metadata;
+            }));
             foreach (var (model, input, shape) in Models)
             {
                 var before = Environment.WorkingSet;

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json;
+using Grpc.Core.Interceptors;
 using Grpc.Net.Client;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
@@ -25,7 +26,7 @@ internal sealed class Node : IAsyncDisposable
         Http = Operator.Client(app);
         Http.Timeout = TimeSpan.FromMinutes(3);
         _channel = GrpcChannel.ForAddress($"http://{app.Services.GetRequiredService<GrpcListener>().EndPoint}", new GrpcChannelOptions { MaxReceiveMessageSize = null, MaxSendMessageSize = null });
-        Grpc = new GRPCInferenceService.GRPCInferenceServiceClient(_channel);
+        Grpc = GrpcAs(Token);
     }
 
     public static CancellationToken Cancel => TestContext.Current.CancellationToken;
@@ -35,6 +36,17 @@ internal sealed class Node : IAsyncDisposable
     public string Token => _app.Services.GetRequiredService<Platform.Identity.LocalOperator>().Token();
 
     public GRPCInferenceService.GRPCInferenceServiceClient Grpc { get; }
+
+    /// <summary>A client with a token; null for one without.</summary>
+    public GRPCInferenceService.GRPCInferenceServiceClient GrpcAs(string? token) => new(_channel.Intercept(metadata =>
+    {
+        if (token is not null)
+        {
+            metadata.Add("authorization", $"Bearer {token}");
+        }
+
+        return metadata;
+    }));
 
     public IServiceProvider Services => _app.Services;
 

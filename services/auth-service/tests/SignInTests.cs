@@ -120,6 +120,14 @@ public sealed class SignInTests
     }
 
     [Fact]
+    public async Task The_first_password_stays_in_its_file_until_the_admin_has_chosen_one()
+    {
+        await using var node = await Node.StartAsync();
+        using var browser = await node.PersonAsync("li", Password, "auditor@centre");
+        Assert.True(File.Exists(node.FirstPasswordPath));
+    }
+
+    [Fact]
     public async Task Accounts_are_added_changed_and_closed_and_a_session_ends_with_the_account()
     {
         await using var node = await Node.StartAsync();

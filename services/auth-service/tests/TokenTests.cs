@@ -120,6 +120,24 @@ public sealed class TokenTests
     }
 
     [Fact]
+    public async Task Our_client_for_exchanges_gets_from_this_issuer_what_it_asks_for_and_hears_why_not()
+    {
+        await using var node = await Node.StartAsync();
+        var subject = await PersonTokenAsync(node, "radiographer@* auditor@hillside");
+        using var http = new HttpClient();
+        var client = new TokenExchange(http, new Uri(node.Web, "/auth/token"), "emr-adapter", Node.Secret, ExchangeDialect.Standard);
+        var token = await client.ExchangeAsync(subject, ["yizhan/pacs-gw"], null, "lakeside", Cancel);
+        Assert.InRange(token.ExpiresIn!.Value, 1, 600);
+        var (_, caller) = await node.Service<TokenValidator>().CheckAsync(token.AccessToken, "pacs-gw", Cancel);
+        Assert.Equal(("wang by service:emr-adapter", true, false), (caller.Agent, caller.May(Permission.ReadStudies, "lakeside"), caller.May(Permission.ReadStudies, "hillside")));
+        var refused = await Assert.ThrowsAsync<ExchangeRefusedException>(() => client.ExchangeAsync(subject, ["https://elsewhere.test"], null, null, Cancel));
+        Assert.Equal("invalid_target", refused.Error);
+        Assert.Contains("is no audience of ours", refused.Message, StringComparison.Ordinal);
+        var stranger = new TokenExchange(http, new Uri(node.Web, "/auth/token"), "emr-adapter", "wrong", ExchangeDialect.Standard);
+        Assert.Equal("invalid_client", (await Assert.ThrowsAsync<ExchangeRefusedException>(() => stranger.ExchangeAsync(subject, ["yizhan/pacs-gw"], null, null, Cancel))).Error);
+    }
+
+    [Fact]
     public async Task An_exchange_of_what_is_wrong_is_refused()
     {
         await using var node = await Node.StartAsync();

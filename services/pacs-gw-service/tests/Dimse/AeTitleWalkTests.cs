@@ -10,23 +10,34 @@ namespace Yizhan.PacsGw.Tests.Dimse;
 /// another site gets no association, and who gets one gets the services of the settings and no other.
 /// </summary>
 [Trait("Clause", "S1")]
-public sealed class AeTitleWalkTests
+public sealed class AeTitleWalkTests : IDisposable
 {
-    private static readonly string[] Settings =
-    [
-        "--pacs-gw:peers:2:aeTitle=ELSEWHERE", "--pacs-gw:peers:2:address=192.0.2.7",
-        "--pacs-gw:peers:3:aeTitle=WITH-TLS", "--pacs-gw:peers:3:tls=true",
-        .. Enum.GetValues<PeerService>().SelectMany((service, i) => new[]
-        {
-            $"--pacs-gw:peers:{i + 4}:aeTitle={NameOf(service)}", $"--pacs-gw:peers:{i + 4}:services:0={service}", $"--pacs-gw:peers:{i + 4}:address=127.0.0.1",
-        }),
-    ];
+    private readonly TestAuthority _authority = new();
+    private readonly string[] _settings;
+
+    public AeTitleWalkTests()
+    {
+        var own = _authority.Issue("gateway");
+        _settings =
+        [
+            "--pacs-gw:dicomTlsPort=0", $"--pacs-gw:tlsCertificatePath={own.File}", $"--pacs-gw:tlsKeyPath={own.KeyFile}",
+            $"--pacs-gw:tlsRootPath={_authority.RootFile}",
+            "--pacs-gw:peers:2:aeTitle=ELSEWHERE", "--pacs-gw:peers:2:address=192.0.2.7",
+            "--pacs-gw:peers:3:aeTitle=WITH-TLS", "--pacs-gw:peers:3:tls=true",
+            .. Enum.GetValues<PeerService>().SelectMany((service, i) => new[]
+            {
+                $"--pacs-gw:peers:{i + 4}:aeTitle={NameOf(service)}", $"--pacs-gw:peers:{i + 4}:services:0={service}", $"--pacs-gw:peers:{i + 4}:address=127.0.0.1",
+            }),
+        ];
+    }
+
+    public void Dispose() => _authority.Dispose();
 
     [Fact]
     public async Task Only_a_peer_of_the_settings_from_its_place_that_calls_this_site_gets_an_association()
     {
-        await using var gateway = await Gateway.StartAsync(Settings);
-        var known = new[] { "STORESCU", "CT-1" }.Concat(Enum.GetValues<PeerService>().Select(NameOf)).ToArray();
+        await using var gateway = await Gateway.StartAsync(_settings);
+        var known = Enum.GetValues<PeerService>().Select(NameOf).Append("STORESCU").Append("CT-1").ToArray();
 
         // Unknown, known at another site, from another address, without its certificate, and names that are nearly right.
         string[] strangers = ["STRANGER", "HILLSIDE-CT", "ELSEWHERE", "WITH-TLS", "ct-1", "CT-10", "CT", "*", "YIZHAN"];
@@ -56,7 +67,7 @@ public sealed class AeTitleWalkTests
     [Fact]
     public async Task A_peer_gets_the_sop_classes_of_its_services_and_no_other()
     {
-        await using var gateway = await Gateway.StartAsync(Settings);
+        await using var gateway = await Gateway.StartAsync(_settings);
         var classes = Negotiation.Services.ToDictionary(s => s.Key, s => s.Value).Append(new(DicomUids.CtImageStorage, PeerService.Store)).ToArray();
         var wrong = new List<string>();
         foreach (var service in Enum.GetValues<PeerService>())
