@@ -86,9 +86,11 @@ public sealed class ServiceHost
         AddReleasedConfiguration();
         _settings.RefuseUnknown(_builder.Configuration);
         _builder.WebHost.UseUrls(_builder.Configuration["web:url"] ?? new WebOptions().Url);
-        var app = _builder.Build();
+        WebApplication app;
         try
         {
+            // The server looks at some of its settings while it is made.
+            app = _builder.Build();
             app.Services.GetService<IStartupValidator>()?.Validate();
         }
         catch (OptionsValidationException e)

@@ -1,5 +1,6 @@
 using System.ComponentModel.DataAnnotations;
 using Microsoft.Extensions.Options;
+using Yizhan.Platform.Flows;
 
 namespace Yizhan.Platform;
 
@@ -7,18 +8,24 @@ namespace Yizhan.Platform;
 public sealed class WebOptions
 {
     /// <summary>
-    /// Address to listen on. Default <c>http://127.0.0.1:8080</c>. Only loopback is accepted as long as the platform has no
-    /// sign-in: a record that everyone on the network can read is worse than one that needs a tunnel.
+    /// Address to listen on. Default <c>http://127.0.0.1:8080</c>. Without <c>service-tls</c> only loopback is accepted: a record that everyone on
+    /// the network can read is worse than one that needs a tunnel. With it a second one may follow for services that run apart:
+    /// <c>http://127.0.0.1:8080;https://0.0.0.0:8443</c>.
     /// </summary>
     [Required]
     public string Url { get; set; } = "http://127.0.0.1:8080";
 }
 
-internal sealed class WebOptionsValidator : IValidateOptions<WebOptions>
+internal sealed class WebOptionsValidator(IOptions<ServiceTlsOptions> tls) : IValidateOptions<WebOptions>
 {
     public ValidateOptionsResult Validate(string? name, WebOptions options) =>
-        Uri.TryCreate(options.Url, UriKind.Absolute, out var url) && url.Scheme == "http" && url.IsLoopback
+        IsLoopback(options.Url)
+        || (tls.Value.CertificatePath is not null && options.Url.Split(';') is [var own, var others] && IsLoopback(own)
+            && Uri.TryCreate(others, UriKind.Absolute, out var url) && url.Scheme == "https")
             ? ValidateOptionsResult.Success
             : ValidateOptionsResult.Fail(
-                $"web:url is '{options.Url}'; accepted is http:// on 127.0.0.1, [::1] or localhost, such as http://127.0.0.1:8080.");
+                $"web:url is '{options.Url}'; accepted is http:// on 127.0.0.1, [::1] or localhost, such as http://127.0.0.1:8080, "
+                + "and with service-tls behind it ;https:// on any address.");
+
+    private static bool IsLoopback(string text) => Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme == "http" && url.IsLoopback && !text.Contains(';', StringComparison.Ordinal);
 }

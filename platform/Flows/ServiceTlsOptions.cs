@@ -55,7 +55,14 @@ internal static class ServiceTlsExtensions
             builder.Services.AddSingleton(services =>
             {
                 var options = services.GetRequiredService<IOptions<ServiceTlsOptions>>().Value;
-                return new ServiceTls(options.CertificatePath!, options.KeyPath!, options.RootPath!, options.FlowsPath!, own, services.GetRequiredService<TimeProvider>());
+                try
+                {
+                    return new ServiceTls(options.CertificatePath!, options.KeyPath!, options.RootPath!, options.FlowsPath!, own, services.GetRequiredService<TimeProvider>());
+                }
+                catch (Exception e) when (e is InvalidDataException or IOException)
+                {
+                    throw new SettingException($"service-tls:flowsPath: {e.Message}");
+                }
             });
         }
     }

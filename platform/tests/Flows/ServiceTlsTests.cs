@@ -60,6 +60,31 @@ public sealed class ServiceTlsTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_node_apart_listens_for_services_of_the_list_by_its_settings_and_the_token_counts_on_top()
+    {
+        await File.WriteAllTextAsync(In("node-flows.yaml"), "flows:\n  - {from: console, to: sample, port: web, why: a test}\n", Cancel);
+        _ca.IssueService("platform", "sample", "localhost").WriteTo(In("sample.crt"), In("sample.key"));
+        string[] tls =
+        [
+            $"--service-tls:certificatePath={In("sample.crt")}", $"--service-tls:keyPath={In("sample.key")}", $"--service-tls:rootPath={_ca.RootFile}",
+            $"--service-tls:flowsPath={In("node-flows.yaml")}",
+        ];
+        string[] settings = [$"--node:dataFolder={In("node")}", "--log:level=error"];
+        await using var node = new ServiceHost([.. settings, "--web:url=http://127.0.0.1:0;https://0.0.0.0:0", .. tls]).Add<SampleModule>().Build();
+        await node.StartAsync(Cancel);
+        var port = new Uri(node.Urls.Single(u => u.StartsWith("https", StringComparison.Ordinal)).Replace("0.0.0.0", "localhost", StringComparison.Ordinal)).Port;
+        using var console = new HttpClient(Tls("console").Client("sample")) { BaseAddress = new Uri($"https://localhost:{port}") };
+        Assert.Equal("root", await console.GetStringAsync("/", Cancel));
+        Assert.Equal(HttpStatusCode.Unauthorized, (await console.GetAsync("/sample/ping", Cancel)).StatusCode);
+        using var inventory = new HttpClient(Tls("inventory").Client("sample")) { BaseAddress = console.BaseAddress };
+        await Assert.ThrowsAnyAsync<HttpRequestException>(() => inventory.GetStringAsync("/", Cancel));
+
+        // What is missing is named, and without it only the loopback is listened on.
+        Assert.Contains("service-tls:flowsPath is missing", Assert.Throws<SettingException>(() => new ServiceHost([.. settings, .. tls[..3]]).Add<SampleModule>().Build()).Message, StringComparison.Ordinal);
+        Assert.Contains("web:url is 'https://0.0.0.0:8443'", Assert.Throws<SettingException>(() => new ServiceHost([.. settings, "--web:url=https://0.0.0.0:8443"]).Add<SampleModule>().Build()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Nginx_is_a_peer_on_both_sides()
     {
         Assert.SkipUnless(File.Exists("/usr/sbin/nginx"), "nginx is not installed.");
