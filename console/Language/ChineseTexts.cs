@@ -11,6 +11,8 @@ internal sealed class ChineseTexts : Texts
     public override string Product => "驿站";
     public override string SkipToContent => "跳到正文";
     public override string Theme => "外观";
+    public override string SignOut => "退出登录";
+    public override string SignedInAs(string name, string grants) => $"已登录：{name}（{grants}）";
     public override string ThemeSystem => "跟随系统";
     public override string ThemeLight => "浅色";
     public override string ThemeDark => "深色";

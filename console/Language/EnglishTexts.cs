@@ -11,6 +11,8 @@ internal sealed class EnglishTexts : Texts
     public override string Product => "Yizhan";
     public override string SkipToContent => "Skip to content";
     public override string Theme => "Theme";
+    public override string SignOut => "Sign out";
+    public override string SignedInAs(string name, string grants) => $"Signed in as {name} ({grants})";
     public override string ThemeSystem => "As the system";
     public override string ThemeLight => "Light";
     public override string ThemeDark => "Dark";

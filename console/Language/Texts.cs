@@ -29,6 +29,8 @@ public abstract class Texts
     public abstract string ThemeSystem { get; }
     public abstract string ThemeLight { get; }
     public abstract string ThemeDark { get; }
+    public abstract string SignOut { get; }
+    public abstract string SignedInAs(string name, string grants);
     public abstract string Reconnecting { get; }
     public abstract string PageFailed { get; }
     public abstract string Reload { get; }

@@ -66,7 +66,12 @@ public sealed class ProviderTests : IAsyncLifetime
         browser.DefaultRequestHeaders.Accept.ParseAdd("text/html");
         using var page = await browser.GetAsync("/peers", Cancel);
         Assert.Equal((HttpStatusCode.OK, "/peers"), (page.StatusCode, page.RequestMessage!.RequestUri!.AbsolutePath));
-        Assert.Contains("<main", await page.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
+        var html = await page.Content.ReadAsStringAsync(Cancel);
+        Assert.Contains("<main", html, StringComparison.Ordinal);
+        Assert.Contains("Signed in as Wang Xiaodong (operator@centre)", html, StringComparison.Ordinal);
+        using var chinese = new HttpRequestMessage(HttpMethod.Get, "/peers") { Headers = { AcceptLanguage = { new("zh-CN") } } };
+        using var other = await browser.SendAsync(chinese, Cancel);
+        Assert.Contains("退出登录", WebUtility.HtmlDecode(await other.Content.ReadAsStringAsync(Cancel)), StringComparison.Ordinal);
 
         // An operator of the centre: sees sites, no studies; and what the browser holds is no token.
         Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync("/fleet/sites", Cancel)).StatusCode);
@@ -76,7 +81,8 @@ public sealed class ProviderTests : IAsyncLifetime
         Assert.DoesNotContain("eyJ", session.Value, StringComparison.Ordinal);
         using var leaving = new HttpRequestMessage(HttpMethod.Post, "/sign-out") { Headers = { { "Sec-Fetch-Site", "same-origin" } } };
         using var gone = await browser.SendAsync(leaving, Cancel);
-        Assert.DoesNotContain(cookies.GetCookies(browser.BaseAddress).Cast<Cookie>(), c => c.Name == "yizhan-session" && c.Value == session.Value);
+        Assert.Contains("You have signed out here.", await gone.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
+        Assert.DoesNotContain(cookies.GetCookies(browser.BaseAddress).Cast<Cookie>(), c => c.Name == "yizhan-session");
     }
 
     [Fact]

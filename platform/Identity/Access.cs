@@ -138,4 +138,5 @@ internal sealed record Refusal(int Status, string Detail, Permission Permission,
 
 /// <summary>Where a browser is sent to sign in; registered by the module that has such a page.</summary>
 /// <param name="Path">Its path, which takes <c>?back=</c>.</param>
-public sealed record SignInPage(string Path);
+/// <param name="AfterSignOut">Where somebody who has signed out is sent; null for the page itself, which must not sign them in again at once.</param>
+public sealed record SignInPage(string Path, string? AfterSignOut = null);

@@ -45,7 +45,7 @@ internal static class OidcSignIn
         }
 
         // Before the modules register theirs, which only add one when there is none.
-        builder.Services.AddSingleton(new SignInPage(Path));
+        builder.Services.AddSingleton(new SignInPage(Path, Path + "/out"));
         authentication.AddOpenIdConnect(Scheme, _ => { });
         builder.Services.AddOptions<OpenIdConnectOptions>(Scheme).Configure<IOptions<IdentityOptions>, TimeProvider>((oidc, identity, clock) =>
         {
@@ -90,6 +90,11 @@ internal static class OidcSignIn
             routes.MapGet(Path, (string? back) => TypedResults.Challenge(
                 new AuthenticationProperties { RedirectUri = RedirectHttpResult.IsLocalUrl(back) ? back : "/" }, [Scheme]))
                 .ExcludeFromDescription().OpenToAll("Sends a browser to the provider where it signs in.");
+
+            // Not the way to the provider: there somebody may still be signed in, and would be back at once.
+            routes.MapGet(Path + "/out", () => TypedResults.Content(
+                """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Yizhan 驿站</title></head><body><main><p>You have signed out here. 您已在此退出登录。</p><p><a href="/">Sign in · 登录</a></p></main></body></html>""",
+                "text/html; charset=utf-8")).ExcludeFromDescription().OpenToAll("Says that it is done.");
         }
     }
 

@@ -109,7 +109,7 @@ public static class Session
         }
 
         await context.SignOutAsync(Scheme);
-        return TypedResults.LocalRedirect(context.RequestServices.GetService<SignInPage>()?.Path ?? "/");
+        return TypedResults.LocalRedirect(context.RequestServices.GetService<SignInPage>() is { } page ? page.AfterSignOut ?? page.Path : "/");
     }
 }
 

@@ -54,8 +54,8 @@ public sealed class ServiceHostTests : IDisposable
 
     [Theory]
     [InlineData("--node:siteI=x", "yizhan: There is no setting 'node:siteI'. Did you mean 'node:siteId'?")]
-    [InlineData("--web:url=http://0.0.0.0:80", "yizhan: web:url is 'http://0.0.0.0:80'; accepted is http:// on 127.0.0.1, [::1] or localhost, such as http://127.0.0.1:8080.")]
-    [InlineData("--config=x", "yizhan: There is no setting 'config'. Known here: identity, log, node, telemetry, web.")]
+    [InlineData("--web:url=http://0.0.0.0:80", "yizhan: web:url is 'http://0.0.0.0:80'; accepted is http:// on 127.0.0.1, [::1] or localhost, such as http://127.0.0.1:8080, and with service-tls behind it ;https:// on any address.")]
+    [InlineData("--config=x", "yizhan: There is no setting 'config'. Known here: identity, licence, log, node, service-tls, telemetry, web.")]
     public async Task A_wrong_setting_ends_the_process_with_78_and_is_named_on_standard_error(string argument, string expected)
     {
         var standard = Console.Error;
