@@ -10,5 +10,6 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
     AuditBench.Create(),
     InventoryBench.Create(),
     InferBench.Create(),
+    EmrBench.Create(),
 };
 return await root.Parse(args).InvokeAsync();
