@@ -39,7 +39,7 @@ internal static partial class EmrEndpoints
         routes.MapPost("/identity-conflicts/{key:long}", DecideAsync).WithSummary("Says whether two identifiers are one patient").Needs(Permission.WriteRecords);
         routes.MapPost("/preview", PreviewAsync).WithSummary("What a message would become; nothing is stored").Needs(Permission.ReadRecords);
         routes.MapPost("/reports", ReportAsync).WithSummary("A report or note for the EMR").Needs(Permission.WriteRecords);
-        routes.MapMethods("/notify/{system}", ["POST", "PUT"], Notify).WithSummary("A system says that something changed (FHIR R4 rest-hook); it is looked at then")
+        routes.MapPost("/notify/{system}", Notify).WithSummary("A system says that something changed (FHIR R4 rest-hook); it is looked at then")
             .OpenToAll("An EMR has no token of ours; the secret that its subscription was given is the right, and all that it does is an earlier look.");
     }
 

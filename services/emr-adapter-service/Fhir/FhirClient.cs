@@ -24,7 +24,9 @@ internal sealed class FhirClient : IDisposable
     /// <param name="mediaType">What is asked for and sent.</param>
     public FhirClient(EmrSystemOptions system, string mediaType = "application/fhir+json")
     {
-        _base = new Uri(system.Url!.TrimEnd('/') + "/");
+        // fhir2 lives at a fixed place below an OpenMRS.
+        var url = system.Url!.TrimEnd('/');
+        _base = new Uri(system.Driver == "openmrs" && !url.Contains("/ws/fhir2", StringComparison.Ordinal) ? $"{url}/ws/fhir2/R4/" : $"{url}/");
         MediaType = mediaType;
         _http = new HttpClient(new SocketsHttpHandler
         {
