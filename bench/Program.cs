@@ -11,5 +11,6 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
     InventoryBench.Create(),
     InferBench.Create(),
     AuthBench.Create(),
+    EmrBench.Create(),
 };
 return await root.Parse(args).InvokeAsync();

@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using MudBlazor.Services;
+using Yizhan.Console.Emr;
 using Yizhan.Console.Language;
 using Yizhan.Console.Layout;
 using Yizhan.Console.Live;
@@ -24,6 +25,7 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddMudServices();
         builder.Services.AddSingleton<ServiceAddresses>();
         builder.Services.AddSingleton<PeerDesk>();
+        builder.Services.AddSingleton<EmrDesk>();
         builder.Services.AddSingleton<Feeds>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());
     }

@@ -1,6 +1,9 @@
 namespace Yizhan.Contracts;
 
-/// <summary>A model has looked at a series. Event type <see cref="EventType"/>, in lane urgent when a finding is above the bundle's threshold; an element of <c>GET /ai-infer/results</c>.</summary>
+/// <summary>
+/// A model has looked at a series: a proposal to whoever reads the study, never a diagnosis. Event type <see cref="EventType"/>, in lane urgent when a finding is above the
+/// bundle's threshold; an element of <c>GET /ai-infer/results</c>. From it emr-adapter makes what each EMR is told.
+/// </summary>
 /// <param name="StudyInstanceUid">(0020,000D).</param>
 /// <param name="SeriesInstanceUid">(0020,000E) of what was analysed.</param>
 /// <param name="PatientId">(0010,0020), so that the result finds its patient; null when the images have none.</param>
@@ -15,7 +18,7 @@ namespace Yizhan.Contracts;
 /// <param name="ReportUid">SOP Instance UID of the measurement report; null when there is none.</param>
 /// <param name="ClinicalUse">False: not for clinical use.</param>
 /// <param name="Urgent">A finding is above the bundle's threshold.</param>
-/// <param name="Observations">FHIR R4 Observation resources, JSON.</param>
+/// <param name="Observations">The findings as FHIR R4 Observation resources, JSON, in the same order; patient and device are by identifier and by name.</param>
 /// <param name="TimeMs">When, Unix milliseconds UTC.</param>
 public sealed record AnalysisFinished(
     string StudyInstanceUid, string SeriesInstanceUid, string? PatientId, string Model, string Version, string ModelDigest, string? InputDigest, string Outcome, string? Reason,
@@ -30,4 +33,7 @@ public sealed record AnalysisFinished(
 /// <param name="Label">What it is.</param>
 /// <param name="VolumeMl">Volume in millilitres.</param>
 /// <param name="Mean">Mean of the modality values in it.</param>
-public sealed record AnalysisFinding(int Number, string Label, double VolumeMl, double Mean);
+/// <param name="Code">What it is, as a code.</param>
+/// <param name="CodeSystem">URI of its code system; empty for a local code.</param>
+/// <param name="Urgent">It is above the bundle's threshold: somebody has to look at once.</param>
+public sealed record AnalysisFinding(int Number, string Label, double VolumeMl, double Mean, string Code = "", string CodeSystem = "", bool Urgent = false);

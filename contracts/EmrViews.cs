@@ -57,12 +57,9 @@ public sealed record UnmappedCodeView(string Map, string System, string Code, st
 /// <param name="Issuer">Who gives that identifier out.</param>
 /// <param name="Problem">What is wrong, without names.</param>
 /// <param name="FirstMs">When it was first seen, Unix milliseconds UTC.</param>
-public sealed record IdentityConflictView(long Key, string PatientId, string Issuer, string Problem, long FirstMs);
-
-/// <summary>Who decided, and why; the body of <c>POST /emr-adapter/dead-letters/KEY/replay</c>.</summary>
-/// <param name="By">Who; goes into the audit log.</param>
-/// <param name="Reason">Why; goes into the audit log.</param>
-public sealed record EmrDecision(string By, string Reason);
+/// <param name="OtherPatientId">The patient that it may be one with; empty when the contradiction is within one patient.</param>
+/// <param name="OtherIssuer">Who gives that identifier out.</param>
+public sealed record IdentityConflictView(long Key, string PatientId, string Issuer, string Problem, long FirstMs, string OtherPatientId = "", string OtherIssuer = "");
 
 /// <summary>What a message would become; the answer to <c>POST /emr-adapter/preview</c>. Nothing is stored.</summary>
 /// <param name="Kind">What the input is, such as <c>ORM^O01</c> or <c>ServiceRequest</c>.</param>

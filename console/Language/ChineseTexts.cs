@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Yizhan.Console.Language;
 
-internal sealed class ChineseTexts : Texts
+internal sealed partial class ChineseTexts : Texts
 {
     public override string Code => "zh";
     public override string HtmlLang => "zh-CN";

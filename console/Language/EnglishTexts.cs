@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Yizhan.Console.Language;
 
-internal sealed class EnglishTexts : Texts
+internal sealed partial class EnglishTexts : Texts
 {
     public override string Code => "en";
     public override string HtmlLang => "en";

@@ -4,7 +4,7 @@ namespace Yizhan.Console.Language;
 /// Every sentence of the console. A language is a class, so that the compiler finds a missing text, and each can count and
 /// order words in its own way.
 /// </summary>
-public abstract class Texts
+public abstract partial class Texts
 {
     /// <summary>English.</summary>
     public static Texts English { get; } = new EnglishTexts();

@@ -13,6 +13,9 @@ internal sealed class ServiceAddresses(IOptions<ConsoleOptions> options, IServer
     /// <inheritdoc cref="Fleet"/>
     public Uri Pacs => Base(options.Value.PacsUrl);
 
+    /// <inheritdoc cref="Fleet"/>
+    public Uri Emr => Base(options.Value.EmrUrl);
+
     private Uri Base(string configured)
     {
         var address = configured.Length > 0 ? configured : server.Features.Get<IServerAddressesFeature>()!.Addresses.First();

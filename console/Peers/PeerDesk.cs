@@ -1,5 +1,3 @@
-using System.Net;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization.Metadata;
 using Yizhan.Console.Live;
@@ -25,31 +23,14 @@ internal sealed class PeerDesk : IDisposable
     /// <summary>How long one reading serves.</summary>
     public static readonly TimeSpan Fresh = TimeSpan.FromSeconds(2);
 
-    /// <summary>For a reading, which is from the gateway's own tables. A peer may take the gateway's own time to answer.</summary>
-    private static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(10);
-
     private readonly ServiceAddresses _addresses;
     private readonly TimeProvider _clock;
-    private readonly HttpClient _http;
+    private readonly ServiceClient _client;
     private readonly SemaphoreSlim _one = new(1);
     private FeedView<PeerDeskView> _view = new();
     private long _readAt;
 
-    public PeerDesk(ServiceAddresses addresses, LocalOperator operators, TimeProvider clock)
-    {
-        (_addresses, _clock) = (addresses, clock);
-        _http = new HttpClient(new OperatorTokenHandler(operators.Token, new SocketsHttpHandler
-        {
-            UseProxy = false,
-            UseCookies = false,
-            AllowAutoRedirect = false,
-            ConnectTimeout = TimeSpan.FromSeconds(5),
-        }))
-        {
-            Timeout = TimeSpan.FromMinutes(2),
-            MaxResponseContentBufferSize = 8 * 1024 * 1024,
-        };
-    }
+    public PeerDesk(ServiceAddresses addresses, LocalOperator operators, TimeProvider clock) => (_addresses, _clock, _client) = (addresses, clock, new ServiceClient(operators, clock));
 
     /// <summary>The newest reading: one item, or none before the first answer.</summary>
     public async Task<FeedView<PeerDeskView>> ReadAsync(CancellationToken cancellationToken)
@@ -90,38 +71,22 @@ internal sealed class PeerDesk : IDisposable
 
     public void Dispose()
     {
-        _http.Dispose();
+        _client.Dispose();
         _one.Dispose();
     }
 
     private Uri Gateway => new(_addresses.Pacs, "pacs-gw/");
 
-    private async Task<FeedView<PeerDeskView>> AskAsync(CancellationToken cancellationToken)
-    {
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        deadline.CancelAfter(AnswerTimeout);
-        try
-        {
-            var view = new PeerDeskView(
-                await ListAsync("peers", ContractsJson.Default.IReadOnlyListPeerView, deadline.Token),
-                await ListAsync("routes", ContractsJson.Default.IReadOnlyListDestinationView, deadline.Token),
-                await ListAsync("routes/failed", ContractsJson.Default.IReadOnlyListDeliveryView, deadline.Token),
-                await ListAsync("conflicts", ContractsJson.Default.IReadOnlyListConflictView, deadline.Token));
-            return new(FeedState.Live, [new FeedItem<PeerDeskView>(view, null)], _clock.GetUtcNow(), null, null);
-        }
-        catch (Exception e) when (e is HttpRequestException or JsonException or IOException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
-        {
-            return _view with
-            {
-                State = FeedState.Interrupted,
-                Problem = new FeedProblem(_addresses.Pacs, (int?)(e as HttpRequestException)?.StatusCode, e is JsonException),
-                RetryAt = _clock.GetUtcNow() + Fresh,
-            };
-        }
-    }
+    private Task<FeedView<PeerDeskView>> AskAsync(CancellationToken cancellationToken) => _client.ReadAsync(
+        _view, _addresses.Pacs, Fresh,
+        async deadline => new PeerDeskView(
+            await ListAsync("peers", ContractsJson.Default.IReadOnlyListPeerView, deadline),
+            await ListAsync("routes", ContractsJson.Default.IReadOnlyListDestinationView, deadline),
+            await ListAsync("routes/failed", ContractsJson.Default.IReadOnlyListDeliveryView, deadline),
+            await ListAsync("conflicts", ContractsJson.Default.IReadOnlyListConflictView, deadline)),
+        cancellationToken);
 
-    private async Task<IReadOnlyList<T>> ListAsync<T>(string path, JsonTypeInfo<IReadOnlyList<T>> type, CancellationToken cancellationToken) =>
-        await _http.GetFromJsonAsync(new Uri(Gateway, path), type, cancellationToken) ?? throw new JsonException("The list is null.");
+    private Task<IReadOnlyList<T>> ListAsync<T>(string path, JsonTypeInfo<IReadOnlyList<T>> type, CancellationToken cancellationToken) => _client.ListAsync(new Uri(Gateway, path), type, cancellationToken);
 
     private async Task<string?> DecideAsync(HttpMethod method, string path, HttpContent? body, CancellationToken cancellationToken)
     {
@@ -140,19 +105,6 @@ internal sealed class PeerDesk : IDisposable
         }
     }
 
-    private async Task<(JsonNode? Answer, string? Problem)> DoAsync(HttpMethod method, string path, HttpContent? body, CancellationToken cancellationToken)
-    {
-        using var request = new HttpRequestMessage(method, new Uri(Gateway, path)) { Content = body };
-        try
-        {
-            using var response = await _http.SendAsync(request, cancellationToken);
-            var text = await response.Content.ReadAsStringAsync(cancellationToken);
-            var json = text.Length == 0 || response.StatusCode == HttpStatusCode.NoContent ? null : JsonNode.Parse(text);
-            return response.IsSuccessStatusCode ? (json, null) : (null, json?["detail"]?.ToString() ?? $"HTTP {(int)response.StatusCode}");
-        }
-        catch (Exception e) when (e is HttpRequestException or JsonException or IOException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
-        {
-            return (null, e.Message);
-        }
-    }
+    private Task<(JsonNode? Answer, string? Problem)> DoAsync(HttpMethod method, string path, HttpContent? body, CancellationToken cancellationToken) =>
+        _client.DoAsync(method, new Uri(Gateway, path), body, cancellationToken);
 }

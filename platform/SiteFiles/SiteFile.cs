@@ -58,6 +58,10 @@ public sealed record SiteFile
     [Length(0, 100)]
     public IReadOnlyList<SiteInventorySource> Inventory { get; init; } = [];
 
+    /// <summary>Systems that order, and that results go to: the site's own medical record system, a broker, the region's.</summary>
+    [Length(0, 16)]
+    public IReadOnlyList<SiteEmr> Emr { get; init; } = [];
+
     /// <summary>Public age key of the site: its secrets are encrypted for it (yizhan secrets keygen).</summary>
     [Format(SiteFormats.AgeRecipient)]
     public string? SecretsRecipient { get; init; }
@@ -290,6 +294,88 @@ public sealed record SiteInventorySource
     /// <summary>How often it is collected, in minutes.</summary>
     [Range(1, 720)]
     public int EveryMinutes { get; init; } = 60;
+}
+
+/// <summary>A system that orders, or that results go to.</summary>
+public sealed record SiteEmr
+{
+    /// <summary>Its name, unique at the site: 1 to 32 of a-z, 0-9 and '-'. What is owed to it is kept under this name.</summary>
+    [Required, Identity, Format(SiteFormats.SystemName)]
+    public string Name { get; init; } = "";
+
+    /// <summary>hl7 (HL7 v2 over MLLP; needs address), fhir (any FHIR R4 server), openmrs (with its module fhir2) or bahmni (0.93, which has no FHIR); those need url.</summary>
+    [Required, AllowedValues("hl7", "fhir", "openmrs", "bahmni")]
+    public string Driver { get; init; } = "";
+
+    /// <summary>IP address or host name of an hl7 system.</summary>
+    [Format(SiteFormats.Host)]
+    public string? Address { get; init; }
+
+    /// <summary>TCP port of an hl7 system.</summary>
+    [Range(1, 65535)]
+    public int Port { get; init; } = 2575;
+
+    /// <summary>Base of a fhir system, such as https://emr.example/fhir, or of an OpenMRS, such as https://emr.example/openmrs.</summary>
+    [Format(SiteFormats.HttpUrl)]
+    public string? Url { get; init; }
+
+    /// <summary>User of a system that is asked over HTTP. The password is a file of the node: emr-adapter/NAME.password in its data folder.</summary>
+    [Length(1, 64)]
+    public string? User { get; init; }
+
+    /// <summary>Character set of what an hl7 system is sent (MSH-18).</summary>
+    [AllowedValues("UNICODE UTF-8", "GB 18030-2000", "ASCII", "8859/1")]
+    public string CharacterSet { get; init; } = "UNICODE UTF-8";
+
+    /// <summary>MSH-12 of what an hl7 system is sent.</summary>
+    [AllowedValues("2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8")]
+    public string Version { get; init; } = "2.5.1";
+
+    /// <summary>What it is sent; order is for a modality's broker.</summary>
+    [Length(0, 5), AllowedValues("study", "report", "finding", "note", "order")]
+    public IReadOnlyList<string> Sends { get; init; } = ["study", "report", "finding", "note"];
+
+    /// <summary>Whether it is asked for orders and patients; an hl7 system sends them itself.</summary>
+    public bool Orders { get; init; } = true;
+
+    /// <summary>UUIDs in an OpenMRS that results need; openmrs and bahmni need report and reportText.</summary>
+    public SiteEmrConcepts? Concepts { get; init; }
+}
+
+/// <summary>UUIDs of an OpenMRS.</summary>
+public sealed record SiteEmrConcepts
+{
+    /// <summary>Concept of a report: a set.</summary>
+    [Required, Format(SiteFormats.Uuid)]
+    public string Report { get; init; } = "";
+
+    /// <summary>Concept of its text.</summary>
+    [Required, Format(SiteFormats.Uuid)]
+    public string ReportText { get; init; } = "";
+
+    /// <summary>Concept of the Study Instance UID.</summary>
+    [Format(SiteFormats.Uuid)]
+    public string? StudyUid { get; init; }
+
+    /// <summary>Concept of a document; with it visitType, encounterType, provider and location, which the visit of a document has.</summary>
+    [Format(SiteFormats.Uuid)]
+    public string? Document { get; init; }
+
+    /// <summary>Type of the visit.</summary>
+    [Format(SiteFormats.Uuid)]
+    public string? VisitType { get; init; }
+
+    /// <summary>Type of the encounter.</summary>
+    [Format(SiteFormats.Uuid)]
+    public string? EncounterType { get; init; }
+
+    /// <summary>Who is the document's author.</summary>
+    [Format(SiteFormats.Uuid)]
+    public string? Provider { get; init; }
+
+    /// <summary>Where it was written.</summary>
+    [Format(SiteFormats.Uuid)]
+    public string? Location { get; init; }
 }
 
 /// <summary>The member by which an element of a list is known: a diff compares elements of the same name, wherever they stand.</summary>

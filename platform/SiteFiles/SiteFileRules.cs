@@ -15,12 +15,14 @@ internal static class SiteFileRules
             .Concat(Unique("rules", "name", site.Rules.Select(r => r.Name)))
             .Concat(Unique("licences", "feature", site.Licences.Select(l => l.Feature)))
             .Concat(Unique("inventory", "name", site.Inventory.Select(i => i.Name)))
+            .Concat(Unique("emr", "name", site.Emr.Select(e => e.Name)))
             .Concat(Unique("dialects", null, site.Dialects))
             .Concat(Rules(site))
             .Concat(Hardware(site))
             .Concat(Tunnel(site.Network.Tunnel))
             .Concat(Windows(site.Windows))
-            .Concat(site.Inventory.SelectMany(Source));
+            .Concat(site.Inventory.SelectMany(Source))
+            .Concat(site.Emr.SelectMany(Emr));
 
     private static IEnumerable<(string, string)> Unique(string list, string? member, IEnumerable<string> values, IEnumerable<string>? taken = null)
     {
@@ -114,6 +116,35 @@ internal static class SiteFileRules
                 yield return ($"windows.maintenance[{i}]", $"is from {window.From} to {window.To}, {(length == TimeSpan.Zero ? "no time at all" : $"{length.TotalHours:0.#} h")}; "
                     + "accepted: up to 12 h.");
             }
+        }
+    }
+
+    private static IEnumerable<(string, string)> Emr(SiteEmr system, int index)
+    {
+        var (missing, stray) = system switch
+        {
+            { Driver: "hl7", Address: null } => ("address", null),
+            { Driver: not "hl7", Url: null } => ("url", null),
+            { Driver: "openmrs" or "bahmni", Concepts: null } => ("concepts", null),
+            { Driver: "hl7", Url: not null } => (null, "url"),
+            { Driver: "hl7", User: not null } => (null, "user"),
+            { Driver: "hl7" or "fhir", Concepts: not null } => (null, "concepts"),
+            { Driver: not "hl7", Address: not null } => (null, "address"),
+            _ => ((string?)null, (string?)null),
+        };
+        if (missing is not null)
+        {
+            yield return ($"emr[{index}]", $"has driver {system.Driver} and no {missing}; accepted: with {missing}.");
+        }
+
+        if (stray is not null)
+        {
+            yield return ($"emr[{index}].{stray}", $"is there and driver is {system.Driver}; accepted: without it, or another driver.");
+        }
+
+        if (system.Concepts is { Document: not null } concepts && new[] { concepts.VisitType, concepts.EncounterType, concepts.Provider, concepts.Location }.Contains(null))
+        {
+            yield return ($"emr[{index}].concepts", "has document and not each of visitType, encounterType, provider and location; accepted: all five, or none.");
         }
     }
 

@@ -13,6 +13,9 @@ internal sealed partial record SiteFormats(string Pattern, string Accepted, Func
     public const string Cidr = "cidr";
     public const string HttpsUrl = "httpsUrl";
     public const string HttpUrl = "httpUrl";
+    public const string Host = "host";
+    public const string SystemName = "systemName";
+    public const string Uuid = "uuid";
     public const string HostPort = "hostPort";
     public const string Phone = "phone";
     public const string Email = "email";
@@ -32,6 +35,10 @@ internal sealed partial record SiteFormats(string Pattern, string Accepted, Func
         [Cidr] = new("^[0-9A-Fa-f:.]{2,39}/[0-9]{1,3}$", "an address with its prefix length, such as 10.66.0.12/32", IsCidr),
         [HttpsUrl] = new("^https://[^ /?#@]+/?$", "an address such as https://centre.example:8443", text => IsUrl(text, "https")),
         [HttpUrl] = new("^https?://[^ @]+$", "an address such as https://stock.example/fhir", text => IsUrl(text, "http", "https")),
+        [Host] = new(@"^[A-Za-z0-9.:-]{1,253}$", "an IP address or host name, such as 192.0.2.10 or ris.example", text => Uri.CheckHostName(text) != UriHostNameType.Unknown),
+        [SystemName] = new("^[a-z0-9-]{1,32}$", "1 to 32 of a-z, 0-9 and '-'"),
+        // Those of OpenMRS are not always of RFC 9562: 36 characters, concepts of CIEL end in a row of A.
+        [Uuid] = new("^[0-9A-Za-z-]{36}$", "a UUID of that system: 36 characters"),
         [HostPort] = new(@"^[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}$", "host:port, such as centre.example:51820", IsHostPort),
         [Phone] = new(@"^\+?[0-9][0-9 -]{4,22}$", "a telephone number in quotes, such as \"+86 28 5555 0100\""),
         [Email] = new(@"^[^@\s]{1,64}@[^@\s]+\.[^@\s.]+$", "a mail address such as pacs@hospital.example"),

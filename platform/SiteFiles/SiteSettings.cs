@@ -49,6 +49,24 @@ internal static class SiteSettings
             }
         }
 
+        foreach (var system in site.Emr)
+        {
+            var key = string.Create(CultureInfo.InvariantCulture, $"emr-adapter:systems:{index++}");
+            (string, string?)[] values =
+            [
+                ("name", system.Name), ("driver", system.Driver), ("host", system.Address), ("url", system.Url), ("user", system.User),
+                ("passwordFile", system.User is null ? null : $"{system.Name}.password"), ("characterSet", system.CharacterSet), ("version", system.Version),
+                ("port", system.Port.ToString(CultureInfo.InvariantCulture)), ("sends", string.Join(' ', system.Sends)), ("orders", system.Orders ? "true" : "false"),
+                ("concepts:report", system.Concepts?.Report), ("concepts:reportText", system.Concepts?.ReportText), ("concepts:studyUid", system.Concepts?.StudyUid),
+                ("concepts:document", system.Concepts?.Document), ("concepts:visitType", system.Concepts?.VisitType), ("concepts:encounterType", system.Concepts?.EncounterType),
+                ("concepts:provider", system.Concepts?.Provider), ("concepts:location", system.Concepts?.Location),
+            ];
+            foreach (var (name, value) in values.Where(v => v.Item2 is not null))
+            {
+                settings[$"{key}:{name}"] = value;
+            }
+        }
+
         if (site.Lanes is { } lanes)
         {
             settings["storage:quotaBytes"] = (lanes.QuotaGiB * GiB).ToString(CultureInfo.InvariantCulture);

@@ -18,6 +18,16 @@ public static class Tracing
     /// <summary>Context of the work that is going on, for <c>Entry.TraceParent</c>; null when it is not traced.</summary>
     public static string? Parent => Activity.Current is { IdFormat: ActivityIdFormat.W3C } activity ? activity.Id : null;
 
+    /// <summary>
+    /// Goes on with one trace. The span is the current one until it is disposed, so that a request sent meanwhile carries it (<c>traceparent</c>). Null when nobody listens or
+    /// nothing was traced.
+    /// </summary>
+    /// <param name="name">What is done, such as <c>tell</c>.</param>
+    /// <param name="kind">Whether it is sent, taken or handled.</param>
+    /// <param name="traceParent">Context that was kept with the work; null and what is no context begin nothing.</param>
+    public static Activity? Resume(string name, ActivityKind kind, string? traceParent) =>
+        ActivityContext.TryParse(traceParent, null, isRemote: true, out var parent) ? Source.StartActivity(name, kind, parent) : null;
+
     /// <summary>Goes on with the traces of a batch: one span for each trace that it holds, all of which end together.</summary>
     /// <param name="name">What is done, such as <c>index</c>.</param>
     /// <param name="kind">Whether it is sent, taken or handled.</param>

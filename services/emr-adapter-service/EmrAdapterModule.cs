@@ -21,10 +21,17 @@ public sealed class EmrAdapterModule : IServiceModule
     {
         builder.AddEventLog();
         builder.AddSettings<EmrAdapterOptions, EmrAdapterOptionsValidator>(Name);
+        builder.Services.AddOptions<EmrAdapterOptions>().PostConfigure<IOptions<NodeOptions>>((options, node) =>
+        {
+            foreach (var system in options.Systems.Where(s => s.PasswordFile is { Length: > 0 }))
+            {
+                system.PasswordFile = Path.GetFullPath(Path.Combine(node.Value.DataFolder, "emr-adapter", system.PasswordFile!));
+            }
+        });
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ContractsJson.Default));
         builder.Services.AddSingleton<EmrDatabase>();
         builder.Services.AddSingleton<EmrOutbox>();
-        builder.Services.AddSingleton<TermMaps>();
+        builder.Services.AddSingleton(services => new TermMaps(services.GetRequiredService<IOptions<EmrAdapterOptions>>(), services.GetRequiredService<EmrDatabase>()));
         builder.Services.AddSingleton<OrderBook>();
         builder.Services.AddSingleton<EmrDrivers>();
         builder.Services.AddSingleton<Hl7Intake>();
@@ -32,7 +39,7 @@ public sealed class EmrAdapterModule : IServiceModule
         builder.Services.AddSingleton(services =>
         {
             var metrics = new EmrMetrics();
-            metrics.Observe([.. services.GetRequiredService<IOptions<EmrAdapterOptions>>().Value.Systems.Select(s => s.Name)], services.GetRequiredService<EmrOutbox>());
+            metrics.Observe([.. services.GetRequiredService<IOptions<EmrAdapterOptions>>().Value.Systems.Select(s => s.Name)], services.GetRequiredService<EmrOutbox>(), services.GetRequiredService<TimeProvider>());
             return metrics;
         });
         builder.Services.AddSingleton<EmrFollower>();
@@ -43,7 +50,8 @@ public sealed class EmrAdapterModule : IServiceModule
         builder.Services.AddSingleton<OutboxSender>();
         builder.Services.AddHostedService(services => services.GetRequiredService<OutboxSender>());
         builder.Services.AddSingleton<Intake>();
-        builder.Services.AddHostedService<SourcePoller>();
+        builder.Services.AddSingleton<SourcePoller>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<SourcePoller>());
         builder.Services.AddSingleton<MllpListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<MllpListener>());
     }

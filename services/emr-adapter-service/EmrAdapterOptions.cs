@@ -1,10 +1,11 @@
 using System.ComponentModel.DataAnnotations;
 using Microsoft.Extensions.Options;
+using Yizhan.Platform.Flows;
 
 namespace Yizhan.EmrAdapter;
 
 /// <summary>Which systems there are and how they are talked to. Section <c>emr-adapter</c>. Without a port and systems nothing happens.</summary>
-public sealed class EmrAdapterOptions
+public sealed class EmrAdapterOptions : IValidatableObject
 {
     /// <summary>HL7 v2 over MLLP in.</summary>
     [ValidateObjectMembers]
@@ -44,35 +45,18 @@ public sealed class EmrAdapterOptions
     /// <summary>Days that delivered messages and ended orders are remembered. Default 400.</summary>
     [Range(1, 3650)]
     public int RememberDays { get; set; } = 400;
+
+    /// <inheritdoc/>
+    public IEnumerable<ValidationResult> Validate(ValidationContext validationContext) => Systems.GroupBy(s => s.Name).Where(g => g.Count() > 1).Select(g => new ValidationResult(
+        $"emr-adapter:systems has '{g.Key}' {g.Count()} times; accepted: each name once, in the node's settings and the site file together."));
 }
 
-/// <summary>HL7 v2 in. Part of section <c>emr-adapter</c>.</summary>
-public sealed class MllpListenerOptions
+/// <summary>HL7 v2 in; 2575 is registered for it. Part of section <c>emr-adapter</c>.</summary>
+public sealed class MllpListenerOptions : TlsListenerOptions
 {
-    /// <summary>Address to listen on. Default 127.0.0.1.</summary>
-    [Required]
-    public string Address { get; set; } = "127.0.0.1";
-
-    /// <summary>Port (2575 is registered); 0 takes a free one; null for none. Default null.</summary>
-    [Range(0, 65535)]
-    public int? Port { get; set; }
-
-    /// <summary>PEM file with the certificate of this node: TLS. Null for none.</summary>
-    public string? CertificateFile { get; set; }
-
-    /// <summary>PEM file with its key.</summary>
-    public string? KeyFile { get; set; }
-
-    /// <summary>PEM file with the root that signs the certificates of senders; null asks for none.</summary>
-    public string? RootFile { get; set; }
-
     /// <summary>Largest message, in bytes. Default 4194304.</summary>
     [Range(1024, 64 * 1024 * 1024)]
     public int MaxMessageBytes { get; set; } = 4 * 1024 * 1024;
-
-    /// <summary>Most connections at a time. Default 64.</summary>
-    [Range(1, 4096)]
-    public int MaxConnections { get; set; } = 64;
 
     /// <summary>Longest time from the first byte of a message to its end block, in milliseconds. Default 30000.</summary>
     [Range(1, 3_600_000)]
@@ -114,7 +98,7 @@ public sealed class EmrSystemOptions : IValidatableObject
     /// <summary>User of Basic authentication.</summary>
     public string? User { get; set; }
 
-    /// <summary>File with the password.</summary>
+    /// <summary>File with the password, read for each request; a relative one is below <c>emr-adapter</c> in the data folder.</summary>
     public string? PasswordFile { get; set; }
 
     /// <summary>PEM file with the root of the system's certificate; with it an hl7 system is called over TLS.</summary>
@@ -136,6 +120,12 @@ public sealed class EmrSystemOptions : IValidatableObject
 
     /// <summary>Orders from this time on, when the system is first in the settings; null for from then on. Default null.</summary>
     public DateTimeOffset? Since { get; set; }
+
+    /// <summary>
+    /// Base of this node as a fhir system reaches it, such as <c>https://yizhan.example</c>: it is asked to knock there when something changes (Subscription, rest-hook). Null for
+    /// none. Default null. Looks every <see cref="PollMs"/> go on all the same, so these may be rarer.
+    /// </summary>
+    public string? NotifyUrl { get; set; }
 
     /// <summary>Time between two looks for orders, in milliseconds. Default 15000.</summary>
     [Range(10, 86_400_000)]
@@ -166,6 +156,11 @@ public sealed class EmrSystemOptions : IValidatableObject
         else if (Driver != "hl7" && (!Uri.TryCreate(Url, UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https")))
         {
             yield return new ValidationResult($"A system with driver {Driver} needs a url of http or https.");
+        }
+
+        if (NotifyUrl is not null && (Driver != "fhir" || !Uri.TryCreate(NotifyUrl, UriKind.Absolute, out var ours) || ours.Scheme is not ("http" or "https")))
+        {
+            yield return new ValidationResult($"notifyUrl is '{NotifyUrl}'; accepted is an address of http or https, for a system with driver fhir.");
         }
     }
 }

@@ -76,6 +76,21 @@ internal sealed class EmrDatabase : IDisposable
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX study_untold ON study (last_ms) WHERE told < instances;
         """,
+        """
+        -- The trace of what a message comes from (W3C Trace Context): it goes on when the message is sent, days later if the system was away.
+        ALTER TABLE study ADD COLUMN trace_parent TEXT;
+        ALTER TABLE outbox ADD COLUMN trace_parent TEXT;
+        """,
+        """
+        -- What people decided. Decision: empty while the conflict is open.
+        ALTER TABLE conflict ADD COLUMN other_id TEXT NOT NULL DEFAULT '';
+        ALTER TABLE conflict ADD COLUMN other_issuer TEXT NOT NULL DEFAULT '';
+        ALTER TABLE conflict ADD COLUMN decision TEXT NOT NULL DEFAULT '';
+        CREATE TABLE term (
+            map TEXT NOT NULL, system TEXT NOT NULL, code TEXT NOT NULL, target TEXT NOT NULL, text TEXT NOT NULL, mapped_ms INTEGER NOT NULL, PRIMARY KEY (map, system, code)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX orders_by_time ON orders (state, ordered_ms);
+        """,
     ];
 
     private readonly SemaphoreSlim _gate = new(1, 1);
@@ -151,57 +166,5 @@ internal sealed class EmrDatabase : IDisposable
     {
         _writer.Dispose();
         _gate.Dispose();
-    }
-}
-
-/// <summary>Commands that are used once, with parameters $1, $2 ...</summary>
-internal static class SqliteCommands
-{
-    public static SqliteCommand Command(this SqliteConnection connection, string sql, params ReadOnlySpan<object?> values)
-    {
-        var command = connection.CreateCommand();
-#pragma warning disable CA2100 // The texts are constants of this service.
-        command.CommandText = sql;
-#pragma warning restore CA2100
-        for (var i = 0; i < values.Length; i++)
-        {
-            command.Parameters.AddWithValue($"${i + 1}", values[i] ?? DBNull.Value);
-        }
-
-        return command;
-    }
-
-    /// <summary>Runs it, disposes it and returns the rows that it changed.</summary>
-    public static int Go(this SqliteCommand command)
-    {
-        using (command)
-        {
-            return command.ExecuteNonQuery();
-        }
-    }
-
-    /// <summary>Runs it, disposes it and returns the first value; null when there is none.</summary>
-    public static object? Single(this SqliteCommand command)
-    {
-        using (command)
-        {
-            return command.ExecuteScalar() is { } value and not DBNull ? value : null;
-        }
-    }
-
-    /// <summary>Runs it, disposes it and returns its rows.</summary>
-    public static List<T> Rows<T>(this SqliteCommand command, Func<SqliteDataReader, T> read)
-    {
-        using (command)
-        using (var row = command.ExecuteReader())
-        {
-            var rows = new List<T>();
-            while (row.Read())
-            {
-                rows.Add(read(row));
-            }
-
-            return rows;
-        }
     }
 }

@@ -184,6 +184,12 @@ internal sealed partial class EmrFollower(
 
                 Announce(orders.PatientChanged(db, change, logged.Identity.Site, Now()), logged, announced);
                 return false;
+            case TermMapped.EventType:
+                orders.Learn(db, JsonSerializer.Deserialize(data, ContractsJson.Default.TermMapped)!);
+
+                // What waits here is announced here, whoever decided: the order's own site is what counts.
+                announced.AddRange(orders.TermsChanged(db, log.Site, Now()).Select(step => ToEntry(step, entry.Id) with { TraceParent = entry.TraceParent }));
+                return false;
             case ProcedureScheduled.EventType:
                 var scheduled = JsonSerializer.Deserialize(data, ContractsJson.Default.ProcedureScheduled)!;
                 return Owe(db, logged, new Outgoing("order", entry.Id, scheduled.Id, logged.Identity.Site, null, null)
@@ -202,15 +208,24 @@ internal sealed partial class EmrFollower(
                     AccessionNumber = report.AccessionNumber,
                     PatientId = report.PatientId,
                 });
-            case AiFindingReported.EventType:
-                var finding = JsonSerializer.Deserialize(data, ContractsJson.Default.AiFindingReported)!;
-                return Owe(db, logged, new Outgoing("finding", entry.Id, finding.FindingId, logged.Identity.Site, null, null)
+            case AnalysisFinished.EventType:
+                var analysis = JsonSerializer.Deserialize(data, ContractsJson.Default.AnalysisFinished)!;
+
+                // A model that was not made for the series, or that failed, says nothing about the patient.
+                if (analysis is not { Outcome: "findings" or "none", ReportUid: { } result })
                 {
-                    Finding = finding,
-                    StudyInstanceUid = finding.StudyInstanceUid,
+                    return false;
+                }
+
+                orders.QueueUnmapped(db, analysis, Now());
+                return Owe(db, logged, new Outgoing("finding", entry.Id, result, logged.Identity.Site, null, null)
+                {
+                    Analysis = analysis,
+                    StudyInstanceUid = analysis.StudyInstanceUid,
+                    PatientId = analysis.PatientId ?? "",
                 });
             case InstanceStored.EventType:
-                Note(db, JsonSerializer.Deserialize(data, ContractsJson.Default.InstanceStored)!, headers);
+                Note(db, JsonSerializer.Deserialize(data, ContractsJson.Default.InstanceStored)!, entry.TraceParent, headers);
                 return false;
             default:
                 return false;
@@ -224,7 +239,7 @@ internal sealed partial class EmrFollower(
         {
             if (logged.Position > _since[system.Name] && EmrDrivers.IsTold(system, content.Kind))
             {
-                outbox.Add(db, system.Name, Link(db, content));
+                outbox.Add(db, system.Name, Link(db, content), logged.Entry.TraceParent);
                 owed = true;
             }
         }
@@ -256,7 +271,7 @@ internal sealed partial class EmrFollower(
         // What another site ordered is on its own worklist; that site has announced it.
         if (cause.Identity.Site == log.Site)
         {
-            announced.AddRange(steps.Select(step => ToEntry(step, cause.Entry.Id)));
+            announced.AddRange(steps.Select(step => ToEntry(step, cause.Entry.Id) with { TraceParent = cause.Entry.TraceParent }));
         }
     }
 
@@ -266,7 +281,7 @@ internal sealed partial class EmrFollower(
         return new Entry(Lane.Normal, ProcedureScheduled.EventType, $"emr/step/{log.Site}/{id}", step.Id, Now(), JsonSerializer.SerializeToUtf8Bytes(step, ContractsJson.Default.ProcedureScheduled));
     }
 
-    private void Note(SqliteConnection db, InstanceStored stored, Dictionary<string, DicomDataset> headers)
+    private void Note(SqliteConnection db, InstanceStored stored, string? traceParent, Dictionary<string, DicomDataset> headers)
     {
         if (headers.TryGetValue(stored.StudyInstanceUid, out var header))
         {
@@ -278,8 +293,8 @@ internal sealed partial class EmrFollower(
 
         db.Command(
             """
-            UPDATE study SET instances = instances + 1, last_ms = $2, series = CASE WHEN instr(series, $3) > 0 THEN series ELSE series || $3 || ' ' END WHERE uid = $1
-            """, stored.StudyInstanceUid, Now(), stored.SeriesInstanceUid).Go();
+            UPDATE study SET instances = instances + 1, last_ms = $2, trace_parent = coalesce($4, trace_parent), series = CASE WHEN instr(series, $3) > 0 THEN series ELSE series || $3 || ' ' END WHERE uid = $1
+            """, stored.StudyInstanceUid, Now(), stored.SeriesInstanceUid, traceParent).Go();
 
         string Text(DicomTag tag) => header.GetString(tag)?.Trim() ?? "";
     }
@@ -353,8 +368,8 @@ internal sealed partial class EmrFollower(
 
         database.Write(db =>
         {
-            foreach (var study in db.Command("SELECT uid, modality, started, series, instances, accession FROM study WHERE told < instances AND last_ms <= $1 LIMIT 64", now - quiet)
-                .Rows(row => (Uid: row.GetString(0), Summary: new StudySummary(row.GetString(1), row.GetString(2), row.GetString(3).Split(' ', StringSplitOptions.RemoveEmptyEntries), row.GetInt64(4)), Accession: row.GetString(5))))
+            foreach (var study in db.Command("SELECT uid, modality, started, series, instances, accession, trace_parent FROM study WHERE told < instances AND last_ms <= $1 LIMIT 64", now - quiet)
+                .Rows(row => (Uid: row.GetString(0), Summary: new StudySummary(row.GetString(1), row.GetString(2), row.GetString(3).Split(' ', StringSplitOptions.RemoveEmptyEntries), row.GetInt64(4)), Accession: row.GetString(5), TraceParent: row.IsDBNull(6) ? null : row.GetString(6))))
             {
                 var content = Link(db, new Outgoing("study", $"study/{study.Uid}/{study.Summary.Instances}", study.Uid, log.Site, null, null)
                 {
@@ -364,7 +379,7 @@ internal sealed partial class EmrFollower(
                 });
                 foreach (var system in options.Value.Systems.Where(s => EmrDrivers.IsTold(s, "study")))
                 {
-                    outbox.Add(db, system.Name, content);
+                    outbox.Add(db, system.Name, content, study.TraceParent);
                 }
 
                 db.Command("UPDATE study SET told = instances WHERE uid = $1", study.Uid).Go();

@@ -24,19 +24,28 @@ internal sealed class EmrMetrics : IDisposable
     }
 
     /// <summary>Lets what waits be read, by system and state.</summary>
-    public void Observe(IReadOnlyCollection<string> systems, EmrOutbox outbox) => _meter.CreateObservableGauge(
-        "yizhan.emr.messages",
-        () => systems.SelectMany(system =>
-        {
-            var count = outbox.Count(system);
-            return (Measurement<long>[])
-            [
-                new(count.Waiting, new("system", system), new("state", "waiting")),
-                new(count.Dead, new("system", system), new("state", "dead")),
-                new(count.Unlinked, new("system", system), new("state", "unlinked")),
-            ];
-        }),
-        "{message}", "Messages that were not taken yet, by system and state.");
+    public void Observe(IReadOnlyCollection<string> systems, EmrOutbox outbox, TimeProvider clock)
+    {
+        _meter.CreateObservableGauge(
+            "yizhan.emr.messages",
+            () => systems.SelectMany(system =>
+            {
+                var count = outbox.Count(system);
+                return (Measurement<long>[])
+                [
+                    new(count.Waiting, new("system", system), new("state", "waiting")),
+                    new(count.Dead, new("system", system), new("state", "dead")),
+                    new(outbox.Refused(system), new("system", system), new("state", "refused")),
+                    new(count.Unlinked, new("system", system), new("state", "unlinked")),
+                ];
+            }),
+            "{message}", "Messages by system and state: waiting, dead (it refused them), refused (we could not take them of it), unlinked (the patient is not known yet).");
+        _meter.CreateObservableGauge(
+            "yizhan.emr.waiting.age",
+            () => systems.Select(system => new Measurement<double>(
+                outbox.Count(system).OldestMs is { } oldest ? Math.Max(0, (clock.GetUtcNow().ToUnixTimeMilliseconds() - oldest) / 1000.0) : 0, new KeyValuePair<string, object?>("system", system))),
+            "s", "Age of the oldest message that a system has not taken; 0 when none waits.");
+    }
 
     public void Sent(string system, SendOutcome outcome, TimeSpan time)
     {

@@ -1,6 +1,5 @@
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
-using Yizhan.PacsGw.Archive;
 using Yizhan.Platform;
 using Yizhan.Storage;
 
@@ -118,42 +117,4 @@ internal sealed class GatewayDatabase : IDisposable
         feed, position).Go();
 
     public void Dispose() => _writer.Dispose();
-}
-
-/// <summary>Commands that are used once.</summary>
-internal static class SqliteCommands
-{
-    /// <summary>Runs it, disposes it and returns the rows that it changed.</summary>
-    public static int Go(this SqliteCommand command)
-    {
-        using (command)
-        {
-            return command.ExecuteNonQuery();
-        }
-    }
-
-    /// <summary>Runs it, disposes it and returns the first value; null when there is none.</summary>
-    public static object? Single(this SqliteCommand command)
-    {
-        using (command)
-        {
-            return command.ExecuteScalar();
-        }
-    }
-
-    /// <summary>Runs it, disposes it and returns its rows.</summary>
-    public static List<T> Rows<T>(this SqliteCommand command, Func<SqliteDataReader, T> read)
-    {
-        using (command)
-        using (var row = command.ExecuteReader())
-        {
-            var rows = new List<T>();
-            while (row.Read())
-            {
-                rows.Add(read(row));
-            }
-
-            return rows;
-        }
-    }
 }

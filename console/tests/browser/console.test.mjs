@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createRequire } from 'node:module';
 import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
-import { Services, sampleDesk, sampleSites, sampleStudies } from './services.mjs';
+import { Services, sampleDesk, sampleEmr, sampleSites, sampleStudies } from './services.mjs';
 
 const [consoleDll, screenshots] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -30,7 +30,7 @@ class ConsoleProcess {
   async start() {
     const node = path.basename(consoleDll) === 'Yizhan.Host.dll' ? ['centre'] : [];
     this.process = spawn('dotnet', [consoleDll, ...node, `--web:url=http://127.0.0.1:${this.port}`, `--node:dataFolder=${temporary}/data`,
-      `--console:fleetUrl=${this.services.url}`, `--console:pacsUrl=${this.services.url}`,
+      `--console:fleetUrl=${this.services.url}`, `--console:pacsUrl=${this.services.url}`, `--console:emrUrl=${this.services.url}`,
       '--console:dicomAddress=127.0.0.1:11112', '--console:dicomAeTitle=YIZHAN'], { cwd: os.tmpdir() });
     this.process.stdout.on('data', d => { this.log += d; });
     this.process.stderr.on('data', d => { this.log += d; });
@@ -123,6 +123,7 @@ async function test(name, run) {
   services.sites = sampleSites(now);
   services.studies = sampleStudies(now);
   services.desk = sampleDesk(now);
+  services.emr = sampleEmr(now);
   services.decided = [];
   try {
     await run(now);
@@ -258,6 +259,53 @@ for (const [language, say] of Object.entries({
     await page.getByText(say.service).waitFor({ state: 'detached' });
     await close(page);
   });
+}
+
+for (const [language, say] of Object.entries({
+  en: { emr: 'Records', older: 'Older: Orders', again: 'Send again', reason: 'Reason for what you decide', map: 'Map', target: 'Means XH1', same: 'Same patient', dead: 'Nothing waits for a person.', known: 'Every code is known.', agree: 'No identifiers contradict each other.' },
+  zh: { emr: '病历对接', older: '较旧: 医嘱', again: '重新发送', reason: '处理理由', map: '确认映射', target: '含义 XH1', same: '同一患者', dead: '没有需要人工处理的消息。', known: '所有代码均已映射。', agree: '患者标识没有矛盾。' },
+})) {
+  for (const [sizeName, size, scheme] of [['desktop', desktop, 'light'], ['tablet', tablet, 'dark']]) {
+    await test(`Dead letters, codes and identities are dealt with, and orders come page by page, in ${language} at ${sizeName} width, ${scheme}`, async () => {
+      const page = await open(app, { language, size, scheme });
+      await page.getByRole('link', { name: say.emr }).click();
+      await page.locator('h1', { hasText: say.emr }).waitFor();
+      await page.locator('tr[data-message="17"]').waitFor();
+      await interactive(page);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+      await accessible(page);
+      await shot(page, `emr-${language}-${sizeName}-${scheme}`);
+
+      // The adapter gives out one page; three of twenty are all.
+      assert.equal(await page.locator('tr[data-order]').count(), 20);
+      await page.getByRole('button', { name: say.older }).click();
+      await page.locator('tr[data-order="his/O21"]').waitFor();
+      await page.getByRole('button', { name: say.older }).click();
+      await page.locator('tr[data-order="his/O45"]').waitFor();
+      assert.equal(await page.locator('tr[data-order]').count(), 5);
+      assert.ok(await page.getByRole('button', { name: say.older }).isDisabled());
+
+      // Nothing is decided without a reason.
+      assert.ok(await page.locator('tr[data-message="17"]').getByRole('button', { name: say.again }).isDisabled());
+      await page.getByLabel(say.reason).fill('agreed by telephone');
+      await page.locator('tr[data-message="17"]').getByRole('button', { name: say.again }).click();
+      await page.locator('tr[data-message="17"]').waitFor({ state: 'detached' });
+      await page.locator('tr[data-message="-3"]').getByRole('button', { name: say.again }).click();
+      await page.getByText(say.dead).waitFor();
+      await page.getByLabel(say.target).fill('CT');
+      await page.locator('tr[data-code="XH1"]').getByRole('button', { name: say.map }).click();
+      await page.getByText(say.known).waitFor();
+      await page.locator('tr[data-identity="5"]').getByRole('button', { name: say.same }).click();
+      await page.getByText(say.agree).waitFor();
+      assert.deepEqual(services.decided.map(d => [d.path, d.target ?? d.decision ?? '', d.reason]), [
+        ['/emr-adapter/dead-letters/17/replay', '', 'agreed by telephone'], ['/emr-adapter/dead-letters/-3/replay', '', 'agreed by telephone'],
+        ['/emr-adapter/unmapped', 'CT', 'agreed by telephone'], ['/emr-adapter/identity-conflicts/5', 'same', 'agreed by telephone'],
+      ]);
+      assert.ok(services.decided.every(d => d.by.length > 0), 'a decision is nobody\'s');
+      await accessible(page);
+      await close(page);
+    });
+  }
 }
 
 await test('A site that goes offline is shown so on an open page', async now => {

@@ -5,6 +5,7 @@ export class Services {
   sites = [];
   studies = [];
   desk = { peers: [], routes: [], failed: [], conflicts: [] };
+  emr = { systems: [], orders: [], messages: [], 'dead-letters': [], unmapped: [], 'identity-conflicts': [] };
   decided = [];
   streams = true;
   #open = new Set();
@@ -51,11 +52,24 @@ export class Services {
   /** An echo is answered by PACS alone; what is decided is gone from the lists. */
   #decide(request, path, response) {
     const echo = /^\/pacs-gw\/peers\/([^/]+)\/echo$/.exec(path);
-    const key = Number(path.split('/').find(part => /^\d+$/.test(part)));
+    const key = Number(path.split('/').find(part => /^-?\d+$/.test(part)));
     if (echo) {
       const down = echo[1] !== 'PACS';
       response.writeHead(down ? 502 : 200, { 'content-type': 'application/json' })
         .end(JSON.stringify(down ? { detail: 'No connection to 10.0.0.9:104: Connection refused' } : { milliseconds: 4.5 }));
+      return;
+    }
+
+    if (path.startsWith('/emr-adapter/')) {
+      let body = '';
+      request.on('data', chunk => { body += chunk; }).on('end', () => {
+        const said = JSON.parse(body);
+        this.decided.push({ path, ...said });
+        this.emr['dead-letters'] = this.emr['dead-letters'].filter(m => !path.includes('replay') || m.key !== key);
+        this.emr.unmapped = this.emr.unmapped.filter(c => c.code !== said.code);
+        this.emr['identity-conflicts'] = this.emr['identity-conflicts'].filter(c => !path.includes('identity') || c.key !== key);
+        response.writeHead(204).end();
+      });
       return;
     }
 
@@ -65,9 +79,15 @@ export class Services {
     response.writeHead(204).end();
   }
 
+  /** As the adapter does: so many, after those that are skipped. */
+  #page(all, query) {
+    const skip = Number(query.get('skip') ?? 0);
+    return all?.slice(skip, skip + Number(query.get('limit') ?? 100));
+  }
+
   #answer(request, response) {
-    const path = new URL(request.url, this.url).pathname;
-    const list = {
+    const { pathname: path, searchParams } = new URL(request.url, this.url);
+    const list = path.startsWith('/emr-adapter/') ? this.#page(this.emr[path.slice('/emr-adapter/'.length)], searchParams) : {
       '/fleet/sites': this.sites, '/pacs-gw/studies': this.studies, '/pacs-gw/peers': this.desk.peers, '/pacs-gw/routes': this.desk.routes,
       '/pacs-gw/routes/failed': this.desk.failed, '/pacs-gw/conflicts': this.desk.conflicts,
     }[path];
@@ -105,6 +125,25 @@ export function sampleDesk(now) {
     routes: [{ name: 'research', address: 'RESEARCH@10.0.0.6:104', waiting: 12, delivered: 4031, failed: 2, oldestWaitingMs: now - 90_000, awaySinceMs: now - 60_000, awayReason: 'Connection refused' }],
     failed: [8, 9].map(key => ({ key, destination: 'research', rule: 'all', studyInstanceUid: `2.25.${key}`, sopInstanceUid: `2.25.${key}.1`, attempts: 5, reason: 'refused with status A900', queuedMs: now - 90_000, failedMs: now - 30_000 })),
     conflicts: [{ key: 7, studyInstanceUid: '2.25.7', studyPatientId: 'P-1', studyPatientName: 'Wang^XiaoDong=王^小东', patientId: 'P-2', patientName: 'Wang^Da=王^大', instances: 4, firstStoredMs: now - 600_000, siteId: 'county-hospital-a' }],
+  };
+}
+
+/** What an operator finds on the page of medical records: 45 orders are three pages. */
+export function sampleEmr(now) {
+  const letter = (key, system, direction, kind, subject, reason) =>
+    ({ key, direction, system, kind, subject, state: 'dead', attempts: 5, reason, queuedMs: now - 900_000, endedMs: now - 600_000, controlId: direction === 'out' ? 'C1' : '' });
+  return {
+    systems: [
+      { name: 'his', driver: 'hl7', waiting: 3, delivered: 4031, deadLetters: 1, unlinked: 2, oldestMs: now - 90_000, problem: '10.0.0.7:2575 is not reached: Connection refused', waitingBytes: 9000 },
+      { name: 'region', driver: 'fhir', waiting: 0, delivered: 12, deadLetters: 0, unlinked: 0, oldestMs: null, problem: null, waitingBytes: 0 },
+    ],
+    orders: Array.from({ length: 45 }, (_, i) => ({
+      orderId: `his/O${i + 1}`, source: 'his', state: i % 9 === 8 ? 'cancelled' : 'active', placerOrderNumber: `O${i + 1}`, accessionNumber: `A${i + 1}`, patientId: `P-${i % 7}`,
+      studyInstanceUid: `2.25.${i}`, description: i % 2 ? 'CT Chest' : '胸部平扫', orderedMs: now - i * 60_000 })),
+    messages: [{ key: 71, direction: 'out', system: 'his', kind: 'report', subject: 'R-71', state: 'waiting', attempts: 0, reason: 'Connection refused', queuedMs: now - 90_000, endedMs: null, controlId: 'C71' }],
+    'dead-letters': [letter(17, 'his', 'out', 'report', 'R-17', 'AE: unknown order number'), letter(-3, 'region', 'in', 'ServiceRequest', 'ServiceRequest/9', 'Patient/9 is not known there.')],
+    unmapped: [{ map: 'procedures', system: 'L', code: 'XH1', text: '胸部', orders: 4, firstMs: now - 3_600_000 }],
+    'identity-conflicts': [{ key: 5, patientId: 'P-2', issuer: 'HOSP', problem: "Another patient has the same identifier of 'urn:oid:2.16.156.10011.1.3'.", firstMs: now - 7_200_000, otherPatientId: 'P-1', otherIssuer: 'HOSP' }],
   };
 }
 

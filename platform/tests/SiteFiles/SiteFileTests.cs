@@ -123,6 +123,18 @@ public sealed class SiteFileTests
         Assert.All(SiteDiff.Between(before, null), change => Assert.Null(change.After));
     }
 
+    [Fact]
+    [Trait("Clause", "S5")]
+    public void The_site_file_chooses_the_driver_of_each_medical_record_system()
+    {
+        var settings = SiteSettings.Of(Read("hubei-lichuan")).Where(s => s.Key.StartsWith("emr-adapter:systems:", StringComparison.Ordinal))
+            .GroupBy(s => s.Key.Split(':')[2]).Select(g => g.ToDictionary(s => string.Join(':', s.Key.Split(':').Skip(3)), s => s.Value)).ToList();
+        Assert.Equal(["his hl7", "region fhir"], settings.Select(s => $"{s["name"]} {s["driver"]}"));
+        Assert.Equal(("192.168.10.7", "2575", "GB 18030-2000", "study report finding note"), (settings[0]["host"], settings[0]["port"], settings[0]["characterSet"], settings[0]["sends"]));
+        Assert.Equal(("https://fhir.lichuan.example/fhir", "yizhan", "region.password", "false"), (settings[1]["url"], settings[1]["user"], settings[1]["passwordFile"], settings[1]["orders"]));
+        Assert.False(settings[0].ContainsKey("passwordFile"));
+    }
+
     private static SiteFile Read(string site) => SiteFileReader.ReadFile(Path.Combine(Root, "sites", site + ".yaml")).Site!;
 
     private static TheoryData<string> Names(string folder) => new(SiteFolder.Files(folder).Select(path => Path.GetFileName(path)));

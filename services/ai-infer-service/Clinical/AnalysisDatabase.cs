@@ -33,6 +33,10 @@ internal sealed class AnalysisDatabase : IDisposable
         CREATE TABLE outcome (
             id INTEGER PRIMARY KEY, model TEXT NOT NULL, version TEXT NOT NULL, series_uid TEXT NOT NULL, ok INTEGER NOT NULL, ms REAL NOT NULL, total_ml REAL, input_mean REAL) STRICT;
         CREATE INDEX outcome_version ON outcome (model, version, id);
+        """,
+        """
+        ALTER TABLE series ADD COLUMN trace_parent TEXT;
+        ALTER TABLE analysis ADD COLUMN trace_parent TEXT;
         """);
 
     /// <summary>Does something in one transaction. Transactions are short; one at a time.</summary>

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 using Dapper;
 using Microsoft.Data.Sqlite;
@@ -11,6 +12,7 @@ using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.Platform;
 using Yizhan.Platform.Licences;
+using Yizhan.Platform.Telemetry;
 using Yizhan.Storage;
 
 namespace Yizhan.AiInfer.Clinical;
@@ -65,7 +67,7 @@ internal sealed partial class AnalysisRunner(
         {
             c.Execute("UPDATE analysis SET state = 'parked', reason = 'It was begun three times and never ended.' WHERE state = 'owed' AND attempts >= @MaxAttempts", new { MaxAttempts });
             var next = c.QueryFirstOrDefault<Owed>(
-                "SELECT id, study_uid AS study, series_uid AS series, model FROM analysis WHERE state = 'owed' AND not_before_ms <= @now ORDER BY id LIMIT 1", new { now });
+                "SELECT id, study_uid AS study, series_uid AS series, model, trace_parent AS traceParent FROM analysis WHERE state = 'owed' AND not_before_ms <= @now ORDER BY id LIMIT 1", new { now });
             if (next is not null)
             {
                 c.Execute("UPDATE analysis SET attempts = attempts + 1 WHERE id = @Id", new { next.Id });
@@ -78,6 +80,8 @@ internal sealed partial class AnalysisRunner(
             return false;
         }
 
+        // The trace of the image that came last goes on here, and through what is stored and appended.
+        using var span = Tracing.Resume("analyse", ActivityKind.Consumer, owed.TraceParent);
         try
         {
             await AnalyseAsync(owed, cancellationToken);
@@ -145,10 +149,11 @@ internal sealed partial class AnalysisRunner(
                 new AnalysisFinished(
                     owed.Study, owed.Series, patient, owed.Model, version, bundle.Digest, series.Digest, analysis.Findings.Count > 0 ? "findings" : "none",
                     analysis.LeftOut > 0 ? $"{analysis.LeftOut} smaller findings beyond {Analysis.MaxFindings} are left out." : null,
-                    [.. analysis.Findings.Select(f => new AnalysisFinding(f.Number, f.Segment.Label, Math.Round(f.VolumeMl, 4), Math.Round(f.Mean, 2)))],
+                    [.. analysis.Findings.Select(f => new AnalysisFinding(
+                        f.Number, f.Segment.Label, Math.Round(f.VolumeMl, 4), Math.Round(f.Mean, 2), f.Segment.Type.Value, Observations.SystemOf(f.Segment.Type.Scheme), f.VolumeMl >= clinical.UrgentAboveMl))],
                     segmentation?.GetString(DicomTags.SOPInstanceUID), report.GetString(DicomTags.SOPInstanceUID), bundle.Settings.ClinicalUse,
-                    clinical.UrgentAboveMl is { } limit && analysis.Findings.Any(f => f.VolumeMl >= limit),
-                    Observations.Write(producer, analysis, patient), producer.At.ToUnixTimeMilliseconds()),
+                    analysis.Findings.Any(f => f.VolumeMl >= clinical.UrgentAboveMl),
+                    Observations.Write(producer, analysis, clinical.UrgentAboveMl, patient), producer.At.ToUnixTimeMilliseconds()),
                 segmentation is null ? [report] : [segmentation, report],
                 cancellationToken);
         }
@@ -220,8 +225,8 @@ internal sealed partial class AnalysisRunner(
         await log.AppendAsync(
             [
                 new Entry(result.Urgent ? Lane.Urgent : Lane.Normal, AnalysisFinished.EventType, id, result.StudyInstanceUid, result.TimeMs,
-                    JsonSerializer.SerializeToUtf8Bytes(result, ContractsJson.Default.AnalysisFinished)),
-                new Entry(Lane.Normal, AuditRecord.EventType, "audit:" + id, audit.Entity, result.TimeMs, JsonSerializer.SerializeToUtf8Bytes(audit, ContractsJson.Default.AuditRecord)),
+                    JsonSerializer.SerializeToUtf8Bytes(result, ContractsJson.Default.AnalysisFinished)) { TraceParent = Tracing.Parent },
+                new Entry(Lane.Normal, AuditRecord.EventType, "audit:" + id, audit.Entity, result.TimeMs, JsonSerializer.SerializeToUtf8Bytes(audit, ContractsJson.Default.AuditRecord)) { TraceParent = Tracing.Parent },
             ],
             cancellationToken);
         database.Do(c => c.Execute(
@@ -243,5 +248,5 @@ internal sealed partial class AnalysisRunner(
     private partial void ShadowFailed(string model, string version, string reason);
 
     /// <summary>An analysis that is owed.</summary>
-    private sealed record Owed(long Id, string Study, string Series, string Model);
+    private sealed record Owed(long Id, string Study, string Series, string Model, string? TraceParent);
 }

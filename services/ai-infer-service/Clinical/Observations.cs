@@ -11,7 +11,7 @@ internal static class Observations
 {
     private static readonly JsonSerializerOptions Readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    public static IReadOnlyList<string> Write(Producer producer, Analysis analysis, string? patientId) => [.. analysis.Findings.Select(finding =>
+    public static IReadOnlyList<string> Write(Producer producer, Analysis analysis, double? urgentAboveMl, string? patientId) => [.. analysis.Findings.Select(finding =>
     {
         var observation = new JsonObject
         {
@@ -23,6 +23,7 @@ internal static class Observations
                 ["coding"] = new JsonArray(new JsonObject { ["system"] = "http://terminology.hl7.org/CodeSystem/observation-category", ["code"] = "imaging" }),
             }),
             ["code"] = Concept(finding.Segment.Type),
+            ["valueCodeableConcept"] = Concept(new Code("52101004", "SCT", "Present")),
             ["effectiveDateTime"] = producer.At.ToString("yyyy-MM-ddTHH:mm:ssZ", System.Globalization.CultureInfo.InvariantCulture),
             ["derivedFrom"] = new JsonArray(new JsonObject
             {
@@ -35,6 +36,11 @@ internal static class Observations
                 ["valueQuantity"] = new JsonObject { ["value"] = Math.Round(finding.VolumeMl, 3), ["unit"] = "mL", ["system"] = "http://unitsofmeasure.org", ["code"] = "mL" },
             }),
         };
+        if (urgentAboveMl is { } limit && finding.VolumeMl >= limit)
+        {
+            observation["interpretation"] = new JsonArray(Concept("http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation", "AA", "Critical abnormal"));
+        }
+
         if (patientId is not null)
         {
             observation["subject"] = new JsonObject { ["type"] = "Patient", ["identifier"] = new JsonObject { ["value"] = patientId } };
@@ -48,13 +54,19 @@ internal static class Observations
         return observation.ToJsonString(Readable);
     })];
 
-    private static JsonObject Concept(Code code) => new()
+    /// <summary>URI of a coding scheme (PS3.16 §8); empty for a local one.</summary>
+    public static string SystemOf(string scheme) => scheme switch { "SCT" or "SRT" => "http://snomed.info/sct", "DCM" => "http://dicom.nema.org/resources/ontology/DCM", "LN" => "http://loinc.org", _ => "" };
+
+    private static JsonObject Concept(Code code) => Concept(SystemOf(code.Scheme), code.Value, code.Meaning);
+
+    private static JsonObject Concept(string system, string code, string meaning)
     {
-        ["coding"] = new JsonArray(new JsonObject
+        var coding = new JsonObject { ["code"] = code, ["display"] = meaning };
+        if (system.Length > 0)
         {
-            ["system"] = code.Scheme == "SCT" ? "http://snomed.info/sct" : "http://dicom.nema.org/resources/ontology/DCM",
-            ["code"] = code.Value,
-            ["display"] = code.Meaning,
-        }),
-    };
+            coding["system"] = system;
+        }
+
+        return new JsonObject { ["coding"] = new JsonArray(coding) };
+    }
 }

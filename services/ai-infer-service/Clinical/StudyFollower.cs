@@ -74,9 +74,8 @@ internal sealed partial class StudyFollower(
             position = entries[^1].Position;
             Advance(
                 entries.Where(e => e.Entry.Type == InstanceStored.EventType)
-                    .Select(e => JsonSerializer.Deserialize(e.Entry.Data.Span, ContractsJson.Default.InstanceStored))
-                    .OfType<InstanceStored>()
-                    .Where(IsImage),
+                    .Select(e => (Stored: JsonSerializer.Deserialize(e.Entry.Data.Span, ContractsJson.Default.InstanceStored)!, e.Entry.TraceParent))
+                    .Where(e => IsImage(e.Stored)),
                 position);
         }
     }
@@ -85,17 +84,17 @@ internal sealed partial class StudyFollower(
     private static bool IsImage(InstanceStored stored) =>
         !stored.SopClassUid.StartsWith("1.2.840.10008.5.1.4.1.1.66", StringComparison.Ordinal) && !stored.SopClassUid.StartsWith("1.2.840.10008.5.1.4.1.1.88", StringComparison.Ordinal);
 
-    private void Advance(IEnumerable<InstanceStored> instances, long position) => database.Do(c =>
+    private void Advance(IEnumerable<(InstanceStored Stored, string? TraceParent)> instances, long position) => database.Do(c =>
     {
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
-        foreach (var series in instances.DistinctBy(i => i.SeriesInstanceUid))
+        foreach (var (series, traceParent) in instances.DistinctBy(i => i.Stored.SeriesInstanceUid))
         {
             c.Execute(
                 """
-                INSERT INTO series (series_uid, study_uid, last_ms, decided) VALUES (@SeriesInstanceUid, @StudyInstanceUid, @now, 0)
-                ON CONFLICT (series_uid) DO UPDATE SET last_ms = @now, decided = 0
+                INSERT INTO series (series_uid, study_uid, last_ms, decided, trace_parent) VALUES (@SeriesInstanceUid, @StudyInstanceUid, @now, 0, @traceParent)
+                ON CONFLICT (series_uid) DO UPDATE SET last_ms = @now, decided = 0, trace_parent = coalesce(@traceParent, trace_parent)
                 """,
-                new { series.SeriesInstanceUid, series.StudyInstanceUid, now });
+                new { series.SeriesInstanceUid, series.StudyInstanceUid, now, traceParent });
         }
 
         c.Execute("INSERT INTO cursor (feed, position) VALUES (@_feed, @position) ON CONFLICT (feed) DO UPDATE SET position = @position", new { _feed, position });
@@ -104,9 +103,9 @@ internal sealed partial class StudyFollower(
     private async Task DecideAsync(CancellationToken cancellationToken)
     {
         var quiet = clock.GetUtcNow().ToUnixTimeMilliseconds() - _options.QuietSeconds * 1000L;
-        var due = database.Do(c => c.Query<(string Series, string Study, long LastMs)>(
-            "SELECT series_uid, study_uid, last_ms FROM series WHERE decided = 0 AND last_ms <= @quiet ORDER BY last_ms LIMIT 64", new { quiet }).ToList());
-        foreach (var (series, study, lastMs) in due)
+        var due = database.Do(c => c.Query<(string Series, string Study, long LastMs, string? TraceParent)>(
+            "SELECT series_uid, study_uid, last_ms, trace_parent FROM series WHERE decided = 0 AND last_ms <= @quiet ORDER BY last_ms LIMIT 64", new { quiet }).ToList());
+        foreach (var (series, study, lastMs, traceParent) in due)
         {
             if (await gateway.FindAsync(study, series, cancellationToken) is not { } attributes)
             {
@@ -125,8 +124,8 @@ internal sealed partial class StudyFollower(
                 foreach (var model in models)
                 {
                     c.Execute(
-                        "INSERT INTO analysis (study_uid, series_uid, model, state, attempts, not_before_ms) VALUES (@study, @series, @model, 'owed', 0, 0)",
-                        new { study, series, model });
+                        "INSERT INTO analysis (study_uid, series_uid, model, state, attempts, not_before_ms, trace_parent) VALUES (@study, @series, @model, 'owed', 0, 0, @traceParent)",
+                        new { study, series, model, traceParent });
                 }
             });
             if (models.Length > 0)

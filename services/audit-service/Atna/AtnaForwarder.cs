@@ -7,6 +7,7 @@ using Microsoft.Extensions.Options;
 using Yizhan.Audit.Tree;
 using Yizhan.Platform;
 using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Flows;
 using Yizhan.Syslog;
 
 namespace Yizhan.Audit.Atna;

@@ -2,15 +2,11 @@ using System.Buffers;
 using System.Globalization;
 using System.IO.Pipelines;
 using System.Net;
-using System.Net.Security;
-using System.Net.Sockets;
-using System.Security.Authentication;
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
-using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Flows;
 using Yizhan.Storage;
 using Yizhan.Syslog;
 
@@ -31,66 +27,24 @@ internal sealed partial class AtnaListener(IEventLog events, IOptions<AuditOptio
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        if (_options.Port is not { } port)
+        if (_options.Port is null)
         {
             return;
         }
 
-        using var certificate = TlsFiles.Certificate("audit:syslog", _options.CertificateFile, _options.KeyFile);
-        var trust = CertificateTrust.FromFile(TlsFiles.Required("audit:syslog:rootFile", _options.RootFile), clock);
-        using var listener = new TcpListener(IPAddress.Parse(_options.Address), port);
-        listener.Start();
-        EndPoint = (IPEndPoint)listener.LocalEndpoint;
+        _ = TlsFiles.Required("audit:syslog:certificateFile", _options.CertificateFile);
+        _ = TlsFiles.Required("audit:syslog:rootFile", _options.RootFile);
+        using var listener = new TlsListener("audit:syslog", _options, clock);
+        EndPoint = listener.EndPoint;
         Listening(EndPoint);
-        using var slots = new SemaphoreSlim(_options.MaxConnections);
-        var connections = new List<Task>();
-        try
-        {
-            while (true)
+        await listener.RunAsync(
+            async (stream, peer, stopping) =>
             {
-                await slots.WaitAsync(stoppingToken);
-                var client = await listener.AcceptTcpClientAsync(stoppingToken);
-                connections.RemoveAll(c => c.IsCompleted);
-                connections.Add(ServeAsync(client, certificate, trust, slots, stoppingToken));
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            await Task.WhenAll(connections);
-        }
-    }
-
-    private async Task ServeAsync(TcpClient client, X509Certificate2 certificate, CertificateTrust trust, SemaphoreSlim slots, CancellationToken stopping)
-    {
-        var peer = client.Client.RemoteEndPoint?.ToString() ?? "";
-        try
-        {
-            using (client)
-            {
-                await using var tls = new SslStream(client.GetStream());
-                using var patience = CancellationTokenSource.CreateLinkedTokenSource(stopping);
-                patience.CancelAfter(TimeSpan.FromSeconds(30));
-                await tls.AuthenticateAsServerAsync(
-                    new SslServerAuthenticationOptions
-                    {
-                        ServerCertificate = certificate,
-                        ClientCertificateRequired = true,
-                        EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
-                        RemoteCertificateValidationCallback = (_, sent, _, _) => sent is not null && IsTrusted(trust, sent),
-                    },
-                    patience.Token);
-                Connected(peer);
-                await ReceiveAsync(tls, peer, stopping);
-            }
-        }
-        catch (Exception e) when (e is AuthenticationException or IOException or FormatException or SocketException or OperationCanceledException)
-        {
-            Closed(peer, e.Message);
-        }
-        finally
-        {
-            slots.Release();
-        }
+                Connected($"{peer}");
+                await ReceiveAsync(stream, $"{peer}", stopping);
+            },
+            (peer, why) => Closed($"{peer}", why),
+            stoppingToken);
     }
 
     private async Task ReceiveAsync(Stream stream, string peer, CancellationToken cancellationToken)
@@ -171,12 +125,6 @@ internal sealed partial class AtnaListener(IEventLog events, IOptions<AuditOptio
             JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord));
     }
 
-    private static bool IsTrusted(CertificateTrust trust, X509Certificate sent)
-    {
-        using var copy = X509CertificateLoader.LoadCertificate(sent.GetRawCertData());
-        return trust.Check(copy, CertificateTrust.ClientAuth) == CertificateVerdict.Valid;
-    }
-
     [LoggerMessage(7020, LogLevel.Information, "Audit messages are taken by syslog over TLS on {EndPoint}.")]
     private partial void Listening(IPEndPoint endPoint);
 
@@ -185,20 +133,4 @@ internal sealed partial class AtnaListener(IEventLog events, IOptions<AuditOptio
 
     [LoggerMessage(7022, LogLevel.Warning, "The audit connection of {Peer} ended: {Why}")]
     private partial void Closed(string peer, string why);
-}
-
-/// <summary>Certificates of audit connections, from the files that the settings name.</summary>
-internal static class TlsFiles
-{
-    /// <exception cref="InvalidOperationException">The setting is missing.</exception>
-    public static string Required(string setting, string? file) =>
-        file ?? throw new InvalidOperationException($"{setting} is missing: audit messages are exchanged with certificates at both ends only.");
-
-    public static X509Certificate2 Certificate(string section, string? certificateFile, string? keyFile)
-    {
-        using var pem = X509Certificate2.CreateFromPemFile(Required($"{section}:certificateFile", certificateFile), Required($"{section}:keyFile", keyFile));
-
-        // A key that is only in memory is not shown to the peer by every TLS library; one from PKCS #12 is.
-        return X509CertificateLoader.LoadPkcs12(pem.Export(X509ContentType.Pkcs12), null);
-    }
 }

@@ -1,34 +1,14 @@
 using System.ComponentModel.DataAnnotations;
+using Yizhan.Platform.Flows;
 
 namespace Yizhan.Audit.Atna;
 
-/// <summary>ATNA over TLS: what this node takes from others. Part of section <c>audit</c>.</summary>
-public sealed class SyslogOptions
+/// <summary>ATNA over TLS: what this node takes from others; 6514 is registered (RFC 5425 §4.1), and certificate, key and root are needed with a port. Part of section <c>audit</c>.</summary>
+public sealed class SyslogOptions : TlsListenerOptions
 {
-    /// <summary>Address to listen on. Default 127.0.0.1.</summary>
-    [Required]
-    public string Address { get; set; } = "127.0.0.1";
-
-    /// <summary>Port (6514 is registered, RFC 5425 §4.1); 0 takes a free one; null for none. Default null.</summary>
-    [Range(0, 65535)]
-    public int? Port { get; set; }
-
-    /// <summary>PEM file with the certificate of this node; needed with a port.</summary>
-    public string? CertificateFile { get; set; }
-
-    /// <summary>PEM file with its key; needed with a port.</summary>
-    public string? KeyFile { get; set; }
-
-    /// <summary>PEM file with the root that signs the certificates of senders; needed with a port.</summary>
-    public string? RootFile { get; set; }
-
     /// <summary>Largest message, in bytes. Default 262144.</summary>
     [Range(65_536, 524_288)]
     public int MaxMessageBytes { get; set; } = 262_144;
-
-    /// <summary>Most senders at a time. Default 64.</summary>
-    [Range(1, 4096)]
-    public int MaxConnections { get; set; } = 64;
 }
 
 /// <summary>ATNA over TLS: where every record is sent on to. Part of section <c>audit</c>.</summary>

@@ -17,12 +17,16 @@ internal sealed class FhirClient : IDisposable
 
     private readonly HttpClient _http;
     private readonly Uri _base;
+    private readonly string? _user;
+    private readonly string? _passwordFile;
 
     /// <param name="system">Address, user and patience.</param>
     /// <param name="mediaType">What is asked for and sent.</param>
     public FhirClient(EmrSystemOptions system, string mediaType = "application/fhir+json")
     {
-        _base = new Uri(system.Url!.TrimEnd('/') + "/");
+        // fhir2 lives at a fixed place below an OpenMRS.
+        var url = system.Url!.TrimEnd('/');
+        _base = new Uri(system.Driver == "openmrs" && !url.Contains("/ws/fhir2", StringComparison.Ordinal) ? $"{url}/ws/fhir2/R4/" : $"{url}/");
         MediaType = mediaType;
         _http = new HttpClient(new SocketsHttpHandler
         {
@@ -37,12 +41,7 @@ internal sealed class FhirClient : IDisposable
         };
         _http.DefaultRequestHeaders.Accept.ParseAdd(mediaType);
         _http.DefaultRequestHeaders.Accept.ParseAdd("application/json;q=0.9");
-        if (system.User is { } user)
-        {
-            // OpenMRS splits at ':' and takes the first two parts, so neither may have one.
-            var password = system.PasswordFile is { } file ? File.ReadAllText(file).TrimEnd('\n', '\r') : "";
-            _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{user}:{password}")));
-        }
+        (_user, _passwordFile) = (system.User, system.PasswordFile);
     }
 
     /// <summary>Media type of what is sent.</summary>
@@ -179,6 +178,7 @@ internal sealed class FhirClient : IDisposable
 
     private async Task<(HttpStatusCode Status, string Text, Uri? Location)> ExchangeAsync(HttpRequestMessage request, CancellationToken cancellationToken)
     {
+        request.Headers.Authorization = Basic();
         try
         {
             using var answer = await _http.SendAsync(request, cancellationToken);
@@ -191,6 +191,26 @@ internal sealed class FhirClient : IDisposable
         catch (Exception e) when (e is HttpRequestException or IOException || (e is TaskCanceledException && !cancellationToken.IsCancellationRequested))
         {
             throw new FhirException(new SendOutcome.Failed($"{_base.Authority} did not answer {request.Method} {Path(request.RequestUri!.AbsolutePath)}: {e.Message}"), null, e);
+        }
+    }
+
+    /// <summary>Read each time: a password that is changed, or comes later than the settings, needs no restart.</summary>
+    private AuthenticationHeaderValue? Basic()
+    {
+        if (_user is null)
+        {
+            return null;
+        }
+
+        try
+        {
+            // OpenMRS splits at ':' and takes the first two parts, so neither may have one.
+            var password = _passwordFile is { } file ? File.ReadAllText(file).TrimEnd('\n', '\r') : "";
+            return new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{_user}:{password}")));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new FhirException(new SendOutcome.Unreachable($"The password of {_base.Authority} cannot be read: {e.Message}"), null, e);
         }
     }
 

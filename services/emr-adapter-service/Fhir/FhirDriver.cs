@@ -16,43 +16,32 @@ internal sealed class FhirDriver(EmrSystemOptions system, EmrOutbox outbox, Term
     /// <inheritdoc/>
     public async Task<SendOutcome> SendAsync(OutboxMessage message, CancellationToken cancellationToken)
     {
-        try
+        var content = message.Content;
+        var patient = await FhirPatients.FindAsync(_client, system.Name, content, cancellationToken);
+        if (patient is null)
         {
-            var content = message.Content;
-            var patient = await FhirPatients.FindAsync(_client, system.Name, content, cancellationToken);
-            if (patient is null)
-            {
-                return new SendOutcome.Failed("It has no patient with one of the identifiers.");
-            }
+            return new SendOutcome.Failed("It has no patient with one of the identifiers.");
+        }
 
-            var order = content.Order is { RemoteId.Length: > 0 } ordered && ordered.Source == system.Name ? $"ServiceRequest/{ordered.RemoteId}" : null;
-            var pdf = await Documents.ReadAsync(blobs, content, cancellationToken);
-            switch (content.Kind)
-            {
-                case "study":
-                    await PutAsync("ImagingStudy", "urn:dicom:uid", $"urn:oid:{content.StudyInstanceUid}", FhirResults.ImagingStudy(message, patient, order), message.ControlId, cancellationToken);
-                    break;
-                case "report":
-                    await PutAsync("DiagnosticReport", FhirResults.FactSystem, content.Report!.ReportId, FhirResults.DiagnosticReport(message, patient, order, pdf), message.ControlId, cancellationToken);
-                    break;
-                case "note":
-                    await PutAsync("DocumentReference", FhirResults.FactSystem, content.Report!.ReportId, FhirResults.DocumentReference(message, patient, pdf), message.ControlId, cancellationToken);
-                    break;
-                case "finding":
-                    await FindingAsync(message, patient, order, cancellationToken);
-                    break;
-            }
+        var order = content.Order is { RemoteId.Length: > 0 } ordered && ordered.Source == system.Name ? $"ServiceRequest/{ordered.RemoteId}" : null;
+        var pdf = await Documents.ReadAsync(blobs, content, cancellationToken);
+        switch (content.Kind)
+        {
+            case "study":
+                await PutAsync("ImagingStudy", "urn:dicom:uid", $"urn:oid:{content.StudyInstanceUid}", FhirResults.ImagingStudy(message, patient, order), message.ControlId, cancellationToken);
+                break;
+            case "report":
+                await PutAsync("DiagnosticReport", FhirResults.FactSystem, content.Report!.ReportId, FhirResults.DiagnosticReport(message, patient, order, pdf), message.ControlId, cancellationToken);
+                break;
+            case "note":
+                await PutAsync("DocumentReference", FhirResults.FactSystem, content.Report!.ReportId, FhirResults.DocumentReference(message, patient, pdf), message.ControlId, cancellationToken);
+                break;
+            case "finding":
+                await FindingAsync(message, patient, order, cancellationToken);
+                break;
+        }
 
-            return new SendOutcome.Delivered();
-        }
-        catch (FhirException e)
-        {
-            return e.Meaning;
-        }
-        catch (InvalidDataException e)
-        {
-            return new SendOutcome.Refused(e.Message);
-        }
+        return new SendOutcome.Delivered();
     }
 
     /// <inheritdoc/>
@@ -64,15 +53,20 @@ internal sealed class FhirDriver(EmrSystemOptions system, EmrOutbox outbox, Term
 
     private async Task FindingAsync(OutboxMessage message, string patient, string? order, CancellationToken cancellationToken)
     {
-        var finding = message.Content.Finding!;
-        var device = await PutAsync("Device", FhirResults.ModelSystem, $"{finding.Model}/{finding.ModelVersion}", FhirResults.Device(finding), null, cancellationToken);
-        var observation = await PutAsync("Observation", FhirResults.FactSystem, finding.FindingId, FhirResults.Observation(message, patient, order, device, terms), message.ControlId, cancellationToken);
-        if ((await _client.SearchAsync($"Provenance?target={Uri.EscapeDataString(observation)}", 1, cancellationToken)).Count == 0)
+        var analysis = message.Content.Analysis!;
+        var device = await PutAsync("Device", FhirResults.ModelSystem, $"{analysis.Model}/{analysis.Version}", FhirResults.Device(analysis), null, cancellationToken);
+        var observations = new List<string>();
+        for (var i = 0; i < analysis.Findings.Count; i++)
         {
-            await _client.PostAsync("Provenance", FhirResults.Provenance(finding, observation, device), $"target={Uri.EscapeDataString(observation)}", cancellationToken);
+            var observation = FhirResults.Observation(message, i, patient, order, device, terms);
+            observations.Add(await PutAsync("Observation", FhirResults.FactSystem, FhirResults.FindingId(analysis, i), observation, message.ControlId, cancellationToken));
         }
 
-        await PutAsync("DiagnosticReport", FhirResults.FactSystem, finding.FindingId, FhirResults.FindingReport(message, patient, order, observation), message.ControlId, cancellationToken);
+        var report = await PutAsync("DiagnosticReport", FhirResults.FactSystem, analysis.ReportUid!, FhirResults.FindingReport(message, patient, order, observations), message.ControlId, cancellationToken);
+        if ((await _client.SearchAsync($"Provenance?target={Uri.EscapeDataString(report)}", 1, cancellationToken)).Count == 0)
+        {
+            await _client.PostAsync("Provenance", FhirResults.Provenance(analysis, [report, .. observations], device), $"target={Uri.EscapeDataString(report)}", cancellationToken);
+        }
     }
 
     /// <summary>Makes the resource, or brings the one with the identifier to its state. Without a message it never changes. Returns type and id.</summary>

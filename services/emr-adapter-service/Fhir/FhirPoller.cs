@@ -10,19 +10,25 @@ namespace Yizhan.EmrAdapter.Fhir;
 /// Fetches orders and patients that changed, by <c>_lastUpdated</c>. What was updated at the instant of the cursor, and in the seconds before it (transactions
 /// may end in another sequence than they began), is read again; the log knows it by its content.
 /// </summary>
-internal sealed class FhirPoller(EmrSystemOptions system, Intake intake, TermMaps terms, TimeSpan offset, TimeProvider clock) : ISource
+internal sealed class FhirPoller(EmrSystemOptions system, Intake intake, TermMaps terms, TimeSpan offset, TimeProvider clock, ILogger logger) : ISource
 {
+    /// <summary>What is fetched: patients first, since orders refer to them.</summary>
+    public static readonly IReadOnlyList<string> Types = ["Patient", "ServiceRequest"];
+
     private const int Page = 50;
     private const int Most = 2000;
 
     private static readonly TimeSpan Overlap = TimeSpan.FromSeconds(10);
 
     private readonly FhirClient _client = new(system);
+    private readonly FhirSubscription _subscription = new(system, intake, clock, logger);
 
     /// <inheritdoc/>
     public async Task PollAsync(CancellationToken cancellationToken)
     {
-        foreach (var type in (string[])["Patient", "ServiceRequest"])
+        // Before the look: what changes between the two is then either seen or knocked for.
+        await _subscription.EnsureAsync(_client, cancellationToken);
+        foreach (var type in Types)
         {
             await PollAsync(type, cancellationToken);
         }

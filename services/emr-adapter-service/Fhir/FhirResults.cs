@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Yizhan.Contracts;
 using Yizhan.EmrAdapter.Outbox;
@@ -18,8 +19,6 @@ internal static class FhirResults
 
     /// <summary>Identifier system of models.</summary>
     public const string ModelSystem = "urn:yizhan:model";
-
-    private const string Snomed = "http://snomed.info/sct";
 
     /// <summary>A study (http://hl7.org/fhir/R4/imagingstudy.html).</summary>
     public static JsonObject ImagingStudy(OutboxMessage message, string patient, string? order)
@@ -78,44 +77,40 @@ internal static class FhirResults
         return resource;
     }
 
-    /// <summary>The report that carries a model's finding: preliminary, until a person has read the study.</summary>
-    public static JsonObject FindingReport(OutboxMessage message, string patient, string? order, string observation)
+    /// <summary>The report that carries what a model found: preliminary, until a person has read the study.</summary>
+    public static JsonObject FindingReport(OutboxMessage message, string patient, string? order, IReadOnlyList<string> observations)
     {
-        var (content, finding) = (message.Content, message.Content.Finding!);
-        var resource = Report(content, finding.FindingId, message.ControlId, "preliminary", patient, order, finding.FoundMs);
-        resource["result"] = new JsonArray(Reference(observation));
-        resource["conclusion"] = finding.Summary;
-        resource["performer"] = new JsonArray(new JsonObject { ["display"] = $"{finding.Model} {finding.ModelVersion}" });
+        var (content, analysis) = (message.Content, message.Content.Analysis!);
+        var resource = Report(content, analysis.ReportUid!, message.ControlId, "preliminary", patient, order, analysis.TimeMs);
+        resource["conclusion"] = AnalysisText.Of(analysis);
+        resource["performer"] = new JsonArray(new JsonObject { ["display"] = $"{analysis.Model} {analysis.Version}" });
+        if (observations.Count > 0)
+        {
+            resource["result"] = new JsonArray([.. observations.Select(Reference)]);
+        }
+
         return resource;
     }
 
-    /// <summary>What a model found (http://hl7.org/fhir/R4/observation.html).</summary>
-    public static JsonObject Observation(OutboxMessage message, string patient, string? order, string device, TermMaps terms)
-    {
-        var finding = message.Content.Finding!;
-        var codings = new JsonArray(Coding(finding.CodeSystem, finding.Code, finding.CodeText));
-        if (finding.CodeSystem != Snomed && terms.Find(TermMaps.Findings, finding.CodeSystem, finding.Code) is { } mapped)
-        {
-            codings.Insert(0, Coding(Snomed, mapped.Target, mapped.Text));
-        }
+    /// <summary>Identity of a finding: that of the analysis and its number.</summary>
+    public static string FindingId(AnalysisFinished analysis, int index) => string.Create(CultureInfo.InvariantCulture, $"{analysis.ReportUid}.{analysis.Findings[index].Number}");
 
-        var resource = new JsonObject
+    /// <summary>What a model found (http://hl7.org/fhir/R4/observation.html): its own resource, and what only the EMR knows: patient, order and device.</summary>
+    /// <exception cref="InvalidDataException">The model's resource is no Observation.</exception>
+    public static JsonObject Observation(OutboxMessage message, int index, string patient, string? order, string device, TermMaps terms)
+    {
+        var analysis = message.Content.Analysis!;
+        var finding = analysis.Findings[index];
+        var resource = Read(analysis, index);
+        resource["identifier"] = new JsonArray(
+            [Identifier(FactSystem, FindingId(analysis, index)), Identifier(MessageSystem, message.ControlId), .. (resource["identifier"] as JsonArray ?? []).Select(i => i?.DeepClone())]);
+        resource["status"] = "preliminary";
+        resource["subject"] = Reference(patient);
+        resource["device"] = Reference(device);
+        resource["issued"] = Instant(analysis.TimeMs);
+        if (finding.CodeSystem != TermMaps.Snomed && terms.Find(TermMaps.Findings, finding.CodeSystem, finding.Code) is { } mapped && resource["code"]?["coding"] is JsonArray codings)
         {
-            ["resourceType"] = "Observation",
-            ["identifier"] = new JsonArray(Identifier(FactSystem, finding.FindingId), Identifier(MessageSystem, message.ControlId)),
-            ["status"] = "preliminary",
-            ["category"] = new JsonArray(Concept("http://terminology.hl7.org/CodeSystem/observation-category", "imaging", "Imaging")),
-            ["code"] = new JsonObject { ["coding"] = codings, ["text"] = finding.CodeText },
-            ["subject"] = Reference(patient),
-            ["effectiveDateTime"] = Instant(finding.FoundMs),
-            ["issued"] = Instant(finding.FoundMs),
-            ["valueCodeableConcept"] = finding.Present ? Concept(Snomed, "52101004", "Present") : Concept(Snomed, "2667000", "Absent"),
-            ["device"] = Reference(device),
-            ["note"] = new JsonArray(new JsonObject { ["text"] = finding.Summary }),
-        };
-        if (finding.Critical)
-        {
-            resource["interpretation"] = new JsonArray(Concept("http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation", "AA", "Critical abnormal"));
+            codings.Insert(0, Coding(TermMaps.Snomed, mapped.Target, mapped.Text));
         }
 
         if (order is not null)
@@ -123,46 +118,34 @@ internal static class FhirResults
             resource["basedOn"] = new JsonArray(Reference(order));
         }
 
-        if (message.Content.StudyInstanceUid.Length > 0)
-        {
-            resource["derivedFrom"] = new JsonArray(StudyReference(message.Content.StudyInstanceUid));
-        }
-
-        if (finding.Probability is { } probability)
-        {
-            resource["component"] = new JsonArray(new JsonObject
-            {
-                ["code"] = new JsonObject { ["text"] = "Probability" },
-                ["valueQuantity"] = new JsonObject { ["value"] = probability, ["system"] = "http://unitsofmeasure.org", ["code"] = "1" },
-            });
-        }
-
         return resource;
     }
 
     /// <summary>A model as device (http://hl7.org/fhir/R4/device.html).</summary>
-    public static JsonObject Device(AiFindingReported finding) => new()
+    public static JsonObject Device(AnalysisFinished analysis) => new()
     {
         ["resourceType"] = "Device",
-        ["identifier"] = new JsonArray(Identifier(ModelSystem, $"{finding.Model}/{finding.ModelVersion}")),
+        ["identifier"] = new JsonArray(Identifier(ModelSystem, $"{analysis.Model}/{analysis.Version}")),
         ["status"] = "active",
-        ["deviceName"] = new JsonArray(new JsonObject { ["name"] = finding.Model, ["type"] = "model-name" }),
-        ["version"] = new JsonArray(new JsonObject { ["value"] = finding.ModelVersion }),
+        ["deviceName"] = new JsonArray(new JsonObject { ["name"] = analysis.Model, ["type"] = "model-name" }),
+        ["version"] = new JsonArray(new JsonObject { ["value"] = analysis.Version }),
         ["type"] = new JsonObject { ["text"] = "Artificial intelligence model" },
     };
 
-    /// <summary>Where a finding comes from (http://hl7.org/fhir/R4/provenance.html).</summary>
-    public static JsonObject Provenance(AiFindingReported finding, string observation, string device) => new()
+    /// <summary>Where findings come from (http://hl7.org/fhir/R4/provenance.html): the model, by its digest, and the study.</summary>
+    public static JsonObject Provenance(AnalysisFinished analysis, IReadOnlyList<string> targets, string device) => new()
     {
         ["resourceType"] = "Provenance",
-        ["target"] = new JsonArray(Reference(observation)),
-        ["recorded"] = Instant(finding.FoundMs),
+        ["target"] = new JsonArray([.. targets.Select(Reference)]),
+        ["recorded"] = Instant(analysis.TimeMs),
         ["agent"] = new JsonArray(new JsonObject
         {
             ["type"] = Concept("http://terminology.hl7.org/CodeSystem/provenance-participant-type", "performer", "Performer"),
             ["who"] = Reference(device),
         }),
-        ["entity"] = new JsonArray(new JsonObject { ["role"] = "source", ["what"] = StudyReference(finding.StudyInstanceUid) }),
+        ["entity"] = new JsonArray(
+            new JsonObject { ["role"] = "source", ["what"] = StudyReference(analysis.StudyInstanceUid) },
+            new JsonObject { ["role"] = "derivation", ["what"] = new JsonObject { ["identifier"] = Identifier("urn:yizhan:model-digest", analysis.ModelDigest) } }),
     };
 
     /// <summary>A note (http://hl7.org/fhir/R4/documentreference.html).</summary>
@@ -203,6 +186,23 @@ internal static class FhirResults
     public static JsonObject Reference(string reference) => new() { ["reference"] = reference };
 
     public static JsonObject Concept(string system, string code, string text) => new() { ["coding"] = new JsonArray(Coding(system, code, text)) };
+
+    private static JsonObject Read(AnalysisFinished analysis, int index)
+    {
+        try
+        {
+            if (index < analysis.Observations.Count && JsonNode.Parse(analysis.Observations[index]) is JsonObject resource && (string?)resource["resourceType"] == "Observation")
+            {
+                return resource;
+            }
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            throw new InvalidDataException($"Observation {index + 1} of the analysis cannot be read: {e.Message}", e);
+        }
+
+        throw new InvalidDataException($"The analysis has {analysis.Findings.Count} findings, and number {index + 1} has no Observation.");
+    }
 
     private static JsonObject Report(Outgoing content, string id, string controlId, string status, string patient, string? order, long issuedMs)
     {

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Yizhan.Contracts;
 using Yizhan.EmrAdapter.Outbox;
+using Yizhan.EmrAdapter.Terms;
 using Yizhan.Hl7v2;
 
 namespace Yizhan.EmrAdapter.Hl7;
@@ -17,7 +18,7 @@ internal static class Hl7Results
     public static Hl7Message ToMessage(OutboxMessage message, EmrSystemOptions system, TimeSpan offset, byte[]? pdf)
     {
         var content = message.Content;
-        var time = DateTimeOffset.FromUnixTimeMilliseconds(content.Report?.IssuedMs ?? content.Finding?.FoundMs ?? content.Order?.OrderedMs ?? 0).ToOffset(offset);
+        var time = DateTimeOffset.FromUnixTimeMilliseconds(content.Report?.IssuedMs ?? content.Analysis?.TimeMs ?? content.Order?.OrderedMs ?? 0).ToOffset(offset);
         string[] type = content.Kind switch
         {
             "report" or "finding" => ["ORU", "R01", "ORU_R01"],
@@ -51,19 +52,20 @@ internal static class Hl7Results
                 }
 
                 break;
-            case { Finding: { } finding }:
+            case { Analysis: { } analysis }:
                 Order(builder, content, "P", time, "");
                 Study(builder, content.StudyInstanceUid);
-                string[] code = [finding.Code, finding.CodeText, finding.CodeSystem is "http://snomed.info/sct" ? "SCT" : "99YIZHAN"];
-                builder.Segment("OBX").Set(1, "2").Set(2, "CWE").Set(3, code)
-                    .Set(5, finding.Present ? ["52101004", "Present", "SCT"] : ["2667000", "Absent", "SCT"])
-                    .Set(8, finding.Critical ? "AA" : finding.Present ? "A" : "N").Set(11, "P").Set(14, Hl7Time.Format(time)).Set(17, finding.Model, finding.ModelVersion);
-                if (finding.Probability is { } probability)
+                var number = 2;
+                foreach (var finding in analysis.Findings)
                 {
-                    builder.Segment("OBX").Set(1, "3").Set(2, "NM").Set(3, code).Set(4, "probability").Set(5, probability.ToString("0.####", CultureInfo.InvariantCulture)).Set(11, "P");
+                    // OBX-4 keeps what belongs to one finding together.
+                    builder.Segment("OBX").Set(1, $"{number++}").Set(2, "CWE").Set(3, finding.Code, finding.Label, finding.CodeSystem == TermMaps.Snomed ? "SCT" : "99YIZHAN").Set(4, $"{finding.Number}")
+                        .Set(5, "52101004", "Present", "SCT").Set(8, finding.Urgent ? "AA" : "A").Set(11, "P").Set(14, Hl7Time.Format(time)).Set(17, analysis.Model, analysis.Version);
+                    builder.Segment("OBX").Set(1, $"{number++}").Set(2, "NM").Set(3, "118565006", "Volume", "SCT").Set(4, $"{finding.Number}")
+                        .Set(5, finding.VolumeMl.ToString("0.####", CultureInfo.InvariantCulture)).Set(6, "mL", "milliliter", "UCUM").Set(11, "P");
                 }
 
-                Lines(builder, finding.Summary, 4, ["18748-4", "Diagnostic imaging study", "LN"], "P");
+                Lines(builder, AnalysisText.Of(analysis), number, ["18748-4", "Diagnostic imaging study", "LN"], "P");
                 break;
             case { Step: { } step }:
                 Step(builder, step, content, time, system);

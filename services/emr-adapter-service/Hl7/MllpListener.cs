@@ -1,13 +1,12 @@
 using System.Buffers;
+using System.Diagnostics;
 using System.IO.Pipelines;
 using System.Net;
-using System.Net.Sockets;
-using System.Security.Authentication;
-using System.Security.Cryptography.X509Certificates;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
 using Yizhan.Hl7v2;
-using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Flows;
+using Yizhan.Platform.Telemetry;
 using Yizhan.Storage;
 
 namespace Yizhan.EmrAdapter.Hl7;
@@ -23,27 +22,24 @@ internal sealed partial class MllpListener(
 
     private readonly MllpListenerOptions _options = options.Value.Hl7;
     private readonly ILogger _logger = logger;
+    private TlsListener? _listener;
     private long _answers = clock.GetUtcNow().ToUnixTimeMilliseconds() * 1000;
 
     /// <summary>Where it listens; null while it does not.</summary>
-    public IPEndPoint? EndPoint { get; private set; }
+    public IPEndPoint? EndPoint => _listener?.EndPoint;
 
     /// <inheritdoc/>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
-        if (_options.Port is { } port)
+        if (_options.Port is not null)
         {
             // Here, so that a port that somebody else has stops the start.
-            _listener = new TcpListener(IPAddress.Parse(_options.Address), port);
-            _listener.Start();
-            EndPoint = (IPEndPoint)_listener.LocalEndpoint;
-            Listening(EndPoint);
+            _listener = new TlsListener("emr-adapter:hl7", _options, clock);
+            Listening(_listener.EndPoint);
         }
 
         await base.StartAsync(cancellationToken);
     }
-
-    private TcpListener? _listener;
 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -53,52 +49,21 @@ internal sealed partial class MllpListener(
             return;
         }
 
-        using var certificate = MllpTls.Certificate(_options.CertificateFile, _options.KeyFile);
-        var trust = _options.RootFile is { } root ? CertificateTrust.FromFile(root, clock) : null;
-        using var slots = new SemaphoreSlim(_options.MaxConnections);
-        var connections = new List<Task>();
-        try
+        using (listener)
         {
-            while (true)
-            {
-                await slots.WaitAsync(stoppingToken);
-                var client = await listener.AcceptTcpClientAsync(stoppingToken);
-                connections.RemoveAll(c => c.IsCompleted);
-                connections.Add(ServeAsync(client, certificate, trust, slots, stoppingToken));
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            await Task.WhenAll(connections);
-        }
-        finally
-        {
-            listener.Dispose();
+            await listener.RunAsync(
+                async (stream, from, stopping) =>
+                {
+                    var peer = AddressOf(from);
+                    Connected(peer);
+                    await ReceiveAsync(stream, peer, stopping);
+                },
+                (from, why) => Closed(AddressOf(from), why),
+                stoppingToken);
         }
     }
 
-    private async Task ServeAsync(TcpClient client, X509Certificate2? certificate, CertificateTrust? trust, SemaphoreSlim slots, CancellationToken stopping)
-    {
-        var peer = (client.Client.RemoteEndPoint as IPEndPoint)?.Address.ToString() ?? "";
-        try
-        {
-            using (client)
-            {
-                client.NoDelay = true;
-                await using var stream = await MllpTls.ServeAsync(client.GetStream(), certificate, trust, stopping);
-                Connected(peer);
-                await ReceiveAsync(stream, peer, stopping);
-            }
-        }
-        catch (Exception e) when (e is AuthenticationException or IOException or SocketException or OperationCanceledException)
-        {
-            Closed(peer, e.Message);
-        }
-        finally
-        {
-            slots.Release();
-        }
-    }
+    private static string AddressOf(IPEndPoint? peer) => peer?.Address.ToString() ?? "";
 
     private async Task ReceiveAsync(Stream stream, string peer, CancellationToken stopping)
     {
@@ -171,6 +136,7 @@ internal sealed partial class MllpListener(
 
     private async Task AnswerAsync(Stream stream, List<byte[]> frames, string peer, CancellationToken stopping)
     {
+        using var span = Tracing.Source.StartActivity("MLLP", ActivityKind.Server);
         var messages = new List<(Hl7Message? Message, Hl7Exception? Error)>();
         var entries = new List<Entry>();
         foreach (var frame in frames)
@@ -193,7 +159,7 @@ internal sealed partial class MllpListener(
         {
             if (entries.Count > 0)
             {
-                await log.AppendAsync(entries, CancellationToken.None);
+                await log.AppendAsync(Tracing.Parent is { } trace ? [.. entries.Select(e => e with { TraceParent = trace })] : entries, CancellationToken.None);
             }
         }
         catch (SpoolFullException)

@@ -18,30 +18,19 @@ internal sealed class BahmniDriver(EmrSystemOptions system, EmrOutbox outbox, IB
     /// <inheritdoc/>
     public async Task<SendOutcome> SendAsync(OutboxMessage message, CancellationToken cancellationToken)
     {
-        try
+        var content = message.Content;
+        if (await PatientAsync(content, cancellationToken) is not { } patient)
         {
-            var content = message.Content;
-            if (await PatientAsync(content, cancellationToken) is not { } patient)
-            {
-                return new SendOutcome.Failed("It has no patient with one of the identifiers.");
-            }
+            return new SendOutcome.Failed("It has no patient with one of the identifiers.");
+        }
 
-            await ObsAsync(message, patient, cancellationToken);
-            if (await Documents.ReadAsync(blobs, content, cancellationToken) is { } pdf)
-            {
-                await DocumentAsync(message, patient, pdf, cancellationToken);
-            }
+        await ObsAsync(message, patient, cancellationToken);
+        if (await Documents.ReadAsync(blobs, content, cancellationToken) is { } pdf)
+        {
+            await DocumentAsync(message, patient, pdf, cancellationToken);
+        }
 
-            return new SendOutcome.Delivered();
-        }
-        catch (FhirException e)
-        {
-            return e.Meaning;
-        }
-        catch (InvalidDataException e)
-        {
-            return new SendOutcome.Refused(e.Message);
-        }
+        return new SendOutcome.Delivered();
     }
 
     /// <inheritdoc/>
@@ -80,8 +69,8 @@ internal sealed class BahmniDriver(EmrSystemOptions system, EmrOutbox outbox, IB
             .Where(o => FhirClient.Text(o, "comment")?.StartsWith($"yizhan {subject} ", StringComparison.Ordinal) == true).ToList();
         if (!existing.Any(o => FhirClient.Text(o, "comment") == mark))
         {
-            var time = FhirResults.Instant(content.Report?.IssuedMs ?? content.Finding!.FoundMs).Replace("Z", "+0000", StringComparison.Ordinal);
-            var text = content.Report is { } report ? $"[{report.Status}] {report.Title}\n{report.Text}" : $"[preliminary, {content.Finding!.Model} {content.Finding.ModelVersion}] {content.Finding.Summary}";
+            var time = FhirResults.Instant(content.Report?.IssuedMs ?? content.Analysis!.TimeMs).Replace("Z", "+0000", StringComparison.Ordinal);
+            var text = content.Report is { } report ? $"[{report.Status}] {report.Title}\n{report.Text}" : $"[preliminary] {AnalysisText.Of(content.Analysis!)}";
             var order = content.Order is { RemoteId.Length: > 0 } ordered && ordered.Source == system.Name ? ordered.RemoteId : null;
             var group = Obs(patient, time, Concept("report"), order);
             group["comment"] = mark;

@@ -16,28 +16,21 @@ internal sealed class OpenMrsDriver(EmrSystemOptions system, EmrOutbox outbox) :
     /// <inheritdoc/>
     public async Task<SendOutcome> SendAsync(OutboxMessage message, CancellationToken cancellationToken)
     {
-        try
+        var content = message.Content;
+        if (await FhirPatients.FindAsync(_client, system.Name, content, cancellationToken) is not { } patient)
         {
-            var content = message.Content;
-            if (await FhirPatients.FindAsync(_client, system.Name, content, cancellationToken) is not { } patient)
-            {
-                return new SendOutcome.Failed("It has no patient with one of the identifiers.");
-            }
-
-            var (status, ms, text) = content.Report is { } report
-                ? (report.Status, report.IssuedMs, $"{report.Title}\n{report.Text}")
-                : ("preliminary", content.Finding!.FoundMs, $"{content.Finding.Model} {content.Finding.ModelVersion}: {content.Finding.Summary}");
-
-            // It stores three of the statuses.
-            status = status is "corrected" or "appended" ? "amended" : status;
-            var observation = await ObservationAsync(message, patient, status, FhirResults.Instant(ms), text, cancellationToken);
-            await ReportAsync(message, patient, status, FhirResults.Instant(ms), observation, cancellationToken);
-            return new SendOutcome.Delivered();
+            return new SendOutcome.Failed("It has no patient with one of the identifiers.");
         }
-        catch (FhirException e)
-        {
-            return e.Meaning;
-        }
+
+        var (status, ms, text) = content.Report is { } report
+            ? (report.Status, report.IssuedMs, $"{report.Title}\n{report.Text}")
+            : ("preliminary", content.Analysis!.TimeMs, AnalysisText.Of(content.Analysis));
+
+        // It stores three of the statuses.
+        status = status is "corrected" or "appended" ? "amended" : status;
+        var observation = await ObservationAsync(message, patient, status, FhirResults.Instant(ms), text, cancellationToken);
+        await ReportAsync(message, patient, status, FhirResults.Instant(ms), observation, cancellationToken);
+        return new SendOutcome.Delivered();
     }
 
     /// <inheritdoc/>

@@ -82,18 +82,26 @@ internal sealed class OrderBook(TermMaps terms)
         return changed;
     }
 
+    /// <summary>Takes what a person decided about a code.</summary>
+    public void Learn(SqliteConnection db, TermMapped mapped) => terms.Learn(db, mapped);
+
     /// <summary>What the worklist must learn once a map has codes that it lacked.</summary>
     public IReadOnlyList<ProcedureScheduled> TermsChanged(SqliteConnection db, string site, long nowMs)
     {
         var changed = new List<ProcedureScheduled>();
-        foreach (var (system, code) in db.Command("SELECT system, code FROM unmapped WHERE map = $1", TermMaps.Procedures).Rows(row => (row.GetString(0), row.GetString(1))))
+        foreach (var (map, system, code) in db.Command("SELECT map, system, code FROM unmapped").Rows(row => (row.GetString(0), row.GetString(1), row.GetString(2))))
         {
-            if (terms.Find(TermMaps.Procedures, system, code) is null)
+            if (terms.Find(map, system, code) is null)
             {
                 continue;
             }
 
-            db.Command("DELETE FROM unmapped WHERE map = $1 AND system = $2 AND code = $3", TermMaps.Procedures, system, code).Go();
+            db.Command("DELETE FROM unmapped WHERE map = $1 AND system = $2 AND code = $3", map, system, code).Go();
+            if (map != TermMaps.Procedures)
+            {
+                continue;
+            }
+
             foreach (var order in Open(db, site, "code_system = $2 AND code = $3", system, code))
             {
                 Announce(db, order, "SCHEDULED", changed, nowMs);
@@ -143,6 +151,19 @@ internal sealed class OrderBook(TermMaps terms)
     /// <summary>True when the order's code says no modality and no map does.</summary>
     public bool IsUnmapped(ImagingOrder order) => order.Modality.Length == 0 && terms.Find(TermMaps.Procedures, order.CodeSystem, order.Code) is null;
 
+    /// <summary>Queues what a model found in a code that is neither SNOMED CT nor in a map; the EMR is told it as it is.</summary>
+    public void QueueUnmapped(SqliteConnection db, AnalysisFinished analysis, long nowMs)
+    {
+        foreach (var finding in analysis.Findings.DistinctBy(f => (f.CodeSystem, f.Code)).Where(f => f.Code.Length > 0 && f.CodeSystem != TermMaps.Snomed && terms.Find(TermMaps.Findings, f.CodeSystem, f.Code) is null))
+        {
+            QueueUnmapped(db, TermMaps.Findings, finding.CodeSystem, finding.Code, finding.Label, nowMs);
+        }
+    }
+
+    private static void QueueUnmapped(SqliteConnection db, string map, string system, string code, string text, long nowMs) => db.Command(
+        "INSERT INTO unmapped (map, system, code, text, orders, first_ms) VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT DO UPDATE SET orders = orders + 1",
+        map, system, code, text, nowMs).Go();
+
     private static List<ImagingOrder> Open(SqliteConnection db, string site, string where, params string[] values) =>
         db.Command($"SELECT event FROM orders WHERE site = $1 AND state = 'active' AND event IS NOT NULL AND {where}", [site, .. values])
             .Rows(row => JsonSerializer.Deserialize(row.GetString(0), ContractsJson.Default.ImagingOrder)!);
@@ -159,11 +180,7 @@ internal sealed class OrderBook(TermMaps terms)
 
         if (IsUnmapped(order))
         {
-            db.Command(
-                """
-                INSERT INTO unmapped (map, system, code, text, orders, first_ms) VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT DO UPDATE SET orders = orders + 1
-                """,
-                TermMaps.Procedures, order.CodeSystem, order.Code, order.CodeText, nowMs).Go();
+            QueueUnmapped(db, TermMaps.Procedures, order.CodeSystem, order.Code, order.CodeText, nowMs);
         }
     }
 

@@ -39,7 +39,7 @@ internal sealed class EmrOutbox(EmrDatabase database, IOptions<EmrAdapterOptions
     public static string ControlIdOf(string system, string fact) => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes($"{system}\n{fact}")))[..20];
 
     /// <summary>Adds a message; one that is known already is not added again. Without a patient it waits until he is known.</summary>
-    public void Add(SqliteConnection db, string system, Outgoing content)
+    public void Add(SqliteConnection db, string system, Outgoing content, string? traceParent)
     {
         var payload = JsonSerializer.Serialize(content, EmrJson.Default.Outgoing);
         if (content.Kind == "study")
@@ -50,11 +50,11 @@ internal sealed class EmrOutbox(EmrDatabase database, IOptions<EmrAdapterOptions
 
         db.Command(
             """
-            INSERT INTO outbox (system, fact, kind, subject, lane, study_uid, accession, payload, bytes, state, control_id, queued_ms)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
+            INSERT INTO outbox (system, fact, kind, subject, lane, study_uid, accession, payload, bytes, state, control_id, queued_ms, trace_parent)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING
             """,
             system, content.Fact, content.Kind, content.Subject, LaneOf(content), content.StudyInstanceUid, content.AccessionNumber, payload, payload.Length,
-            content.Patient is null ? "unlinked" : "waiting", ControlIdOf(system, content.Fact), Now()).Go();
+            content.Patient is null ? "unlinked" : "waiting", ControlIdOf(system, content.Fact), Now(), traceParent).Go();
     }
 
     /// <summary>Gives messages whose patient was not known another look.</summary>
@@ -78,14 +78,14 @@ internal sealed class EmrOutbox(EmrDatabase database, IOptions<EmrAdapterOptions
     /// <summary>The oldest message that may be sent now of each patient whom none is on its way about.</summary>
     public IReadOnlyList<OutboxMessage> Next(string system, IReadOnlyCollection<string> busyLanes, int most) => database.Read(db => db.Command(
         """
-        SELECT pk, fact, control_id, lane, attempts, failing_since_ms, payload FROM outbox o
+        SELECT pk, fact, control_id, lane, attempts, failing_since_ms, payload, trace_parent FROM outbox o
         WHERE system = $1 AND state = 'waiting' AND next_ms <= $2
           AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.system = $1 AND e.lane = o.lane AND e.state = 'waiting' AND e.pk < o.pk)
         ORDER BY pk LIMIT $3
         """,
         system, Now(), most + busyLanes.Count).Rows(row => new OutboxMessage(
             row.GetInt64(0), system, row.GetString(1), row.GetString(2), row.GetString(3), row.GetInt32(4), row.IsDBNull(5) ? null : row.GetInt64(5),
-            JsonSerializer.Deserialize(row.GetString(6), EmrJson.Default.Outgoing)!))
+            JsonSerializer.Deserialize(row.GetString(6), EmrJson.Default.Outgoing)!, row.IsDBNull(7) ? null : row.GetString(7)))
         .Where(message => !busyLanes.Contains(message.Lane)).Take(most).ToList());
 
     /// <summary>Milliseconds until the next message may be tried again; null when none waits.</summary>
@@ -158,12 +158,12 @@ internal sealed class EmrOutbox(EmrDatabase database, IOptions<EmrAdapterOptions
     }
 
     /// <summary>Messages, newest first.</summary>
-    public IReadOnlyList<EmrMessageView> List(string? system, string? state, string? search, int most) => database.Read(db => db.Command(
+    public IReadOnlyList<EmrMessageView> List(string? system, string? state, string? search, int skip, int most) => database.Read(db => db.Command(
         """
         SELECT pk, system, kind, subject, state, attempts, reason, queued_ms, ended_ms, control_id FROM outbox
         WHERE ($1 IS NULL OR system = $1) AND ($2 IS NULL OR state = $2) AND ($3 IS NULL OR subject = $3 OR study_uid = $3 OR accession = $3 OR lane = $3 OR control_id = $3)
-        ORDER BY pk DESC LIMIT $4
-        """, system, state, search, most).Rows(row => new EmrMessageView(
+        ORDER BY pk DESC LIMIT $4 OFFSET $5
+        """, system, state, search, most, skip).Rows(row => new EmrMessageView(
             row.GetInt64(0), "out", row.GetString(1), row.GetString(2), row.GetString(3), row.GetString(4), row.GetInt32(5), row.GetString(6), row.GetInt64(7),
             row.IsDBNull(8) ? null : row.GetInt64(8), row.GetString(9))));
 
@@ -175,6 +175,9 @@ internal sealed class EmrOutbox(EmrDatabase database, IOptions<EmrAdapterOptions
         long Of(string state) => counts.FirstOrDefault(c => c.State == state).Count;
         return (Of("waiting"), Of("delivered"), Of("dead"), Of("unlinked"), counts.Where(c => c.State == "waiting").Select(c => (long?)c.Oldest).FirstOrDefault(), counts.Sum(c => c.Bytes));
     });
+
+    /// <summary>What a system gave us and we could not take, and that waits for a person.</summary>
+    public long Refused(string system) => database.Read(db => db.Command("SELECT count(*) FROM refused WHERE system = $1 AND state = 'dead'", system).Single() as long? ?? 0);
 
     /// <summary>What a system calls something that we made there; null when we did not.</summary>
     public string? RemoteId(string system, string key) => database.Read(db => db.Command("SELECT id FROM remote WHERE system = $1 AND key = $2", system, key).Single() as string);

@@ -9,6 +9,8 @@ internal interface IEmrDriver : IAsyncDisposable
     /// Tells it, and returns once the system has said that it keeps it. The same message may come again after a lost answer or a crash: it must have one
     /// effect there.
     /// </summary>
+    /// <exception cref="Fhir.FhirException">It did not do what it was asked; says what that means.</exception>
+    /// <exception cref="InvalidDataException">The fact cannot be said to any system as it is: a document is missing or too long.</exception>
     Task<SendOutcome> SendAsync(OutboxMessage message, CancellationToken cancellationToken);
 }
 
@@ -40,7 +42,8 @@ internal abstract record SendOutcome
 /// <param name="Attempts">Tries that failed.</param>
 /// <param name="FailingSinceMs">When the first of them failed.</param>
 /// <param name="Content">What to say.</param>
-internal sealed record OutboxMessage(long Pk, string System, string Fact, string ControlId, string Lane, int Attempts, long? FailingSinceMs, Outgoing Content);
+/// <param name="TraceParent">Trace of the work that it comes from (W3C Trace Context); null when that was not traced.</param>
+internal sealed record OutboxMessage(long Pk, string System, string Fact, string ControlId, string Lane, int Attempts, long? FailingSinceMs, Outgoing Content, string? TraceParent = null);
 
 /// <summary>What a system is to be told, with all that a mapping needs.</summary>
 /// <param name="Kind">order, study, report, finding or note.</param>
@@ -64,7 +67,7 @@ internal sealed record Outgoing(string Kind, string Fact, string Subject, string
 
     public ReportIssued? Report { get; init; }
 
-    public AiFindingReported? Finding { get; init; }
+    public AnalysisFinished? Analysis { get; init; }
 
     public ProcedureScheduled? Step { get; init; }
 }

@@ -1,8 +1,11 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Text.Json;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
+using Yizhan.EmrAdapter.Fhir;
+using Yizhan.Platform.Telemetry;
 using Yizhan.Storage;
 
 namespace Yizhan.EmrAdapter.Outbox;
@@ -85,6 +88,8 @@ internal sealed partial class OutboxSender(
     private async Task<SendOutcome> SendAsync(IEmrDriver driver, OutboxMessage message, CancellationToken stopping)
     {
         var began = clock.GetTimestamp();
+        using var span = Tracing.Resume("tell", ActivityKind.Client, message.TraceParent);
+        span?.SetTag("yizhan.emr.system", message.System);
         SendOutcome outcome;
         try
         {
@@ -93,6 +98,14 @@ internal sealed partial class OutboxSender(
             {
                 await log.AppendAsync([Audit(message)], stopping);
             }
+        }
+        catch (FhirException e)
+        {
+            outcome = e.Meaning;
+        }
+        catch (InvalidDataException e)
+        {
+            outcome = new SendOutcome.Refused(e.Message);
         }
         catch (SpoolFullException e)
         {
@@ -114,6 +127,7 @@ internal sealed partial class OutboxSender(
         }
 
         metrics.Sent(message.System, outcome, clock.GetElapsedTime(began));
+        span?.SetStatus(outcome is SendOutcome.Delivered ? ActivityStatusCode.Ok : ActivityStatusCode.Error, outcome.GetType().Name);
         switch (outcome)
         {
             case SendOutcome.Delivered:
@@ -156,7 +170,8 @@ internal sealed partial class OutboxSender(
             message.Content.Patient?.PatientId is { Length: > 0 and <= AuditRecord.MaxPatientLength } patient ? patient : null);
         return new Entry(
             Lane.Normal, AuditRecord.EventType, $"emr/told/{message.ControlId}", record.Entity, record.RecordedMs,
-            JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord));
+            JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord))
+        { TraceParent = Tracing.Parent };
     }
 
     [LoggerMessage(4020, LogLevel.Information, "{System} takes messages again.")]

@@ -30,7 +30,7 @@ internal static class PatientIndex
             }
             else if (Survivor(db, owner.Item1, owner.Item2) != Survivor(db, patient.PatientId, patient.Issuer))
             {
-                Conflict(db, patient, $"Another patient has the same identifier of {Name(identifier)}.", nowMs);
+                Conflict(db, patient, $"Another patient has the same identifier of {Name(identifier)}.", nowMs, Survivor(db, owner.Item1, owner.Item2));
             }
         }
     }
@@ -60,6 +60,11 @@ internal static class PatientIndex
             ON CONFLICT (id, issuer) DO UPDATE SET merged_id = excluded.merged_id, merged_issuer = excluded.merged_issuer
             """,
             merge.Retired!.Value, merge.Retired.Issuer, merge.ChangedMs, merge.Patient.PatientId, merge.Patient.Issuer).Go();
+
+        // Whether the two are one is decided now.
+        db.Command(
+            "DELETE FROM conflict WHERE (patient_id, issuer, other_id, other_issuer) IN (VALUES ($1, $2, $3, $4), ($3, $4, $1, $2))",
+            merge.Retired.Value, merge.Retired.Issuer, merge.Patient.PatientId, merge.Patient.Issuer).Go();
         return true;
     }
 
@@ -122,8 +127,9 @@ internal static class PatientIndex
         }
     }
 
-    private static void Conflict(SqliteConnection db, EmrPatient patient, string problem, long nowMs) => db.Command(
-        "INSERT INTO conflict (patient_id, issuer, problem, first_ms) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING", patient.PatientId, patient.Issuer, problem, nowMs).Go();
+    private static void Conflict(SqliteConnection db, EmrPatient patient, string problem, long nowMs, (string Id, string Issuer) other = default) => db.Command(
+        "INSERT INTO conflict (patient_id, issuer, problem, first_ms, other_id, other_issuer) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        patient.PatientId, patient.Issuer, problem, nowMs, other.Id ?? "", other.Issuer ?? "").Go();
 
     private static string Name(EmrIdentifier identifier) =>
         identifier.Issuer.Length > 0 ? $"'{identifier.Issuer}'" : identifier.Type.Length > 0 ? $"type {identifier.Type}" : "unknown origin";

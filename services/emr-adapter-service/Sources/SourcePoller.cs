@@ -1,3 +1,6 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Text;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
 using Yizhan.EmrAdapter.Fhir;
@@ -11,7 +14,33 @@ namespace Yizhan.EmrAdapter.Sources;
 internal sealed partial class SourcePoller(
     Intake intake, EmrOutbox outbox, TermMaps terms, IOptions<EmrAdapterOptions> options, TimeProvider clock, ILogger<SourcePoller> logger) : BackgroundService
 {
+    private static readonly TimeSpan ShortestPause = TimeSpan.FromMilliseconds(200);
+
     private readonly ILogger _logger = logger;
+    private readonly ConcurrentDictionary<string, SemaphoreSlim> _knocks = new();
+
+    /// <summary>Lets a system be asked at once; false when there is no such system, or the secret is not the one that it was given.</summary>
+    public bool Knock(string system, string secret)
+    {
+        if (!options.Value.Systems.Any(s => s.Name == system && s.NotifyUrl is not null)
+            || !CryptographicOperations.FixedTimeEquals(Encoding.UTF8.GetBytes(secret), Encoding.UTF8.GetBytes(FhirSubscription.SecretOf(intake, system))))
+        {
+            return false;
+        }
+
+        var knock = KnockOf(system);
+        lock (knock)
+        {
+            if (knock.CurrentCount == 0)
+            {
+                knock.Release();
+            }
+        }
+
+        return true;
+    }
+
+    private SemaphoreSlim KnockOf(string system) => _knocks.GetOrAdd(system, _ => new SemaphoreSlim(0));
 
     /// <inheritdoc/>
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
@@ -21,7 +50,8 @@ internal sealed partial class SourcePoller(
     {
         await Task.Yield();
         var offset = TimeSpan.FromMinutes(options.Value.UtcOffsetMinutes);
-        using ISource source = system.Driver == "bahmni" ? new BahmniFeed(system, intake, terms, offset, clock, _logger) : new FhirPoller(system, intake, terms, offset, clock);
+        using ISource source = system.Driver == "bahmni" ? new BahmniFeed(system, intake, terms, offset, clock, _logger) : new FhirPoller(system, intake, terms, offset, clock, _logger);
+        var knock = KnockOf(system.Name);
         var failures = 0;
         while (!stopping.IsCancellationRequested)
         {
@@ -48,7 +78,15 @@ internal sealed partial class SourcePoller(
             }
 
             var pause = failures == 0 ? system.PollMs : Math.Max(system.PollMs, outbox.PauseMs(failures - 1));
-            await Task.Delay(TimeSpan.FromMilliseconds(pause), clock, stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            using var waiting = CancellationTokenSource.CreateLinkedTokenSource(stopping);
+            var knocked = knock.WaitAsync(waiting.Token);
+            if (await Task.WhenAny(Task.Delay(TimeSpan.FromMilliseconds(pause), clock, waiting.Token), knocked) == knocked && !stopping.IsCancellationRequested)
+            {
+                // Many knocks together are one look.
+                await Task.Delay(ShortestPause, clock, stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+
+            await waiting.CancelAsync();
         }
     }
 

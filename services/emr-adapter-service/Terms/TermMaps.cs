@@ -1,10 +1,13 @@
+using System.Collections.Concurrent;
+using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
+using Yizhan.Contracts;
 
 namespace Yizhan.EmrAdapter.Terms;
 
 /// <summary>
 /// Versioned terminology maps from data files. A file has tab-separated rows (system, code, target, text) and says in its head which map it is and its
-/// version; files of the site's folder come before those that are shipped. A code that no map has is the caller's to queue.
+/// version; files of the site's folder come before those that are shipped, and what a person decided comes before both. A code that no map has is the caller's to queue.
 /// </summary>
 internal sealed class TermMaps
 {
@@ -14,11 +17,15 @@ internal sealed class TermMaps
     /// <summary>What a model looks for → SNOMED CT.</summary>
     public const string Findings = "findings";
 
+    /// <summary>URI of SNOMED CT.</summary>
+    public const string Snomed = "http://snomed.info/sct";
+
     private readonly Dictionary<(string Map, string System, string Code), (string Target, string Text)> _rows = [];
+    private readonly ConcurrentDictionary<(string Map, string System, string Code), (string Target, string Text)> _decided = new();
 
     /// <summary>Reads the maps.</summary>
     /// <exception cref="Platform.SettingException">A file is not a map; the message names file and line.</exception>
-    public TermMaps(IOptions<EmrAdapterOptions> options)
+    public TermMaps(IOptions<EmrAdapterOptions> options, EmrDatabase? database = null)
     {
         var versions = new List<string>();
         foreach (var folder in (ReadOnlySpan<string?>)[options.Value.TermsFolder, Path.Combine(AppContext.BaseDirectory, "terms")])
@@ -35,6 +42,11 @@ internal sealed class TermMaps
         }
 
         Version = string.Join(' ', versions);
+        foreach (var (key, meaning) in database?.Read(db => db.Command("SELECT map, system, code, target, text FROM term")
+            .Rows(row => ((row.GetString(0), row.GetString(1), row.GetString(2)), (row.GetString(3), row.GetString(4))))) ?? [])
+        {
+            _decided[key] = meaning;
+        }
     }
 
     /// <summary>Names and versions of all files.</summary>
@@ -42,13 +54,27 @@ internal sealed class TermMaps
 
     /// <summary>What a code means; null when no map has it. A code system may be given by URI, OID or its name in HL7 table 0396.</summary>
     public (string Target, string Text)? Find(string map, string system, string code) =>
-        _rows.TryGetValue((map, SystemOf(system), code), out var found) ? found : null;
+        _decided.TryGetValue((map, SystemOf(system), code), out var decided) ? decided : _rows.TryGetValue((map, SystemOf(system), code), out var found) ? found : null;
+
+    /// <summary>Takes what a person decided. Inside the caller's transaction; an older decision than the known one changes nothing.</summary>
+    public void Learn(SqliteConnection db, TermMapped mapped)
+    {
+        if (db.Command(
+            """
+            INSERT INTO term (map, system, code, target, text, mapped_ms) VALUES ($1, $2, $3, $4, $5, $6)
+            ON CONFLICT DO UPDATE SET target = $4, text = $5, mapped_ms = $6 WHERE mapped_ms <= $6
+            """,
+            mapped.Map, mapped.System, mapped.Code, mapped.Target, mapped.Text, mapped.MappedMs).Go() > 0)
+        {
+            _decided[(mapped.Map, mapped.System, mapped.Code)] = (mapped.Target, mapped.Text);
+        }
+    }
 
     /// <summary>A code system's URI by its name in HL7 v2 (table 0396) or its OID; other names as they are.</summary>
     public static string SystemOf(string name) => name switch
     {
         "LN" or "urn:oid:2.16.840.1.113883.6.1" or "LOINC" => "http://loinc.org",
-        "SCT" or "SNM" or "SNOMED CT" or "urn:oid:2.16.840.1.113883.6.96" => "http://snomed.info/sct",
+        "SCT" or "SNM" or "SNOMED CT" or "urn:oid:2.16.840.1.113883.6.96" => Snomed,
         "I10" or "ICD-10" or "urn:oid:2.16.156.10011.2.3.3.11" => "http://hl7.org/fhir/sid/icd-10",
         "C4" or "CPT" => "http://www.ama-assn.org/go/cpt",
         "DCM" => "http://dicom.nema.org/resources/ontology/DCM",

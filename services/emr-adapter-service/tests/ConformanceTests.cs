@@ -64,7 +64,7 @@ public sealed partial class ConformanceTests
         Outgoing Of(string kind) => new(kind, "f", "R1", "s", patient, null)
         {
             Report = kind is "report" or "note" ? Node.Report("R1", "final", "A1") : null,
-            Finding = kind == "finding" ? FhirTests.Finding("F1", "1.2.3") : null,
+            Analysis = kind == "finding" ? FhirTests.Finding("F1", "1.2.3") : null,
             Step = kind == "order" ? new ProcedureScheduled("1", "SCHEDULED", "A1", "P1", "H", "Li^Na", "", "", "1.2.3", "A1", "CT", "", "", "CT", "20261101", "1", "CT") : null,
         };
         string Sent(string kind, string version) => Hl7Results.ToMessage(
@@ -83,7 +83,7 @@ public sealed partial class ConformanceTests
             StudyInstanceUid = "1.2.3",
             AccessionNumber = "ACC1",
             Report = Node.Report("R1", "final", "ACC1"),
-            Finding = FhirTests.Finding("F1", "1.2.3"),
+            Analysis = FhirTests.Finding("F1", "1.2.3"),
             Study = new StudySummary("CT", "20261101120000", ["1.2.3.1"], 3),
         };
         var message = new OutboxMessage(1, "emr", "f", "ABC", "P1", 0, null, content);
@@ -91,8 +91,8 @@ public sealed partial class ConformanceTests
         JsonObject[] made =
         [
             FhirResults.ImagingStudy(message, "Patient/p", "ServiceRequest/1"), FhirResults.DiagnosticReport(message, "Patient/p", "ServiceRequest/1", [1]),
-            FhirResults.FindingReport(message, "Patient/p", "ServiceRequest/1", "Observation/1"), FhirResults.Observation(message, "Patient/p", "ServiceRequest/1", "Device/1", terms),
-            FhirResults.Device(content.Finding!), FhirResults.Provenance(content.Finding!, "Observation/1", "Device/1"), FhirResults.DocumentReference(message, "Patient/p", [1]),
+            FhirResults.FindingReport(message, "Patient/p", "ServiceRequest/1", ["Observation/1"]), FhirResults.Observation(message, 0, "Patient/p", "ServiceRequest/1", "Device/1", terms),
+            FhirResults.Device(content.Analysis!), FhirResults.Provenance(content.Analysis!, ["DiagnosticReport/1", "Observation/1"], "Device/1"), FhirResults.DocumentReference(message, "Patient/p", [1]),
         ];
         var written = made.GroupBy(r => (string)r["resourceType"]!).ToDictionary(
             g => g.Key, g => string.Join(' ', g.SelectMany(r => r.Select(m => m.Key)).Where(m => m != "resourceType").Distinct().Order(StringComparer.Ordinal)));

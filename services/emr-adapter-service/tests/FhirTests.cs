@@ -54,7 +54,9 @@ public sealed class FhirTests
         late["identifier"]!.AsArray().RemoveAt(1);
         await server.PutAsync("Patient", late);
         await Wait.UntilAsync(async () => (await node.WorklistAsync()).Any(s => s.AccessionNumber == "ACC9"));
-        Assert.Equal(0L, node.Service<EmrDatabase>().Read(db => db.Command("SELECT count(*) FROM refused").Single()));
+
+        // After the order is in the log, not before.
+        await Wait.UntilAsync(() => node.Service<EmrDatabase>().Read(db => db.Command("SELECT count(*) FROM refused").Single()) is 0L);
     }
 
     [Fact]
@@ -84,7 +86,7 @@ public sealed class FhirTests
         var device = Assert.Single(await server.AllAsync("Device"));
         var provenance = Assert.Single(await server.AllAsync("Provenance"));
         Assert.Equal(("36118008", $"Device/{device["id"]}"), ((string)observation["code"]!["coding"]![0]!["code"]!, (string)observation["device"]!["reference"]!));
-        Assert.Equal($"Observation/{observation["id"]}", (string)provenance["target"]![0]!["reference"]!);
+        Assert.Equal([.. reports.Where(r => (string)r["status"]! == "preliminary").Select(r => $"DiagnosticReport/{r["id"]}"), $"Observation/{observation["id"]}"], provenance["target"]!.AsArray().Select(t => (string)t!["reference"]!));
         Assert.Single(await server.AllAsync("DocumentReference"));
 
         // A retransmission after a lost answer: our memory of what the server calls it is gone, too.
@@ -112,13 +114,13 @@ public sealed class FhirTests
     {
         var patient = new EmrPatient("P1", "urn:x", "p", [new EmrIdentifier("P1", "urn:x", "MR")], "Li^Na", "19491231", "F");
         var order = new ImagingOrder("emr/1", "emr", "NEW", 1, "PL1", "ACC1", "", "1", patient, "24627-2", "http://loinc.org", "CT Chest", "", "", "20261101", "", "", "", "R", "", "");
-        var content = new Outgoing("report", "f", "R1", "s", patient, order) { StudyInstanceUid = "1.2.3", AccessionNumber = "ACC1", Report = Node.Report("R1", "amended", "ACC1"), Finding = Finding("F1", "1.2.3"), Study = new StudySummary("CT", "20261101120000", ["1.2.3.1"], 3) };
+        var content = new Outgoing("report", "f", "R1", "s", patient, order) { StudyInstanceUid = "1.2.3", AccessionNumber = "ACC1", Report = Node.Report("R1", "amended", "ACC1"), Analysis = Finding("F1", "1.2.3"), Study = new StudySummary("CT", "20261101120000", ["1.2.3.1"], 3) };
         var message = new OutboxMessage(1, "emr", "f", "ABC", "P1", 0, null, content);
         JsonObject[] made =
         [
             FhirResults.ImagingStudy(message, "Patient/p", "ServiceRequest/1"), FhirResults.DiagnosticReport(message, "Patient/p", "ServiceRequest/1", [1, 2, 3]),
-            FhirResults.FindingReport(message, "Patient/p", null, "Observation/1"), FhirResults.Observation(message, "Patient/p", null, "Device/1", new TermMaps(Microsoft.Extensions.Options.Options.Create(new EmrAdapterOptions()))),
-            FhirResults.Device(content.Finding!), FhirResults.Provenance(content.Finding!, "Observation/1", "Device/1"), FhirResults.DocumentReference(message, "Patient/p", [1]),
+            FhirResults.FindingReport(message, "Patient/p", null, ["Observation/1"]), FhirResults.Observation(message, 0, "Patient/p", null, "Device/1", new TermMaps(Microsoft.Extensions.Options.Options.Create(new EmrAdapterOptions()))),
+            FhirResults.Device(content.Analysis!), FhirResults.Provenance(content.Analysis!, ["DiagnosticReport/1", "Observation/1"], "Device/1"), FhirResults.DocumentReference(message, "Patient/p", [1]),
         ];
         var reader = new FhirJsonDeserializer(new DeserializerSettings().UsingMode(DeserializationMode.Strict));
         Assert.All(made, resource => Assert.Equal((string)resource["resourceType"]!, reader.DeserializeResource(resource.ToJsonString()).TypeName));
@@ -148,13 +150,27 @@ public sealed class FhirTests
          "identifier":[{"type":{"coding":[{"code":"ACSN"}]},"value":"{{{accession}}}"}],"code":{"coding":[{"system":"http://loinc.org","code":"24627-2","display":"CT Chest"}]}}
         """;
 
-    internal static AiFindingReported Finding(string id, string study) => new(
-        id, "chest-triage", "1.4.0", study, "", "", "pneumothorax", "", "Pneumothorax", true, 0.93, "Suspected right pneumothorax.", true, 1_790_000_000_000);
-
-    internal static async Task AppendAsync(Node node, AiFindingReported finding) => await node.Log.AppendAsync(
+    /// <summary>What ai-infer appends; with a code of the model's own, which a map translates.</summary>
+    internal static AnalysisFinished Finding(string id, string study) => new(
+        study, "1.2.7", null, "chest-triage", "1.4.0", new string('a', 64), new string('b', 64), "findings", null, [new AnalysisFinding(1, "Pneumothorax", 12.5, -900, "pneumothorax", "", true)],
+        null, id, false, true,
         [
-            new Entry(Lane.Urgent, AiFindingReported.EventType, $"ai/{finding.FindingId}", finding.StudyInstanceUid, finding.FoundMs,
-                System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(finding, ContractsJson.Default.AiFindingReported)),
+            """
+            {"resourceType":"Observation","identifier":[{"system":"urn:ietf:rfc:3986","value":"urn:oid:2.25.9"}],"status":"preliminary",
+             "category":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"imaging"}]}],"code":{"coding":[{"code":"pneumothorax","display":"Pneumothorax"}]},
+             "subject":{"type":"Patient","identifier":{"value":"P1"}},"effectiveDateTime":"2026-11-01T01:30:00Z","device":{"display":"chest-triage 1.4.0"},
+             "valueCodeableConcept":{"coding":[{"system":"http://snomed.info/sct","code":"52101004","display":"Present"}]},
+             "interpretation":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation","code":"AA","display":"Critical abnormal"}]}],
+             "derivedFrom":[{"type":"ImagingStudy","identifier":{"system":"urn:dicom:uid","value":"urn:oid:1.2.3"}}],"note":[{"text":"NOT FOR CLINICAL USE"}],
+             "component":[{"code":{"coding":[{"system":"http://snomed.info/sct","code":"118565006","display":"Volume"}]},"valueQuantity":{"value":12.5,"unit":"mL","system":"http://unitsofmeasure.org","code":"mL"}}]}
+            """,
+        ],
+        1_790_000_000_000);
+
+    internal static async Task AppendAsync(Node node, AnalysisFinished analysis) => await node.Log.AppendAsync(
+        [
+            new Entry(Lane.Urgent, AnalysisFinished.EventType, $"analysis:{analysis.ReportUid}", analysis.StudyInstanceUid, analysis.TimeMs,
+                System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(analysis, ContractsJson.Default.AnalysisFinished)),
         ],
         Node.Cancel);
 }

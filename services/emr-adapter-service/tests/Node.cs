@@ -105,7 +105,7 @@ internal sealed class Node : IAsyncDisposable
     public async Task<EmrSystemView> SystemAsync(string name = "emr") =>
         (await Http.GetFromJsonAsync("systems", ContractsJson.Default.IReadOnlyListEmrSystemView, Cancel))!.Single(s => s.Name == name);
 
-    public IReadOnlyList<EmrMessageView> Messages(string? state = null) => Service<EmrOutbox>().List(null, state, null, 1000);
+    public IReadOnlyList<EmrMessageView> Messages(string? state = null) => Service<EmrOutbox>().List(null, state, null, 0, 1000);
 
     public async ValueTask DisposeAsync()
     {

@@ -72,6 +72,7 @@ internal sealed class FhirServer : IAsyncDisposable
     private readonly string _journal = Path.GetTempFileName();
     private readonly HttpClient _http;
     private Process? _process;
+    private bool _subscriptions;
 
     private FhirServer(int port)
     {
@@ -83,14 +84,15 @@ internal sealed class FhirServer : IAsyncDisposable
 
     public string Url => $"http://127.0.0.1:{Port}/fhir";
 
-    public static async Task<FhirServer> StartAsync()
+    /// <summary>Starts one; with subscriptions it knocks when something changes.</summary>
+    public static async Task<FhirServer> StartAsync(bool subscriptions = false)
     {
-        var server = new FhirServer(Peers.FreePort());
+        var server = new FhirServer(Peers.FreePort()) { _subscriptions = subscriptions };
         await server.RestartAsync();
         return server;
     }
 
-    public async Task RestartAsync() => _process = await Peers.NodeAsync("fhir-server.mjs", Port, _journal);
+    public async Task RestartAsync() => _process = await Peers.NodeAsync("fhir-server.mjs", Port, [_journal, .. _subscriptions ? ["subscriptions"] : Array.Empty<string>()]);
 
     public async Task KillAsync()
     {
@@ -137,5 +139,6 @@ internal sealed class FhirServer : IAsyncDisposable
         await KillAsync();
         _http.Dispose();
         File.Delete(_journal);
+        File.Delete(_journal + ".requests");
     }
 }

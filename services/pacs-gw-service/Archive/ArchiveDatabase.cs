@@ -227,30 +227,7 @@ internal sealed class ArchiveDatabase
 /// <summary>Small steps on a connection.</summary>
 internal static class SqliteConnectionSteps
 {
-    public static void Run(this SqliteConnection db, string sql)
-    {
-        using var command = db.CreateCommand();
-        command.CommandText = sql;
-        command.ExecuteNonQuery();
-    }
+    public static void Run(this SqliteConnection db, string sql) => db.Command(sql).Go();
 
-    public static object? Scalar(this SqliteConnection db, string sql)
-    {
-        using var command = db.CreateCommand();
-        command.CommandText = sql;
-        return command.ExecuteScalar();
-    }
-
-    /// <summary>A command with its parameters, named <c>$1</c>, <c>$2</c>…; null binds NULL.</summary>
-    public static SqliteCommand Command(this SqliteConnection db, string sql, params ReadOnlySpan<object?> values)
-    {
-        var command = db.CreateCommand();
-        command.CommandText = sql;
-        for (var i = 0; i < values.Length; i++)
-        {
-            command.Parameters.AddWithValue($"${i + 1}", values[i] ?? DBNull.Value);
-        }
-
-        return command;
-    }
+    public static object? Scalar(this SqliteConnection db, string sql) => db.Command(sql).Single();
 }

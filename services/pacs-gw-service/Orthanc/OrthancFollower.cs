@@ -1,5 +1,4 @@
 using Microsoft.Extensions.Options;
-using Yizhan.PacsGw.Archive;
 using Yizhan.PacsGw.Receive;
 
 namespace Yizhan.PacsGw.Orthanc;

@@ -4,7 +4,6 @@ using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
-using Yizhan.PacsGw.Archive;
 using Yizhan.Platform;
 using Yizhan.Storage;
 

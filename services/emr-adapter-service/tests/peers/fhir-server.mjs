@@ -1,4 +1,5 @@
-// A FHIR R4 server on loopback: node fhir-server.mjs PORT JOURNAL. What it has written it has again after it was killed.
+// A FHIR R4 server on loopback: node fhir-server.mjs PORT JOURNAL [subscriptions]. What it has written it has again after it was killed. JOURNAL.requests has a line for each
+// request: method, path and traceparent. With subscriptions it knocks at rest-hooks as R4 says; without, it does not know that resource.
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { indexSearchParameterBundle, indexStructureDefinitionBundle } from "@medplum/core";
@@ -9,17 +10,29 @@ indexStructureDefinitionBundle(readJson("fhir/r4/profiles-types.json"));
 indexStructureDefinitionBundle(readJson("fhir/r4/profiles-resources.json"));
 indexSearchParameterBundle(readJson("fhir/r4/search-parameters.json"));
 
-const [port, journal] = process.argv.slice(2);
+const [port, journal, subscriptions] = process.argv.slice(2);
 const router = new FhirRouter();
 const repo = new MemoryRepository();
 for (const line of existsSync(journal) ? readFileSync(journal, "utf8").split("\n") : []) {
   if (line) await repo.createResource(JSON.parse(line));
 }
 
+// A rest-hook without payload: an empty POST with the headers of the channel (http://hl7.org/fhir/R4/subscription.html).
+const knock = async (changed) => {
+  if (!subscriptions || changed.resourceType === "Subscription") return;
+  const { entry = [] } = await repo.search({ resourceType: "Subscription", count: 100 });
+  for (const { resource: { status, criteria, channel } } of entry) {
+    if (status !== "active" || criteria !== `${changed.resourceType}?`) continue;
+    const headers = Object.fromEntries((channel.header ?? []).map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]));
+    fetch(channel.endpoint, { method: "POST", headers }).catch(() => {});
+  }
+};
+
 const create = repo.createResource.bind(repo);
 repo.createResource = async (resource) => {
-  const made = await create(resource);
+  const made = await create(resource.resourceType === "Subscription" ? { ...resource, status: "active" } : resource);
   appendFileSync(journal, JSON.stringify(made) + "\n");
+  await knock(made);
   return made;
 };
 
@@ -29,6 +42,13 @@ createServer(async (request, response) => {
   const url = new URL(request.url, `http://127.0.0.1:${port}`);
   const text = Buffer.concat(chunks).toString();
   const query = {};
+  appendFileSync(`${journal}.requests`, `${request.method} ${url.pathname.replace("/fhir/", "")} ${request.headers.traceparent ?? ""}\n`);
+  if (!subscriptions && url.pathname.startsWith("/fhir/Subscription")) {
+    response.writeHead(404, { "content-type": "application/fhir+json" });
+    response.end(JSON.stringify({ resourceType: "OperationOutcome", issue: [{ severity: "error", code: "not-supported", diagnostics: "Unknown resource type 'Subscription'" }] }));
+    return;
+  }
+
   for (const [name, value] of url.searchParams) query[name] = query[name] === undefined ? value : [query[name], value].flat();
   try {
     const [outcome, resource] = await router.handleRequest(

@@ -1,0 +1,50 @@
+namespace Yizhan.Console.Language;
+
+internal sealed partial class ChineseTexts
+{
+    public override string Emr => "病历对接";
+    public override string EmrService => "病历对接服务";
+    public override string EmrNotForYou => "您的角色无权查看医嘱和结果。";
+    public override string EmrMayNotDecide => "您的角色只能查看，不能处理。";
+    public override string EmrSystems => "已对接系统";
+    public override string NoEmrSystemsTitle => "尚未配置病历系统";
+    public override string NoEmrSystemsHint => "请在站点文件的 emr 或设置的 emr-adapter:systems 中登记。";
+    public override string EmrSystem => "系统";
+    public override string EmrDriver => "对接方式";
+    public override string DeadLetters => "待人工处理";
+    public override string NoDeadLetters => "没有需要人工处理的消息。";
+    public override string DeadLettersHint => "这些消息被对方拒收或我方无法接收，数据均已保存。请按原因修复后原样重发。";
+    public override string Unlinked => "患者尚未登记";
+    public override string Orders => "医嘱";
+    public override string NoOrders => "尚无医嘱。";
+    public override string OrderNumber => "医嘱号";
+    public override string OrderState => "状态";
+    public override string Ordered => "开立时间";
+    public override string OnTheirWay => "发送中";
+    public override string NothingOnItsWay => "所有结果均已送达。";
+    public override string Subject => "内容";
+    public override string Queued => "排队时间";
+    public override string SendAgain => "重新发送";
+    public override string FromThem => "来自对方";
+    public override string UnmappedCodes => "待映射代码";
+    public override string NoUnmapped => "所有代码均已映射。";
+    public override string UnmappedHint => "含这些代码的医嘱按原代码进入工作列表。指定含义后立即生效。";
+    public override string LocalCode => "代码";
+    public override string Means => "含义";
+    public override string MeansModality => "设备类型，如 CT";
+    public override string MeansSnomed => "SNOMED CT 代码";
+    public override string MeansText => "文字说明";
+    public override string MapIt => "确认映射";
+    public override string Identities => "待确认的患者身份";
+    public override string IdentitiesHint => "以下标识相互矛盾。在确认之前，双方的结果照常送达。";
+    public override string NoIdentities => "患者标识没有矛盾。";
+    public override string MayBe => "可能为同一人";
+    public override string Problem => "问题";
+    public override string DecisionReason => "处理理由（记入审计日志）";
+    public override string EarlierPage => "较新";
+    public override string LaterPage => "较旧";
+    public override string OrdersCarryIt(long count) => $"{N(count)} 条医嘱";
+    public override string OrderStateName(string state) => state switch { "active" => "进行中", "cancelled" => "已取消", "replaced" => "已替换", "completed" => "已完成", _ => "状态 " + state };
+    public override string KindName(string kind) => kind switch { "order" => "医嘱", "study" => "检查", "report" => "报告", "finding" => "AI 发现", "note" => "病程记录", "Patient" => "患者", "ServiceRequest" => "医嘱", "encounter" => "就诊", _ => "类型 " + kind };
+    public override string Numbered(int first, int last) => $"第 {first} 至 {last} 条";
+}

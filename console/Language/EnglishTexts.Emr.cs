@@ -1,0 +1,50 @@
+namespace Yizhan.Console.Language;
+
+internal sealed partial class EnglishTexts
+{
+    public override string Emr => "Records";
+    public override string EmrService => "The adapter of medical records";
+    public override string EmrNotForYou => "Your roles do not let you see orders and results.";
+    public override string EmrMayNotDecide => "Your roles let you look, not decide.";
+    public override string EmrSystems => "Systems";
+    public override string NoEmrSystemsTitle => "No medical record system is configured";
+    public override string NoEmrSystemsHint => "Name it in the site file under emr, or in the settings under emr-adapter:systems.";
+    public override string EmrSystem => "System";
+    public override string EmrDriver => "Spoken";
+    public override string DeadLetters => "Need a person";
+    public override string NoDeadLetters => "Nothing waits for a person.";
+    public override string DeadLettersHint => "A system refused these, or we could not take them. They are safe; mend what the reason names and send them again as they are.";
+    public override string Unlinked => "Patient not known yet";
+    public override string Orders => "Orders";
+    public override string NoOrders => "No order yet.";
+    public override string OrderNumber => "Order";
+    public override string OrderState => "State";
+    public override string Ordered => "Ordered";
+    public override string OnTheirWay => "On their way";
+    public override string NothingOnItsWay => "Every result was taken.";
+    public override string Subject => "About";
+    public override string Queued => "Queued";
+    public override string SendAgain => "Send again";
+    public override string FromThem => "from them";
+    public override string UnmappedCodes => "Codes to map";
+    public override string NoUnmapped => "Every code is known.";
+    public override string UnmappedHint => "Orders with these codes are on the worklist with the code as it came. Say what it means; it counts from then on.";
+    public override string LocalCode => "Code";
+    public override string Means => "Means";
+    public override string MeansModality => "Modality, such as CT";
+    public override string MeansSnomed => "SNOMED CT code";
+    public override string MeansText => "In words";
+    public override string MapIt => "Map";
+    public override string Identities => "Identities to decide about";
+    public override string IdentitiesHint => "Identifiers that contradict each other. Results of both patients are delivered as before.";
+    public override string NoIdentities => "No identifiers contradict each other.";
+    public override string MayBe => "May be one with";
+    public override string Problem => "Problem";
+    public override string DecisionReason => "Reason for what you decide (goes into the audit log)";
+    public override string EarlierPage => "Newer";
+    public override string LaterPage => "Older";
+    public override string OrdersCarryIt(long count) => count == 1 ? "1 order" : $"{N(count)} orders";
+    public override string OrderStateName(string state) => state switch { "active" => "open", "cancelled" => "cancelled", "replaced" => "replaced", "completed" => "completed", _ => state };
+    public override string KindName(string kind) => kind switch { "order" => "order", "study" => "study", "report" => "report", "finding" => "AI finding", "note" => "note", "Patient" => "patient", "ServiceRequest" => "order", "encounter" => "encounter", _ => kind };
+    public override string Numbered(int first, int last) => $"{first} to {last}";
+}
