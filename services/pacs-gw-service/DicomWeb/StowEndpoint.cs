@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.WebUtilities;
 using Microsoft.Extensions.Options;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Receive;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.PacsGw.DicomWeb;
 
@@ -48,7 +49,7 @@ internal static class StowEndpoint
         }
 
         var source = new IntakeSource(
-            "STOW-RS", options.Value.AeTitle, DicomWebEndpoints.Agent(context), Guid.CreateVersion7(clock.GetUtcNow()).ToString("N"));
+            "STOW-RS", options.Value.AeTitle, Reader.Of(context).Address, Guid.CreateVersion7(clock.GetUtcNow()).ToString("N"), Caller.AgentOf(context));
         var study = context.Request.RouteValues["study"] as string;
         var results = new List<IntakeResult>();
         try
