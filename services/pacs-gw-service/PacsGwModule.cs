@@ -46,6 +46,7 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddSingleton<RouteQueue>();
         builder.Services.AddSingleton<InstanceIntake>();
         builder.Services.AddSingleton<ArchivedContent>();
+        builder.Services.AddSingleton<StowMetadata>();
         builder.Services.AddSingleton<ArchiveDatabase>();
         builder.Services.AddSingleton<ArchivePins>();
         builder.Services.AddSingleton<KeepReasons>();
