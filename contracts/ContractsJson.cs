@@ -18,6 +18,7 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(InstanceStored))]
 [JsonSerializable(typeof(AuditRecord))]
 [JsonSerializable(typeof(EntryShredded))]
+[JsonSerializable(typeof(InstancesDeleted))]
 [JsonSerializable(typeof(WorkitemChanged))]
 [JsonSerializable(typeof(CommitmentRequested))]
 [JsonSerializable(typeof(CommitmentReported))]

@@ -82,6 +82,9 @@ public enum Permission : long
 
     /// <summary>Look at emergency access that was taken, and close it.</summary>
     ReviewEmergencies = 1 << 23,
+
+    /// <summary>Take studies, series and instances out of an archive.</summary>
+    DeleteStudies = 1 << 24,
 }
 
 /// <summary>The roles and what each may do. A role counts only at the sites to which its holder is bound.</summary>
@@ -90,7 +93,7 @@ public static class Roles
     /// <summary>Everything, for the first start and for <c>yizhan</c> on the node itself.</summary>
     public const string Admin = "admin";
 
-    private const Permission Everything = (Permission)((long)Permission.ReviewEmergencies * 2 - 1);
+    private const Permission Everything = (Permission)((long)Permission.DeleteStudies * 2 - 1);
 
     private static readonly FrozenDictionary<string, Permission> All = new Dictionary<string, Permission>
     {
@@ -99,8 +102,8 @@ public static class Roles
             | Permission.ReadStock,
         ["clinician"] = Permission.UseConsole | Permission.ReadStudies | Permission.ReadRecords | Permission.WriteRecords | Permission.Schedule
             | Permission.UseModels | Permission.ReadStock | Permission.ChangeStock,
-        ["radiographer"] = Permission.UseConsole | Permission.ReadStudies | Permission.WriteStudies | Permission.UsePeers | Permission.Schedule
-            | Permission.ReadRecords | Permission.ReadStock | Permission.ChangeStock,
+        ["radiographer"] = Permission.UseConsole | Permission.ReadStudies | Permission.WriteStudies | Permission.DeleteStudies | Permission.UsePeers
+            | Permission.Schedule | Permission.ReadRecords | Permission.ReadStock | Permission.ChangeStock,
         ["auditor"] = Permission.UseConsole | Permission.ReadAudit | Permission.ReadFleet | Permission.ReviewEmergencies,
 
         // Looks after the machines of a site: its line, its spool, its devices.

@@ -29,7 +29,7 @@ internal static class DataSetEndpoint
         }
 
         await audit.RecordAsync(
-            ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{instance.StudyInstanceUid}", null, cancellationToken);
+            ReadAudit.InstancesAccessed, Reader.Of(context), $"study/{instance.StudyInstanceUid}", null, cancellationToken);
         await using var blob = await WadoEndpoints.OpenAsync(blobs, instance, cancellationToken);
         context.Response.ContentType = "application/octet-stream";
         context.Response.ContentLength = instance.Length;

@@ -20,6 +20,11 @@ internal static class Entries
         Lane.Normal, WorkitemChanged.EventType, id, changed.WorkitemUid, timeMs,
         JsonSerializer.SerializeToUtf8Bytes(changed, ContractsJson.Default.WorkitemChanged));
 
+    /// <summary>A deletion as an entry; it keeps its order with the deletions and changes of its study.</summary>
+    public static Entry Of(InstancesDeleted deleted, string id, long timeMs) => new(
+        Lane.Normal, InstancesDeleted.EventType, id, deleted.StudyInstanceUid, timeMs,
+        JsonSerializer.SerializeToUtf8Bytes(deleted, ContractsJson.Default.InstancesDeleted));
+
     /// <summary>A stored instance as an entry; entries of one study keep their order.</summary>
     public static Entry Of(InstanceStored stored, BlobRef blob, string id, long timeMs) => new(
         Lane.Bulk, InstanceStored.EventType, id, stored.StudyInstanceUid, timeMs,

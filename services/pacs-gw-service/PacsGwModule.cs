@@ -45,7 +45,11 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddSingleton<RuleBook>();
         builder.Services.AddSingleton<RouteQueue>();
         builder.Services.AddSingleton<InstanceIntake>();
+        builder.Services.AddSingleton<ArchivedContent>();
+        builder.Services.AddSingleton<StowMetadata>();
         builder.Services.AddSingleton<ArchiveDatabase>();
+        builder.Services.AddSingleton<ArchivePins>();
+        builder.Services.AddSingleton<KeepReasons>();
         builder.Services.AddSingleton<ArchiveChanges>();
         builder.Services.AddSingleton<ILogConsumer, ArchiveConsumer>();
         builder.Services.AddSingleton<ILogConsumer, RouteConsumer>();

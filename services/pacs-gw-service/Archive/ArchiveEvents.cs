@@ -5,15 +5,16 @@ using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.Archive;
 
-/// <summary>What the archive keeps of events other than instances: commitments to report, procedure steps, the worklist.</summary>
-internal sealed partial class ArchiveEvents(ILogger<ArchiveEvents> logger)
+/// <summary>What the archive keeps of events other than instances: commitments to report, procedure steps, the worklist; and what was taken out.</summary>
+internal sealed partial class ArchiveEvents(IEventLog log, ArchivePins pins, ILogger<ArchiveEvents> logger)
 {
     private readonly ILogger _logger = logger;
 
     /// <summary>True for the types of events that <see cref="Apply"/> takes.</summary>
     public static bool Takes(string type) =>
         type is CommitmentRequested.EventType or CommitmentReported.EventType or CommitmentReceived.EventType
-            or PerformedProcedureStep.EventType or ProcedureScheduled.EventType;
+            or PerformedProcedureStep.EventType or ProcedureScheduled.EventType
+            or InstancesDeleted.EventType;
 
     /// <summary>Writes what an event says. One that cannot be read is logged and passed over.</summary>
     public void Apply(ArchiveWriter writer, LoggedEntry entry)
@@ -34,6 +35,9 @@ internal sealed partial class ArchiveEvents(ILogger<ArchiveEvents> logger)
                     break;
                 case PerformedProcedureStep.EventType:
                     ApplyStep(writer, JsonSerializer.Deserialize(data, ContractsJson.Default.PerformedProcedureStep)!, entry);
+                    break;
+                case InstancesDeleted.EventType when entry.Identity.Site == log.Site:
+                    pins.Leaving(writer.Remove(JsonSerializer.Deserialize(data, ContractsJson.Default.InstancesDeleted)!, entry.Position));
                     break;
                 case ProcedureScheduled.EventType:
                     writer.Schedule(JsonSerializer.Deserialize(data, ContractsJson.Default.ProcedureScheduled)!);

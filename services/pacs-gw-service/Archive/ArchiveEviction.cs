@@ -12,7 +12,7 @@ namespace Yizhan.PacsGw.Archive;
 /// goes that is not proven elsewhere. Off by default; a centre's archive keeps everything.
 /// </summary>
 internal sealed partial class ArchiveEviction(
-    ArchiveDatabase database, IEventLog log, IBlobStore blobs, ArchiveChanges changes, IOptions<PacsGwOptions> options, TimeProvider clock,
+    ArchiveDatabase database, IEventLog log, ArchivePins pins, ArchiveChanges changes, IOptions<PacsGwOptions> options, TimeProvider clock,
     ILogger<ArchiveEviction> logger) : BackgroundService
 {
     private static readonly TimeSpan Period = TimeSpan.FromMinutes(1);
@@ -25,13 +25,18 @@ internal sealed partial class ArchiveEviction(
         var evicted = 0;
         using var db = database.OpenWriter();
         while (log.Space is var space && space.UsedBytes > space.CapacityBytes / 100 * options.Value.EvictAbovePercent
-            && Oldest(db) is var (study, uid, change) && await IsReleasedAsync(change, cancellationToken))
+            && Oldest(db) is var (uid, change) && await IsReleasedAsync(change, cancellationToken))
         {
             await RecordAsync(uid, change, cancellationToken);
 
-            // Before the rows: were it the other way round, a crash in between would keep the bytes for ever.
-            await blobs.UnpinAsync(Blobs(db, study), PacsGwModule.Name, cancellationToken);
-            Delete(db, study);
+            pins.Leaving(ArchiveRemoval.Hashes(db, uid, null, null));
+            using (var transaction = db.BeginTransaction())
+            {
+                ArchiveRemoval.Remove(db, uid, null, null, 0);
+                transaction.Commit();
+            }
+
+            await pins.EndAsync(cancellationToken);
             Evicted(uid, change);
             evicted++;
         }
@@ -81,11 +86,11 @@ internal sealed partial class ArchiveEviction(
         }
     }
 
-    private static (long Study, string Uid, long Change)? Oldest(SqliteConnection db)
+    private static (string Uid, long Change)? Oldest(SqliteConnection db)
     {
-        using var select = db.Command("SELECT pk, uid, change FROM study ORDER BY change LIMIT 1");
+        using var select = db.Command("SELECT uid, change FROM study ORDER BY change LIMIT 1");
         using var row = select.ExecuteReader();
-        return row.Read() ? (row.GetInt64(0), row.GetString(1), row.GetInt64(2)) : null;
+        return row.Read() ? (row.GetString(0), row.GetInt64(1)) : null;
     }
 
     /// <summary>True when the log keeps the entry of a study's newest instance no more, and so none of the others.</summary>
@@ -93,49 +98,6 @@ internal sealed partial class ArchiveEviction(
     {
         var next = await log.ReadAsync(position - 1, 1, cancellationToken);
         return next.Count == 0 || next[0].Position != position;
-    }
-
-    /// <summary>Content that another study names as well stays pinned.</summary>
-    private static List<ContentHash> Blobs(SqliteConnection db, long study)
-    {
-        using var select = db.Command(
-            """
-            SELECT DISTINCT i.sha256 FROM instance i JOIN series s ON s.pk = i.series WHERE s.study = $1 AND NOT EXISTS (
-                SELECT 1 FROM instance o JOIN series p ON p.pk = o.series WHERE o.sha256 = i.sha256 AND p.study <> $1)
-            """, study);
-        using var row = select.ExecuteReader();
-        var hashes = new List<ContentHash>();
-        while (row.Read())
-        {
-            if (ContentHash.TryParse(row.GetString(0), out var hash))
-            {
-                hashes.Add(hash);
-            }
-        }
-
-        return hashes;
-    }
-
-    private static void Delete(SqliteConnection db, long study)
-    {
-        using var transaction = db.BeginTransaction();
-        foreach (var sql in new[]
-        {
-            "DELETE FROM metadata WHERE instance IN (SELECT i.pk FROM instance i JOIN series s ON s.pk = i.series WHERE s.study = $1)",
-            "DELETE FROM instance WHERE series IN (SELECT pk FROM series WHERE study = $1)",
-            "DELETE FROM series WHERE study = $1",
-            "DELETE FROM person_name WHERE study = $1",
-            "DELETE FROM person_word WHERE study = $1",
-            "DELETE FROM study WHERE pk = $1",
-            "DELETE FROM patient WHERE NOT EXISTS (SELECT 1 FROM study WHERE study.patient = patient.pk) AND $1 > 0",
-        })
-        {
-            using var delete = db.Command(sql, study);
-            delete.Transaction = transaction;
-            delete.ExecuteNonQuery();
-        }
-
-        transaction.Commit();
     }
 
     private async ValueTask RecordAsync(string uid, long change, CancellationToken cancellationToken)

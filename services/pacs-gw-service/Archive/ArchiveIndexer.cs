@@ -19,6 +19,7 @@ internal sealed partial class ArchiveIndexer(
     IBlobStore blobs,
     ArchiveDatabase database,
     ArchiveChanges changes,
+    ArchivePins pins,
     ConflictDesk desk,
     ArchiveProgress progress,
     ArchiveEvents events,
@@ -62,6 +63,7 @@ internal sealed partial class ArchiveIndexer(
         var position = ArchiveWriter.Cursor(db, log.Epoch);
         Following(position);
         progress.Reach(position);
+        await pins.EndAsync(cancellationToken);
         while (true)
         {
             var next = await IndexBatchAsync(db, position, cancellationToken);
@@ -106,8 +108,17 @@ internal sealed partial class ArchiveIndexer(
         }
 
         using var hops = Tracing.Continue("index", ActivityKind.Consumer, batch.Select(b => b.Entry.Entry.TraceParent));
-        await PinAsync([.. batch.Select(b => b.Instance).OfType<ArchivedInstance>()], cancellationToken);
-        await WriteAsync(db, batch, last, cancellationToken);
+        using (await pins.HoldAsync(cancellationToken))
+        {
+            await PinAsync([.. batch.Select(b => b.Instance).OfType<ArchivedInstance>()], cancellationToken);
+            await WriteAsync(db, batch, last, cancellationToken);
+        }
+
+        if (batch.Exists(b => b.Entry.Entry.Type == InstancesDeleted.EventType))
+        {
+            await pins.EndAsync(cancellationToken);
+        }
+
         progress.Reach(last);
         if (batch.Count > 0)
         {

@@ -91,6 +91,14 @@ internal sealed class ArchiveWriter(SqliteConnection db, SqliteTransaction trans
         return beside ? IndexOutcome.AddedBesideOther : IndexOutcome.Added;
     }
 
+    /// <summary>Takes out what a person deleted, as far as it is there. Returns the hashes of what went.</summary>
+    public List<string> Remove(InstancesDeleted deleted, long position)
+    {
+        var hashes = ArchiveRemoval.Hashes(db, deleted.StudyInstanceUid, deleted.SeriesInstanceUid, deleted.SopInstanceUid);
+        ArchiveRemoval.Remove(db, deleted.StudyInstanceUid, deleted.SeriesInstanceUid, deleted.SopInstanceUid, position);
+        return hashes;
+    }
+
     /// <summary>A peer waits to be told what is kept.</summary>
     public void AddCommitment(CommitmentRequested request, LoggedEntry entry) => Execute(
         """

@@ -1,4 +1,3 @@
-using System.Net;
 using Yizhan.PacsGw.Archive;
 using Yizhan.PacsGw.Rendering;
 using Yizhan.Platform.Identity;
@@ -44,15 +43,17 @@ internal static class DicomWebEndpoints
 
         Ups.UpsEndpoints.Map(web);
         web.MapPost("/studies", StowEndpoint.StoreAsync).WithSummary("STOW-RS").Needs(Permission.WriteStudies);
+        foreach (var place in (string[])[Study, Series, Instance])
+        {
+            web.MapDelete(place, DeleteEndpoint.DeleteAsync).WithSummary("Delete from the archive of this node").Needs(Permission.DeleteStudies);
+        }
+
         web.MapPost(Study, StowEndpoint.StoreAsync).WithSummary("STOW-RS: into one study").Needs(Permission.WriteStudies);
     }
 
     /// <summary>The DICOMweb root as the client reached it; URLs in answers start with it.</summary>
     public static string Root(HttpRequest request) =>
         $"{request.Scheme}://{request.Host}{request.PathBase}/{PacsGwModule.Name}/dicom-web";
-
-    /// <summary>Who asks: the address, until there is a sign-in.</summary>
-    public static string Agent(HttpContext context) => (context.Connection.RemoteIpAddress ?? IPAddress.None).ToString();
 
     /// <summary>No identifier from a URL goes further than here unless it is one.</summary>
     private static async ValueTask<object?> RefuseBadUids(EndpointFilterInvocationContext context, EndpointFilterDelegate next)

@@ -63,7 +63,7 @@ internal static class PixelEndpoints
             }
         }
 
-        await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
+        await audit.RecordAsync(ReadAudit.InstancesAccessed, Reader.Of(context), $"study/{place.Study}", null, cancellationToken);
         var partType = $"{choice.MediaType}; transfer-syntax={choice.TransferSyntaxUid}";
         var parts = choice.Multipart ? new MultipartResponse(context.Response, choice.MediaType, $"{Guid.CreateVersion7(clock.GetUtcNow()):N}") : null;
         if (parts is null)
@@ -153,7 +153,7 @@ internal static class PixelEndpoints
             return TypedResults.Problem("Compressed pixel data is retrieved by frames: …/frames/1.", statusCode: 406);
         }
 
-        await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
+        await audit.RecordAsync(ReadAudit.InstancesAccessed, Reader.Of(context), $"study/{place.Study}", null, cancellationToken);
         var single = accepted.Any(a => a is { Multipart: false, IsAnything: false });
         var parts = single ? null : new MultipartResponse(context.Response, OctetStream, $"{Guid.CreateVersion7(clock.GetUtcNow()):N}");
         parts?.BeginPart(OctetStream, $"{DicomWebEndpoints.Root(context.Request)}/{instance.Path}/bulkdata/{path}");

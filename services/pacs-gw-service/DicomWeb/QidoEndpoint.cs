@@ -39,7 +39,7 @@ internal static class QidoEndpoint
         // Keywords only: what somebody searched for is patient data.
         var keys = string.Join(' ', query.Matches.Select(m => m.Key.Keyword).Order(StringComparer.Ordinal));
         await audit.RecordAsync(
-            ReadAudit.Query, DicomWebEndpoints.Agent(context), study is null ? $"query/{level}".ToLowerInvariant() : $"study/{study}",
+            ReadAudit.Query, Reader.Of(context), study is null ? $"query/{level}".ToLowerInvariant() : $"study/{study}",
             keys.Length == 0 ? "all" : $"by {keys}", cancellationToken);
         try
         {

@@ -1,9 +1,19 @@
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.PacsGw.Archive;
+using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.DicomWeb;
+
+/// <summary>Who reads.</summary>
+/// <param name="Agent">The person or program that signed in, or the AE title.</param>
+/// <param name="Address">Where from; null when there is no network between.</param>
+internal readonly record struct Reader(string Agent, string? Address)
+{
+    /// <summary>Who makes a request.</summary>
+    public static Reader Of(HttpContext context) => new(Caller.AgentOf(context), context.Connection.RemoteIpAddress?.ToString());
+}
 
 /// <summary>
 /// Records who reads what, before the first byte goes out. A viewer that fetches one study with hundreds of requests makes one
@@ -24,19 +34,19 @@ internal sealed class ReadAudit(IEventLog log, StoredInstances stored, TimeProvi
     private const string Study = "study/";
 
     private readonly Lock _gate = new();
-    private readonly Dictionary<(string, string, string), Window> _windows = [];
+    private readonly Dictionary<(string, Reader, string), Window> _windows = [];
     private readonly TimeSpan _length = TimeSpan.FromSeconds(options.Value.AuditWindowSeconds);
 
     /// <summary>Returns once the access is durably recorded, with the patient of the study, so that "who looked at this patient" finds it.</summary>
     /// <param name="eventId">One of the constants of this class.</param>
-    /// <param name="agentAddress">Who: the remote address until there is a sign-in.</param>
+    /// <param name="reader">Who.</param>
     /// <param name="entity">What, such as <c>study/1.2.3</c>. Never a name or a value that was searched for.</param>
     /// <param name="detail">A few words; null when there is nothing to say.</param>
     /// <param name="cancellationToken">Stops the wait, not the record.</param>
     /// <exception cref="IOException">It could not be recorded: do not answer.</exception>
-    public Task RecordAsync(string eventId, string agentAddress, string entity, string? detail, CancellationToken cancellationToken)
+    public Task RecordAsync(string eventId, Reader reader, string entity, string? detail, CancellationToken cancellationToken)
     {
-        var key = (eventId, agentAddress, entity);
+        var key = (eventId, reader, entity);
         lock (_gate)
         {
             var now = clock.GetTimestamp();
@@ -47,17 +57,17 @@ internal sealed class ReadAudit(IEventLog log, StoredInstances stored, TimeProvi
             }
 
             ForgetOld_NeedsLock(now);
-            var append = AppendAsync(eventId, agentAddress, entity, detail);
+            var append = AppendAsync(eventId, reader, entity, detail);
             _windows[key] = new Window(now, append);
             return append.WaitAsync(cancellationToken);
         }
     }
 
-    private async Task AppendAsync(string eventId, string agentAddress, string entity, string? detail)
+    private async Task AppendAsync(string eventId, Reader reader, string entity, string? detail)
     {
         var recorded = clock.GetUtcNow();
         var record = new AuditRecord(
-            eventId, eventId == Query ? "E" : "R", 0, agentAddress, agentAddress, $"pacs-gw@{log.Site}", entity, detail,
+            eventId, eventId == Query ? "E" : "R", 0, reader.Agent, reader.Address, $"pacs-gw@{log.Site}", entity, detail,
             recorded.ToUnixTimeMilliseconds(), Entries.AuditedPatient(PatientOf(entity)));
         await log.AppendAsync(
             [Entries.Of(record, $"audit/{log.Site}/{Guid.CreateVersion7(recorded):N}")], CancellationToken.None);

@@ -5,6 +5,8 @@ using Microsoft.AspNetCore.WebUtilities;
 using Microsoft.Extensions.Options;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.Receive;
+using Yizhan.Platform.Identity;
+using Yizhan.Storage;
 
 namespace Yizhan.PacsGw.DicomWeb;
 
@@ -29,11 +31,13 @@ internal static class StowEndpoint
     private static readonly DicomTag OtherFailuresSequence = new(0x0008, 0x119A);
 
     public static async Task<IResult> StoreAsync(
-        HttpContext context, InstanceIntake intake, IOptions<PacsGwOptions> options, TimeProvider clock, CancellationToken cancellationToken)
+        HttpContext context, InstanceIntake intake, StowMetadata metadata, IOptions<PacsGwOptions> options, TimeProvider clock, CancellationToken cancellationToken)
     {
-        if (BoundaryOf(context.Request.ContentType) is not { } boundary)
+        if (FormOf(context.Request.ContentType) is not var (boundary, isMetadata))
         {
-            return TypedResults.Problem("Accepted is multipart/related; type=\"application/dicom\"; boundary=….", statusCode: 415);
+            return TypedResults.Problem(
+                "Accepted is multipart/related with a boundary and type=\"application/dicom\" (files) or type=\"application/dicom+json\" (metadata and bulk data).",
+                statusCode: 415);
         }
 
         if (!AcceptedMedia.TakesJson(AcceptedMedia.Of(context.Request)))
@@ -48,12 +52,19 @@ internal static class StowEndpoint
         }
 
         var source = new IntakeSource(
-            "STOW-RS", options.Value.AeTitle, DicomWebEndpoints.Agent(context), Guid.CreateVersion7(clock.GetUtcNow()).ToString("N"));
+            "STOW-RS", options.Value.AeTitle, Reader.Of(context).Address, Guid.CreateVersion7(clock.GetUtcNow()).ToString("N"), Caller.AgentOf(context));
         var study = context.Request.RouteValues["study"] as string;
         var results = new List<IntakeResult>();
         try
         {
-            await ReceiveAsync(new MultipartReader(boundary, context.Request.Body), results, intake, source, study, options.Value, cancellationToken);
+            var parts = new MultipartReader(boundary, context.Request.Body);
+            await (isMetadata
+                ? metadata.ReceiveAsync(parts, new Uri(DicomWebEndpoints.Root(context.Request) + "/"), source, study, results, cancellationToken)
+                : ReceiveAsync(parts, results, intake, source, study, options.Value, cancellationToken));
+        }
+        catch (SpoolFullException e)
+        {
+            results.Add(new IntakeResult(IntakeOutcome.OutOfResources, "", "", Reason: e.Message));
         }
         catch (InvalidDataException e)
         {
@@ -65,10 +76,15 @@ internal static class StowEndpoint
             : Answer(results, study, DicomWebEndpoints.Root(context.Request));
     }
 
-    private static string? BoundaryOf(string? contentType) =>
+    /// <summary>The boundary, and whether the parts are metadata with bulk data; null when it is neither form.</summary>
+    private static (string Boundary, bool IsMetadata)? FormOf(string? contentType) =>
         MediaType.Parse(contentType) is { Type: "multipart/related" } type && type["boundary"] is { Length: > 0 and <= MaxBoundary } boundary
-            && type["type"] is var part && (part is null || part.Equals("application/dicom", StringComparison.OrdinalIgnoreCase))
-            ? boundary
+            ? type["type"]?.ToLowerInvariant() switch
+            {
+                null or "application/dicom" => (boundary, false),
+                DicomWebEndpoints.Json => (boundary, true),
+                _ => null,
+            }
             : null;
 
     private static async Task ReceiveAsync(

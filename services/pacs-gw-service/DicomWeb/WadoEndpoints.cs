@@ -38,7 +38,7 @@ internal static class WadoEndpoints
                 statusCode: 406);
         }
 
-        await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
+        await audit.RecordAsync(ReadAudit.InstancesAccessed, Reader.Of(context), $"study/{place.Study}", null, cancellationToken);
         if (single)
         {
             return await SendOneAsync(context.Response, one!, targets.Values.Single()!, transcoder, cancellationToken);
@@ -64,7 +64,7 @@ internal static class WadoEndpoints
             return NotFound();
         }
 
-        await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
+        await audit.RecordAsync(ReadAudit.InstancesAccessed, Reader.Of(context), $"study/{place.Study}", null, cancellationToken);
         var tag = new EntityTagHeaderValue($"\"{version}\"", isWeak: true);
         context.Response.GetTypedHeaders().ETag = tag;
         if (context.Request.GetTypedHeaders().IfNoneMatch.Any(known => known.Tag == "*" || known.Compare(tag, useStrongComparison: false)))

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Yizhan.Dicom;
 using Yizhan.Dicom.Network;
 using Yizhan.PacsGw.Commitment;
+using Yizhan.PacsGw.DicomWeb;
 using Yizhan.PacsGw.Query;
 using Yizhan.PacsGw.Receive;
 using Yizhan.PacsGw.Retrieve;
@@ -32,7 +33,7 @@ internal sealed partial class PeerAssociation(
     public PeerOptions Peer { get; } = peer;
 
     /// <summary>Who asks, and from where: for the audit.</summary>
-    public string Agent { get; } = $"{source.CallingAeTitle}@{source.Address}";
+    public Reader Agent { get; } = new(source.CallingAeTitle, source.Address);
 
     /// <summary>The agreed presentation contexts.</summary>
     public IEnumerable<AcceptedContext> Contexts => association.PresentationContexts.Values;

@@ -59,7 +59,7 @@ internal static class PeerEndpoints
         {
             var instances = Instances(study, stored, options.Value);
             await audit.RecordAsync(
-                ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{study.StudyInstanceUid}", $"sent to {aeTitle}", cancellationToken);
+                ReadAudit.InstancesAccessed, Reader.Of(context), $"study/{study.StudyInstanceUid}", $"sent to {aeTitle}", cancellationToken);
             return Json(await client.StoreAsync(peer, instances, cancellationToken), ContractsJson.Default.TransferResult);
         });
 
@@ -92,7 +92,7 @@ internal static class PeerEndpoints
     {
         var identifier = PeerClient.Identifier(level, query.Keys);
         await audit.RecordAsync(
-            ReadAudit.Query, DicomWebEndpoints.Agent(context), $"query/{peer.AeTitle}",
+            ReadAudit.Query, Reader.Of(context), $"query/{peer.AeTitle}",
             string.Join(' ', query.Keys.Keys.Order(StringComparer.Ordinal)), cancellationToken);
         var found = await client.FindAsync(peer, sopClassUid, identifier, Math.Clamp(query.Limit ?? DefaultLimit, 1, 100_000), cancellationToken);
         var json = new ArrayBufferWriter<byte>();

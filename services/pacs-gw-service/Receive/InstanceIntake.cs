@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
+using Yizhan.PacsGw.Archive;
 using Yizhan.PacsGw.Rules;
 using Yizhan.Platform.Telemetry;
 using Yizhan.Storage;
@@ -13,7 +14,7 @@ namespace Yizhan.PacsGw.Receive;
 /// while it is hashed and inspected; one append makes blob and event durable together; only then is there a success to report.
 /// </summary>
 internal sealed partial class InstanceIntake(
-    IEventLog log, IBlobStore blobs, RuleBook rules, GatewayMetrics metrics, TimeProvider clock, IOptions<PacsGwOptions> options, ILogger<InstanceIntake> logger)
+    IEventLog log, IBlobStore blobs, ArchivedContent archived, RuleBook rules, GatewayMetrics metrics, TimeProvider clock, IOptions<PacsGwOptions> options, ILogger<InstanceIntake> logger)
 {
     /// <summary>DICOM Instances Transferred (PS3.15 A.5.3.7).</summary>
     private const string InstancesTransferred = "110104";
@@ -57,13 +58,20 @@ internal sealed partial class InstanceIntake(
         if (audit)
         {
             var record = new AuditRecord(
-                InstancesTransferred, "C", 0, source.CallingAeTitle, source.Address, $"pacs-gw@{log.Site}",
+                InstancesTransferred, "C", 0, source.Agent, source.Address, $"pacs-gw@{log.Site}",
                 $"study/{stored.StudyInstanceUid}", $"received by {source.CalledAeTitle}", nowMs, Entries.AuditedPatient(patientId));
             entries.Add(Entries.Of(record, $"audit/{log.Site}/{source.Id}/{stored.StudyInstanceUid}") with { TraceParent = Tracing.Parent });
         }
 
         var from = clock.GetTimestamp();
         var receipts = await log.AppendAsync(entries, cancellationToken);
+        if (receipts[0].AlreadyKnown && !await archived.ContainsAsync(stored, cancellationToken))
+        {
+            // It was here and was taken out since. Whoever sends it again wants it back, so it is a new fact.
+            entries = [entries[0] with { Id = $"{id}/{log.LastPosition}" }];
+            receipts = await log.AppendAsync(entries, cancellationToken);
+        }
+
         metrics.Stage("commit", clock.GetElapsedTime(from));
         if (audit)
         {

@@ -5,7 +5,8 @@ namespace Yizhan.PacsGw.Receive;
 /// <param name="calledAeTitle">Whom it asked for.</param>
 /// <param name="address">Its network address.</param>
 /// <param name="id">Groups what came together.</param>
-internal sealed class IntakeSource(string callingAeTitle, string calledAeTitle, string? address, string id)
+/// <param name="agent">Who signed in; null where there is only the AE title.</param>
+internal sealed class IntakeSource(string callingAeTitle, string calledAeTitle, string? address, string id, string? agent = null)
 {
     private const int MaxStudies = 1024;
 
@@ -13,6 +14,9 @@ internal sealed class IntakeSource(string callingAeTitle, string calledAeTitle, 
     private readonly HashSet<string> _studies = [];
 
     public string CallingAeTitle { get; } = callingAeTitle;
+
+    /// <summary>Who, for the audit log.</summary>
+    public string Agent { get; } = agent ?? callingAeTitle;
 
     public string CalledAeTitle { get; } = calledAeTitle;
 

@@ -1,6 +1,5 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
-using Yizhan.PacsGw.DicomWeb;
 using Yizhan.Platform.Identity;
 
 namespace Yizhan.PacsGw.Reconcile;
@@ -21,7 +20,7 @@ internal static class ConflictEndpoints
         decision.Decision is not (ConflictDecision.SamePatient or ConflictDecision.KeepApart)
             ? TypedResults.Problem(
                 $"decision is '{decision.Decision}'; accepted are {ConflictDecision.SamePatient} and {ConflictDecision.KeepApart}.", statusCode: 400)
-            : await desk.DecideAsync(key, decision.Decision, DicomWebEndpoints.Agent(context), cancellationToken)
+            : await desk.DecideAsync(key, decision.Decision, Caller.AgentOf(context), cancellationToken)
                 ? TypedResults.NoContent()
                 : TypedResults.Problem($"There is no open conflict {key}.", statusCode: 404);
 }

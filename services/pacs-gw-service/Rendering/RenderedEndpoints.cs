@@ -35,7 +35,7 @@ internal static class RenderedEndpoints
             return WadoEndpoints.NotFound();
         }
 
-        await source.Audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
+        await source.Audit.RecordAsync(ReadAudit.InstancesAccessed, Reader.Of(context), $"study/{place.Study}", null, cancellationToken);
         try
         {
             await using var images = await source.OpenAsync(instance, cancellationToken);
@@ -80,7 +80,7 @@ internal static class RenderedEndpoints
             return WadoEndpoints.NotFound();
         }
 
-        await source.Audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
+        await source.Audit.RecordAsync(ReadAudit.InstancesAccessed, Reader.Of(context), $"study/{place.Study}", null, cancellationToken);
         MultipartResponse? parts = null;
         var last = 0L;
         while (source.Stored.After(last, place.Study, place.Series, null) is { Count: > 0 } step)
@@ -122,7 +122,7 @@ internal static class RenderedEndpoints
         }
 
         query = query with { Viewport = query.Viewport ?? new Viewport(ThumbnailSide, ThumbnailSide) };
-        await source.Audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"study/{place.Study}", null, cancellationToken);
+        await source.Audit.RecordAsync(ReadAudit.InstancesAccessed, Reader.Of(context), $"study/{place.Study}", null, cancellationToken);
         for (var i = 0; i < Math.Min(MaxThumbnailTries, instances.Count); i++)
         {
             if (await source.TryRenderAsync(instances[((instances.Count / 2) + i) % instances.Count], query, type, cancellationToken) is { } picture)

@@ -64,7 +64,7 @@ internal static class UpsEndpoints
 
         dataset.Set(DicomTags.SOPClassUID, UpsPushSopClass).Set(DicomTags.SOPInstanceUID, uid);
         dataset.Remove(DicomTags.TransactionUID);
-        var outcome = await workitems.CreateAsync(uid, dataset, DicomWebEndpoints.Agent(context), cancellationToken);
+        var outcome = await workitems.CreateAsync(uid, dataset, Caller.AgentOf(context), cancellationToken);
         return outcome == WorkitemOutcome.Done
             ? TypedResults.Created($"{DicomWebEndpoints.Root(context.Request)}/workitems/{uid}")
             : Answer(outcome, uid, context);
@@ -78,7 +78,7 @@ internal static class UpsEndpoints
             return Answer(WorkitemOutcome.NotFound, workitem, context);
         }
 
-        await audit.RecordAsync(ReadAudit.InstancesAccessed, DicomWebEndpoints.Agent(context), $"workitem/{workitem}", null, cancellationToken);
+        await audit.RecordAsync(ReadAudit.InstancesAccessed, Reader.Of(context), $"workitem/{workitem}", null, cancellationToken);
         return TypedResults.Bytes(Array([Workitems.Dataset(found)]), DicomWebEndpoints.Json);
     }
 
@@ -89,7 +89,7 @@ internal static class UpsEndpoints
             ? refusal!
             : Answer(
                 await workitems.UpdateAsync(
-                    workitem, BareQuery(context.Request) ?? dataset.GetString(DicomTags.TransactionUID), dataset, DicomWebEndpoints.Agent(context), cancellationToken),
+                    workitem, BareQuery(context.Request) ?? dataset.GetString(DicomTags.TransactionUID), dataset, Caller.AgentOf(context), cancellationToken),
                 workitem, context);
     }
 
@@ -108,13 +108,13 @@ internal static class UpsEndpoints
         }
 
         return dataset.GetString(DicomTags.TransactionUID) is { } transaction && Uid.IsValid(transaction)
-            ? Answer(await workitems.MoveAsync(workitem, state, transaction, DicomWebEndpoints.Agent(context), cancellationToken), workitem, context)
+            ? Answer(await workitems.MoveAsync(workitem, state, transaction, Caller.AgentOf(context), cancellationToken), workitem, context)
             : TypedResults.Problem("TransactionUID is missing or not a UID.", statusCode: 400);
     }
 
     private static async Task<IResult> RequestCancelAsync(HttpContext context, string workitem, Workitems workitems, CancellationToken cancellationToken)
     {
-        var outcome = await workitems.RequestCancelAsync(workitem, DicomWebEndpoints.Agent(context), cancellationToken);
+        var outcome = await workitems.RequestCancelAsync(workitem, Caller.AgentOf(context), cancellationToken);
         return outcome is WorkitemOutcome.Done or WorkitemOutcome.AlreadySo ? TypedResults.StatusCode(202) : Answer(outcome, workitem, context);
     }
 
@@ -146,7 +146,7 @@ internal static class UpsEndpoints
             }
         }
 
-        await audit.RecordAsync(ReadAudit.Query, DicomWebEndpoints.Agent(context), "workitems", null, cancellationToken);
+        await audit.RecordAsync(ReadAudit.Query, Reader.Of(context), "workitems", null, cancellationToken);
         var state = matches.Find(m => m.Path is [var only] && only == Workitems.State).Value;
         var found = (await workitems.ListAsync(state, MaxSearched, cancellationToken))
             .Select(Workitems.Dataset)

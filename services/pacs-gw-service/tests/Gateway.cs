@@ -190,6 +190,16 @@ internal sealed class StoppedGateway(string folder) : IAsyncDisposable
         return Gateway.StartInAsync(folder, settings);
     }
 
+    /// <summary>Loses the archive's index.</summary>
+    public void ForgetIndex()
+    {
+        Microsoft.Data.Sqlite.SqliteConnection.ClearAllPools();
+        foreach (var file in Directory.GetFiles(Path.Combine(folder, "pacs-gw"), "archive.db*"))
+        {
+            File.Delete(file);
+        }
+    }
+
     public ValueTask DisposeAsync()
     {
         if (!_started)

@@ -71,7 +71,7 @@ public sealed class StowTests
 
     [Theory]
     [InlineData("application/dicom", HttpStatusCode.UnsupportedMediaType)]
-    [InlineData("multipart/related; type=\"application/dicom+json\"; boundary=b", HttpStatusCode.UnsupportedMediaType)]
+    [InlineData("multipart/related; type=\"application/dicom+xml\"; boundary=b", HttpStatusCode.UnsupportedMediaType)]
     [InlineData("multipart/related; type=\"application/dicom\"", HttpStatusCode.UnsupportedMediaType)]
     [InlineData("multipart/related; type=\"application/dicom\"; boundary=b", HttpStatusCode.BadRequest)]
     public async Task A_request_that_is_no_store_request_is_refused(string contentType, HttpStatusCode expected)
