@@ -13,29 +13,58 @@ public sealed record ApplicationIdentifier(
     string Code, bool IsPredefined, IReadOnlyList<ValuePart> Parts, IReadOnlyList<IReadOnlyList<IReadOnlyList<string>>> Requires,
     IReadOnlyList<string> Excludes, string Title)
 {
-    private static readonly Dictionary<string, ApplicationIdentifier> Table = Read();
+    private const string CutOff = "";
+
+    private static readonly ApplicationIdentifier[] Table = Read();
 
     // Identifiers that begin with the same two digits are equally long: so one knows where the value begins.
-    private static readonly Dictionary<string, int> Lengths = Table.Keys.GroupBy(code => code[..2]).ToDictionary(g => g.Key, g => g.Select(code => code.Length).Distinct().Single());
+    private static readonly int[] Lengths = LengthsOf(Table);
+
+    // By length and number: those of two digits from 0, of three from 100, of four from 1100.
+    private static readonly ApplicationIdentifier?[] ByNumber = NumbersOf(Table);
+
+    private readonly ValuePart[] _parts = [.. Parts];
+    private int[] _excludes = [];
+    private int[][][][] _requires = [];
 
     /// <summary>Every identifier that there is.</summary>
-    public static IReadOnlyCollection<ApplicationIdentifier> All => Table.Values;
+    public static IReadOnlyCollection<ApplicationIdentifier> All => Table;
 
     /// <summary>Fewest characters of a value.</summary>
-    public int MinLength => Parts.Where(p => !p.IsOptional).Sum(p => p.MinLength);
+    public int MinLength { get; } = Parts.Where(p => !p.IsOptional).Sum(p => p.MinLength);
 
     /// <summary>Most characters of a value.</summary>
-    public int MaxLength => Parts.Sum(p => p.MaxLength);
+    public int MaxLength { get; } = Parts.Sum(p => p.MaxLength);
+
+    /// <summary>Place in the table: the number of its bit in a <see cref="Gs1Set"/>.</summary>
+    internal int Index { get; private set; }
 
     /// <summary>The identifier that a text begins with; null when there is none.</summary>
     public static ApplicationIdentifier? At(ReadOnlySpan<char> text)
     {
-        if (text.Length < 2 || !Lengths.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(text[..2], out var length) || text.Length < length)
+        if (text.Length < 2 || !char.IsAsciiDigit(text[0]) || !char.IsAsciiDigit(text[1]))
         {
             return null;
         }
 
-        return Table.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(text[..length], out var found) ? found : null;
+        var number = ((text[0] - '0') * 10) + text[1] - '0';
+        var length = Lengths[number];
+        if (length == 0 || text.Length < length)
+        {
+            return null;
+        }
+
+        for (var i = 2; i < length; i++)
+        {
+            if (!char.IsAsciiDigit(text[i]))
+            {
+                return null;
+            }
+
+            number = (number * 10) + text[i] - '0';
+        }
+
+        return ByNumber[Offset(length) + number];
     }
 
     /// <summary>What is wrong with a value; null when nothing is.</summary>
@@ -48,25 +77,29 @@ public sealed record ApplicationIdentifier(
                 : $"({Code}) {Title} has {MinLength} to {MaxLength} characters, not {value.Length}.";
         }
 
-        foreach (var part in Parts)
+        return Wrong(value, out var part) switch
         {
-            if (part.IsOptional && value.IsEmpty)
-            {
-                break;
-            }
+            null => null,
+            CutOff => $"({Code}) {Title} ends within a part of {part.End} characters.",
+            { } wrong => $"({Code}) {Title} holds '{value[part]}': {wrong}.",
+        };
+    }
 
-            var length = Math.Min(part.MaxLength, value.Length);
-            if (length < part.MinLength)
-            {
-                return $"({Code}) {Title} ends within a part of {part.MinLength} characters.";
-            }
+    /// <summary>Whether nothing is wrong with a value; says no more, and costs no more.</summary>
+    internal bool Accepts(ReadOnlySpan<char> value) => value.Length >= MinLength && value.Length <= MaxLength && Wrong(value, out _) is null;
 
-            if (part.Check(value[..length]) is { } wrong)
-            {
-                return $"({Code}) {Title} holds '{value[..length]}': {wrong}.";
-            }
+    /// <summary>Whether one that must not be beside it is.</summary>
+    internal bool IsExcludedBy(in Gs1Set present) => present.HasAny(_excludes);
 
-            value = value[length..];
+    /// <summary>The first of its demands that is not met; null when all are.</summary>
+    internal IReadOnlyList<IReadOnlyList<string>>? Lacks(in Gs1Set present)
+    {
+        for (var i = 0; i < _requires.Length; i++)
+        {
+            if (!IsMet(_requires[i], present))
+            {
+                return Requires[i];
+            }
         }
 
         return null;
@@ -76,11 +109,84 @@ public sealed record ApplicationIdentifier(
     internal static bool Matches(string pattern, string code) =>
         pattern.Length == code.Length && pattern.Zip(code).All(pair => pair.First == 'n' || pair.First == pair.Second);
 
-    private static Dictionary<string, ApplicationIdentifier> Read()
+    private static bool IsMet(int[][][] alternatives, in Gs1Set present)
+    {
+        foreach (var set in alternatives)
+        {
+            var all = true;
+            foreach (var pattern in set)
+            {
+                all = all && present.HasAny(pattern);
+            }
+
+            if (all)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private string? Wrong(ReadOnlySpan<char> value, out Range part)
+    {
+        var start = 0;
+        foreach (var expected in _parts)
+        {
+            if (expected.IsOptional && start == value.Length)
+            {
+                break;
+            }
+
+            var length = Math.Min(expected.MaxLength, value.Length - start);
+            if (length < expected.MinLength)
+            {
+                part = ..expected.MinLength;
+                return CutOff;
+            }
+
+            if (expected.Check(value.Slice(start, length)) is { } wrong)
+            {
+                part = start..(start + length);
+                return wrong;
+            }
+
+            start += length;
+        }
+
+        part = default;
+        return null;
+    }
+
+    private static int Offset(int length) => length switch { 2 => 0, 3 => 100, _ => 1100 };
+
+    private static int[] LengthsOf(ApplicationIdentifier[] table)
+    {
+        var lengths = new int[100];
+        foreach (var group in table.GroupBy(i => int.Parse(i.Code.AsSpan(0, 2), NumberStyles.None, CultureInfo.InvariantCulture)))
+        {
+            lengths[group.Key] = group.Select(i => i.Code.Length).Distinct().Single();
+        }
+
+        return lengths;
+    }
+
+    private static ApplicationIdentifier?[] NumbersOf(ApplicationIdentifier[] table)
+    {
+        var numbers = new ApplicationIdentifier?[11_100];
+        foreach (var identifier in table)
+        {
+            numbers[Offset(identifier.Code.Length) + int.Parse(identifier.Code, NumberStyles.None, CultureInfo.InvariantCulture)] = identifier;
+        }
+
+        return numbers;
+    }
+
+    private static ApplicationIdentifier[] Read()
     {
         using var stream = typeof(ApplicationIdentifier).Assembly.GetManifestResourceStream("ApplicationIdentifiers.txt")!;
         using var lines = new StreamReader(stream);
-        var table = new Dictionary<string, ApplicationIdentifier>();
+        var table = new List<ApplicationIdentifier>();
         while (lines.ReadLine() is { } line)
         {
             if (line.StartsWith('#'))
@@ -93,19 +199,30 @@ public sealed record ApplicationIdentifier(
             var attributes = columns[3].Split(' ', StringSplitOptions.RemoveEmptyEntries);
             for (var code = int.Parse(range[0], CultureInfo.InvariantCulture); code <= int.Parse(range[^1], CultureInfo.InvariantCulture); code++)
             {
-                var name = code.ToString(CultureInfo.InvariantCulture).PadLeft(range[0].Length, '0');
-                table.Add(name, new ApplicationIdentifier(
-                    name,
+                table.Add(new ApplicationIdentifier(
+                    code.ToString(CultureInfo.InvariantCulture).PadLeft(range[0].Length, '0'),
                     columns[1] == "fixed",
                     [.. columns[2].Split(' ').Select(ValuePart.Read)],
                     [.. Values("req=").Select(alternatives => (IReadOnlyList<IReadOnlyList<string>>)[.. alternatives.Split(',').Select(set => set.Split('+'))])],
                     [.. Values("ex=").SelectMany(list => list.Split(','))],
-                    columns[4]));
+                    columns[4])
+                {
+                    Index = table.Count,
+                });
             }
 
             IEnumerable<string> Values(string key) => attributes.Where(a => a.StartsWith(key, StringComparison.Ordinal)).Select(a => a[key.Length..]);
         }
 
-        return table;
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(table.Count, Gs1Set.Capacity);
+        foreach (var identifier in table)
+        {
+            identifier._excludes = [.. identifier.Excludes.SelectMany(Meant).Where(i => i != identifier.Index)];
+            identifier._requires = [.. identifier.Requires.Select(alternatives => alternatives.Select(set => set.Select(Meant).ToArray()).ToArray())];
+        }
+
+        return [.. table];
+
+        int[] Meant(string pattern) => [.. table.Where(i => Matches(pattern, i.Code)).Select(i => i.Index)];
     }
 }

@@ -1,9 +1,15 @@
+using System.Runtime.CompilerServices;
+
 namespace Yizhan.Gs1;
 
-/// <summary>One element: an application identifier and its value.</summary>
+/// <summary>One element: an application identifier and its value. It refers to the scan; a string is made when one is asked for.</summary>
 /// <param name="Identifier">The identifier.</param>
-/// <param name="Value">The value, without separator.</param>
-public sealed record Gs1Element(ApplicationIdentifier Identifier, string Value);
+/// <param name="Characters">The value, without separator.</param>
+public readonly record struct Gs1Element(ApplicationIdentifier Identifier, ReadOnlyMemory<char> Characters)
+{
+    /// <summary>The value, without separator.</summary>
+    public string Value => Characters.ToString();
+}
 
 /// <summary>
 /// What a GS1-128, GS1 DataMatrix, GS1 QR or GS1 DataBar symbol says, from how the scanner sends it (GS1 General Specifications
@@ -17,13 +23,29 @@ public sealed class ElementString
     // Which symbols carry element strings (ISO/IEC 15424).
     private static readonly string[] Symbologies = ["]C1", "]e0", "]d2", "]Q3", "]J1"];
 
-    private ElementString(IReadOnlyList<Gs1Element> elements) => Elements = elements;
+    private readonly Gs1Element[] _elements;
+
+    private ElementString(Gs1Element[] elements) => _elements = elements;
 
     /// <summary>The elements in the order of the symbol.</summary>
-    public IReadOnlyList<Gs1Element> Elements { get; }
+    public IReadOnlyList<Gs1Element> Elements => _elements;
 
     /// <summary>The value of an identifier; null when it is not there.</summary>
-    public string? this[string code] => Elements.FirstOrDefault(e => e.Identifier.Code == code)?.Value;
+    public string? this[string code]
+    {
+        get
+        {
+            foreach (var element in _elements)
+            {
+                if (element.Identifier.Code == code)
+                {
+                    return element.Value;
+                }
+            }
+
+            return null;
+        }
+    }
 
     /// <summary>The trade item (01), or the pieces of one (8006); null when neither is there.</summary>
     public string? Gtin => this["01"] ?? this["8006"]?[..14];
@@ -54,67 +76,86 @@ public sealed class ElementString
             throw new Gs1Exception($"The scan has {scan.Length} characters; at most {MaxCharacters} are accepted.");
         }
 
+        var elements = new Buffer();
         if (scan.StartsWith('('))
         {
-            return Checked(Printed(scan));
+            ReadPrinted(scan, ref elements);
+            return new ElementString(Checked(elements.Filled));
         }
 
-        var text = scan.AsSpan();
-        if (text.StartsWith("]"))
+        var start = 0;
+        if (scan.StartsWith(']'))
         {
-            if (!Symbologies.Any(s => scan.StartsWith(s, StringComparison.Ordinal)))
+            if (!IsSymbology(scan))
             {
                 throw new Gs1Exception($"The symbology identifier {(scan.Length < 3 ? scan : scan[..3])} is not one of a symbol that carries element strings: {string.Join(", ", Symbologies)}.");
             }
 
-            text = text[3..];
+            start = 3;
             sendsSeparators = true;
         }
 
         // DataMatrix and QR begin with FNC1; some scanners send that one, too.
-        text = text.StartsWith([Separator]) ? text[1..] : text;
-        var elements = Read(text);
-        if (!sendsSeparators && !text.Contains(Separator) && OtherReading(elements[^1]) is { } other)
+        start += start < scan.Length && scan[start] == Separator ? 1 : 0;
+        Read(scan, start, ref elements);
+        var last = elements.Filled[^1];
+        if (!sendsSeparators && scan.IndexOf(Separator, start) < 0 && OtherReading(last) is { } other)
         {
             throw new Gs1Exception(
-                $"({elements[^1].Identifier.Code}) {elements[^1].Identifier.Title} may be '{elements[^1].Value}', or '{other}' and further elements: "
+                $"({last.Identifier.Code}) {last.Identifier.Title} may be '{last.Value}', or '{other}' and further elements: "
                 + "the scanner sends no separators. Set it to send FNC1 as GS (0x1D), or to send the symbology identifier.",
-                elements[^1].Identifier.Code);
+                last.Identifier.Code);
         }
 
-        return Checked(elements);
+        return new ElementString(Checked(elements.Filled));
     }
 
-    private static List<Gs1Element> Read(ReadOnlySpan<char> text)
+    private static bool IsSymbology(string scan)
     {
-        var elements = new List<Gs1Element>();
-        while (!text.IsEmpty)
+        foreach (var symbology in Symbologies)
         {
+            if (scan.StartsWith(symbology, StringComparison.Ordinal))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private static void Read(string scan, int start, ref Buffer elements)
+    {
+        for (var at = start; at < scan.Length;)
+        {
+            var text = scan.AsSpan(at);
             if (ApplicationIdentifier.At(text) is not { } identifier)
             {
-                var start = text[..Math.Min(4, text.Length)].TrimEnd(Separator);
                 throw new Gs1Exception(
-                    $"'{start}' does not begin with an application identifier{(elements.Count == 0 ? "" : $", after ({elements[^1].Identifier.Code})")}.");
+                    $"'{text[..Math.Min(4, text.Length)].TrimEnd(Separator)}' does not begin with an application identifier{(elements.Filled is [.., var before] ? $", after ({before.Identifier.Code})" : "")}.");
             }
 
-            text = text[identifier.Code.Length..];
-            var end = text.IndexOf(Separator);
-            end = end < 0 ? text.Length : end;
-            end = identifier.IsPredefined ? Math.Min(end, identifier.MaxLength) : end;
-            var value = text[..end];
-            if (identifier.Check(value) is { } wrong)
+            at += identifier.Code.Length;
+            text = scan.AsSpan(at);
+            var length = text[..Math.Min(text.Length, identifier.MaxLength + 1)].IndexOf(Separator);
+            length = length >= 0 ? length : identifier.IsPredefined ? Math.Min(text.Length, identifier.MaxLength) : LengthToSeparator(text);
+            if (!identifier.Accepts(text[..length]))
             {
-                var hint = !identifier.IsPredefined && value.Length > identifier.MaxLength ? " The separator after it (FNC1, sent as GS, 0x1D) seems to be missing." : "";
-                throw new Gs1Exception(wrong + hint, identifier.Code);
+                var hint = !identifier.IsPredefined && length > identifier.MaxLength ? " The separator after it (FNC1, sent as GS, 0x1D) seems to be missing." : "";
+                throw new Gs1Exception(identifier.Check(text[..length]) + hint, identifier.Code);
             }
 
-            elements.Add(new Gs1Element(identifier, value.ToString()));
-            text = text[end..];
-            text = text.StartsWith([Separator]) ? text[1..] : text;
+            elements.Add(new Gs1Element(identifier, scan.AsMemory(at, length)));
+            at += length;
+            at += at < scan.Length && scan[at] == Separator ? 1 : 0;
         }
 
-        return elements.Count > 0 ? elements : throw new Gs1Exception("The scan is empty.");
+        if (elements.Filled.IsEmpty)
+        {
+            throw new Gs1Exception("The scan is empty.");
+        }
     }
+
+    private static int LengthToSeparator(ReadOnlySpan<char> text) => text.IndexOf(Separator) is >= 0 and var end ? end : text.Length;
 
     /// <summary>A shorter value of the last element after which the rest would be elements, too; null when there is none.</summary>
     private static string? OtherReading(Gs1Element last)
@@ -124,11 +165,12 @@ public sealed class ElementString
             return null;
         }
 
-        for (var length = 1; length < last.Value.Length - 2; length++)
+        var value = last.Characters.Span;
+        for (var length = 1; length < value.Length - 2; length++)
         {
-            if (last.Identifier.Check(last.Value.AsSpan(0, length)) is null && CanBeElements(last.Value.AsSpan(length), 0))
+            if (CanBeElements(value[length..], 0) && last.Identifier.Accepts(value[..length]))
             {
-                return last.Value[..length];
+                return value[..length].ToString();
             }
         }
 
@@ -144,18 +186,17 @@ public sealed class ElementString
         }
 
         var value = text[identifier.Code.Length..];
-        if (identifier.Check(value) is null)
+        if (identifier.Accepts(value))
         {
             return true;
         }
 
-        return identifier.IsPredefined && value.Length > identifier.MaxLength && identifier.Check(value[..identifier.MaxLength]) is null
+        return identifier.IsPredefined && value.Length > identifier.MaxLength && identifier.Accepts(value[..identifier.MaxLength])
             && CanBeElements(value[identifier.MaxLength..], depth + 1);
     }
 
-    private static List<Gs1Element> Printed(string scan)
+    private static void ReadPrinted(string scan, ref Buffer elements)
     {
-        var elements = new List<Gs1Element>();
         for (var at = 0; at < scan.Length;)
         {
             var close = scan.IndexOf(')', at);
@@ -170,8 +211,8 @@ public sealed class ElementString
                 next++;
             }
 
-            var value = scan[(close + 1)..next];
-            if (identifier.Check(value) is { } wrong)
+            var value = scan.AsMemory(close + 1, next - close - 1);
+            if (identifier.Check(value.Span) is { } wrong)
             {
                 throw new Gs1Exception(wrong, identifier.Code);
             }
@@ -179,38 +220,82 @@ public sealed class ElementString
             elements.Add(new Gs1Element(identifier, value));
             at = next;
         }
-
-        return elements;
     }
 
     private static bool IsPrintedIdentifier(ReadOnlySpan<char> text) =>
         text[0] == '(' && text.IndexOf(')') is >= 3 and <= 5 and var close && ApplicationIdentifier.At(text[1..close]) is { } identifier && identifier.Code.Length == close - 1;
 
-    private static ElementString Checked(List<Gs1Element> elements)
+    /// <summary>The elements, when they may stand beside one another (§4.13).</summary>
+    private static Gs1Element[] Checked(ReadOnlySpan<Gs1Element> elements)
     {
-        var codes = elements.Select(e => e.Identifier.Code).ToList();
+        var present = default(Gs1Set);
         foreach (var element in elements)
         {
-            var (identifier, code) = (element.Identifier, element.Identifier.Code);
-            if (elements.Any(e => e.Identifier == identifier && e.Value != element.Value))
-            {
-                throw new Gs1Exception($"({code}) {identifier.Title} is there twice, with different values.", code);
-            }
+            present.Add(element.Identifier.Index);
+        }
 
-            if (codes.FirstOrDefault(other => other != code && identifier.Excludes.Any(pattern => ApplicationIdentifier.Matches(pattern, other))) is { } excluded)
+        for (var i = 0; i < elements.Length; i++)
+        {
+            var (identifier, value) = elements[i];
+            foreach (var other in elements[(i + 1)..])
             {
-                throw new Gs1Exception($"({code}) {identifier.Title} must not be beside ({excluded}).", code);
-            }
-
-            foreach (var alternatives in identifier.Requires)
-            {
-                if (!alternatives.Any(set => set.All(pattern => codes.Any(other => ApplicationIdentifier.Matches(pattern, other)))))
+                if (ReferenceEquals(other.Identifier, identifier) && !other.Characters.Span.SequenceEqual(value.Span))
                 {
-                    throw new Gs1Exception($"({code}) {identifier.Title} needs {string.Join(" or ", alternatives.Select(set => string.Join(" with ", set.Select(c => $"({c})"))))} beside it.", code);
+                    throw new Gs1Exception($"({identifier.Code}) {identifier.Title} is there twice, with different values.", identifier.Code);
                 }
+            }
+
+            if (identifier.IsExcludedBy(present))
+            {
+                var excluded = elements.ToArray().Select(e => e.Identifier.Code)
+                    .First(other => other != identifier.Code && identifier.Excludes.Any(pattern => ApplicationIdentifier.Matches(pattern, other)));
+                throw new Gs1Exception($"({identifier.Code}) {identifier.Title} must not be beside ({excluded}).", identifier.Code);
+            }
+
+            if (identifier.Lacks(present) is { } alternatives)
+            {
+                throw new Gs1Exception(
+                    $"({identifier.Code}) {identifier.Title} needs {string.Join(" or ", alternatives.Select(set => string.Join(" with ", set.Select(c => $"({c})"))))} beside it.", identifier.Code);
             }
         }
 
-        return new ElementString(elements);
+        return elements.ToArray();
+    }
+
+    /// <summary>Elements while they are found: a label has a handful, and those need no memory of their own.</summary>
+    private ref struct Buffer
+    {
+        private const int Few = 12;
+        private FewElements _few;
+        private Gs1Element[]? _many;
+        private int _count;
+
+        [System.Diagnostics.CodeAnalysis.UnscopedRef]
+        public readonly ReadOnlySpan<Gs1Element> Filled => _many is { } many ? many.AsSpan(0, _count) : ((ReadOnlySpan<Gs1Element>)_few)[.._count];
+
+        public void Add(Gs1Element element)
+        {
+            if (_count == (_many?.Length ?? Few))
+            {
+                var more = new Gs1Element[_count * 2];
+                Filled.CopyTo(more);
+                _many = more;
+            }
+
+            if (_many is { } many)
+            {
+                many[_count++] = element;
+            }
+            else
+            {
+                _few[_count++] = element;
+            }
+        }
+
+        [InlineArray(Few)]
+        private struct FewElements
+        {
+            private Gs1Element _first;
+        }
     }
 }

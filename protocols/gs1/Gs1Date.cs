@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Yizhan.Gs1;
 
 /// <summary>Dates of six digits, YYMMDD (GS1 General Specifications §3.4.2 and §7.12).</summary>
@@ -29,5 +27,5 @@ public static class Gs1Date
         return month is >= 1 and <= 12 && day <= DateTime.DaysInMonth(2000 + year, month) && (day > 0 || dayMayBeZero);
     }
 
-    private static int Number(ReadOnlySpan<char> digits) => int.Parse(digits, NumberStyles.None, CultureInfo.InvariantCulture);
+    private static int Number(ReadOnlySpan<char> pair) => ((pair[0] - '0') * 10) + pair[1] - '0';
 }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 
 namespace Yizhan.Gs1;
@@ -14,8 +15,15 @@ public sealed record ValuePart(char Set, int MinLength, int MaxLength, bool IsOp
     private const string Set39 = "#-/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
     private const string Base64Url = "-_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz=";
 
+    private static readonly SearchValues<char> Digits = SearchValues.Create("0123456789"), In82 = SearchValues.Create(Set82), In39 = SearchValues.Create(Set39), InBase64Url = SearchValues.Create(Base64Url);
+
     // Prime weights of the check characters of a GMN, from the right (GS1 General Specifications §7.9.5).
     private static readonly int[] Primes = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83];
+
+    private readonly SearchValues<char> _accepted = Set switch { 'N' => Digits, 'X' => In82, 'Y' => In39, _ => InBase64Url };
+    private readonly Rule[] _rules = [.. Checks.Select(RuleOf).OfType<Rule>()];
+
+    private delegate string? Rule(ReadOnlySpan<char> value);
 
     /// <summary>Reads the table's notation, for example <c>[N13],csum</c> or <c>X..20</c>.</summary>
     internal static ValuePart Read(string text)
@@ -31,15 +39,14 @@ public sealed record ValuePart(char Set, int MinLength, int MaxLength, bool IsOp
     /// <summary>What is wrong with a value of this part; null when nothing is.</summary>
     internal string? Check(ReadOnlySpan<char> value)
     {
-        var accepted = Set switch { 'N' => "0123456789", 'X' => Set82, 'Y' => Set39, _ => Base64Url };
-        if (value.IndexOfAnyExcept(accepted) is >= 0 and var at)
+        if (value.IndexOfAnyExcept(_accepted) is >= 0 and var at)
         {
             return Set == 'N' ? "only digits are accepted" : $"the character U+{(int)value[at]:X4} is not in the set of characters that GS1 has for it";
         }
 
-        foreach (var check in Checks)
+        foreach (var rule in _rules)
         {
-            if (Check(check, value) is { } wrong)
+            if (rule(value) is { } wrong)
             {
                 return wrong;
             }
@@ -60,36 +67,35 @@ public sealed record ValuePart(char Set, int MinLength, int MaxLength, bool IsOp
         return (char)('0' + ((10 - (sum % 10)) % 10));
     }
 
-    private static string? Check(string check, ReadOnlySpan<char> value) => check switch
+    /// <summary>What a check of the table does; null for one that names a list which changes without GS1, or a coupon: there only the characters are checked.</summary>
+    private static Rule? RuleOf(string check) => check switch
     {
-        "csum" => CheckDigit(value[..^1]) is var digit && digit == value[^1] ? null : $"its check digit would be {digit}",
-        "csumalpha" => CheckCharacters(value),
-        "gcppos1" => Prefix(value, 0),
-        "gcppos2" => Prefix(value, 1),
-        "yymmdd" => Gs1Date.IsDate(value, dayMayBeZero: false) ? null : "no such day; YYMMDD is accepted",
-        "yymmd0" => Gs1Date.IsDate(value, dayMayBeZero: true) ? null : "no such day; YYMMDD is accepted, with day 00 for the last of the month",
-        "yyyymmdd" => DateOnly.TryParseExact(value, "yyyyMMdd", CultureInfo.InvariantCulture, DateTimeStyles.None, out _) ? null : "no such day; YYYYMMDD is accepted",
-        "hhmi" => Below(value[..2], 24) && Below(value[2..], 60) ? null : "no such time; HHMM is accepted",
-        "hh" => Below(value, 24) ? null : "no such hour",
-        "mi" or "ss" => Below(value, 60) ? null : "00 to 59 is accepted",
-        "yesno" => value is "0" or "1" ? null : "0 (no) and 1 (yes) are accepted",
-        "zero" => value.IndexOfAnyExcept('0') < 0 ? null : "0 is accepted",
-        "nonzero" => value.IndexOfAnyExcept('0') >= 0 ? null : "it must not be 0",
-        "nozeroprefix" => value.Length == 1 || value[0] != '0' ? null : "it must not begin with 0",
-        "hasnondigit" => value.IndexOfAnyExceptInRange('0', '9') >= 0 ? null : "it must hold a character that is no digit",
-        "pieceoftotal" => Number(value[..2]) is > 0 and var piece && Number(value[2..]) is > 0 and var total && piece <= total ? null : "a piece number from 01 and not above the total is accepted",
-        "winding" => value is "0" or "1" or "9" ? null : "0, 1 and 9 are accepted",
-        "iso5218" => value is "0" or "1" or "2" or "9" ? null : "0, 1, 2 and 9 are accepted",
-        "latitude" => long.Parse(value, CultureInfo.InvariantCulture) <= 1_800_000_000 ? null : "0000000000 to 1800000000 is accepted",
-        "longitude" => long.Parse(value, CultureInfo.InvariantCulture) <= 3_600_000_000 ? null : "0000000000 to 3600000000 is accepted",
-        "hyphen" => value is "-" ? null : "'-' is accepted",
-        "mediatype" => Number(value) is >= 1 and <= 10 or >= 80 and <= 99 ? null : "01 to 10 and 80 to 99 are accepted",
-        "importeridx" => value is "-" || char.IsAsciiLetterOrDigit(value[0]) || value is "_" ? null : "a letter, a digit, '-' or '_' is accepted",
-        "posinseqslash" => value[1] == '/' && char.IsAsciiDigit(value[0]) && char.IsAsciiDigit(value[2]) && value[0] != '0' && value[0] <= value[2] ? null : "N/M is accepted, with N from 1 and not above M",
-        "pcenc" => IsPercentEncoded(value) ? null : "after '%' two hexadecimal digits are accepted",
-        "iban" => IsIban(value) ? null : "no valid international bank account number",
-
-        // Lists that change without GS1, or coupons: the characters are checked, the list is not.
+        "csum" => value => CheckDigit(value[..^1]) is var digit && digit == value[^1] ? null : $"its check digit would be {digit}",
+        "csumalpha" => value => CheckCharacters(value),
+        "gcppos1" => value => Prefix(value, 0),
+        "gcppos2" => value => Prefix(value, 1),
+        "yymmdd" => value => Gs1Date.IsDate(value, dayMayBeZero: false) ? null : "no such day; YYMMDD is accepted",
+        "yymmd0" => value => Gs1Date.IsDate(value, dayMayBeZero: true) ? null : "no such day; YYMMDD is accepted, with day 00 for the last of the month",
+        "yyyymmdd" => value => DateOnly.TryParseExact(value, "yyyyMMdd", CultureInfo.InvariantCulture, DateTimeStyles.None, out _) ? null : "no such day; YYYYMMDD is accepted",
+        "hhmi" => value => Below(value[..2], 24) && Below(value[2..], 60) ? null : "no such time; HHMM is accepted",
+        "hh" => value => Below(value, 24) ? null : "no such hour",
+        "mi" or "ss" => value => Below(value, 60) ? null : "00 to 59 is accepted",
+        "yesno" => value => value is "0" or "1" ? null : "0 (no) and 1 (yes) are accepted",
+        "zero" => value => value.IndexOfAnyExcept('0') < 0 ? null : "0 is accepted",
+        "nonzero" => value => value.IndexOfAnyExcept('0') >= 0 ? null : "it must not be 0",
+        "nozeroprefix" => value => value.Length == 1 || value[0] != '0' ? null : "it must not begin with 0",
+        "hasnondigit" => value => value.IndexOfAnyExceptInRange('0', '9') >= 0 ? null : "it must hold a character that is no digit",
+        "pieceoftotal" => value => Number(value[..2]) is > 0 and var piece && Number(value[2..]) is > 0 and var total && piece <= total ? null : "a piece number from 01 and not above the total is accepted",
+        "winding" => value => value is "0" or "1" or "9" ? null : "0, 1 and 9 are accepted",
+        "iso5218" => value => value is "0" or "1" or "2" or "9" ? null : "0, 1, 2 and 9 are accepted",
+        "latitude" => value => long.Parse(value, CultureInfo.InvariantCulture) <= 1_800_000_000 ? null : "0000000000 to 1800000000 is accepted",
+        "longitude" => value => long.Parse(value, CultureInfo.InvariantCulture) <= 3_600_000_000 ? null : "0000000000 to 3600000000 is accepted",
+        "hyphen" => value => value is "-" ? null : "'-' is accepted",
+        "mediatype" => value => Number(value) is >= 1 and <= 10 or >= 80 and <= 99 ? null : "01 to 10 and 80 to 99 are accepted",
+        "importeridx" => value => value is "-" || char.IsAsciiLetterOrDigit(value[0]) || value is "_" ? null : "a letter, a digit, '-' or '_' is accepted",
+        "posinseqslash" => value => value[1] == '/' && char.IsAsciiDigit(value[0]) && char.IsAsciiDigit(value[2]) && value[0] != '0' && value[0] <= value[2] ? null : "N/M is accepted, with N from 1 and not above M",
+        "pcenc" => value => IsPercentEncoded(value) ? null : "after '%' two hexadecimal digits are accepted",
+        "iban" => value => IsIban(value) ? null : "no valid international bank account number",
         "iso3166" or "iso3166999" or "iso4217" or "iso3166alpha2" or "packagetype" or "couponcode" or "couponposoffer" => null,
         _ => throw new NotSupportedException($"The table of application identifiers names the check '{check}', which nobody wrote."),
     };
@@ -99,7 +105,7 @@ public sealed record ValuePart(char Set, int MinLength, int MaxLength, bool IsOp
 
     private static bool Below(ReadOnlySpan<char> digits, int limit) => Number(digits) < limit;
 
-    private static int Number(ReadOnlySpan<char> digits) => int.Parse(digits, NumberStyles.None, CultureInfo.InvariantCulture);
+    private static int Number(ReadOnlySpan<char> pair) => ((pair[0] - '0') * 10) + pair[1] - '0';
 
     private static bool IsPercentEncoded(ReadOnlySpan<char> value)
     {

@@ -18,27 +18,27 @@ internal sealed class AssetBook : IDisposable
 
     public AssetBook(SqliteConnection db)
     {
-        _byKey = new Statement(db, "SELECT asset FROM asset_key WHERE site = $1 AND key = $2", 2);
-        _keysOf = new Statement(db, "SELECT key FROM asset_key WHERE site = $1 AND asset = $2 ORDER BY key", 2);
-        _add = new Statement(db, "INSERT INTO asset (site, id, report, first_seen, last_seen) VALUES ($1, $2, $3, $4, $4)", 4);
-        _addKey = new Statement(db, "INSERT INTO asset_key (site, key, asset) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", 3);
-        _update = new Statement(db, "UPDATE asset SET report = $3, last_seen = $4 WHERE site = $1 AND id = $2 AND last_seen <= $4", 4);
-        _get = new Statement(db, "SELECT report FROM asset WHERE site = $1 AND id = $2", 2);
+        _byKey = new Statement(db, "SELECT asset FROM asset_key WHERE site = ?1 AND key = ?2", 2);
+        _keysOf = new Statement(db, "SELECT key FROM asset_key WHERE site = ?1 AND asset = ?2 ORDER BY key", 2);
+        _add = new Statement(db, "INSERT INTO asset (site, id, report, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?4)", 4);
+        _addKey = new Statement(db, "INSERT INTO asset_key (site, key, asset) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING", 3);
+        _update = new Statement(db, "UPDATE asset SET report = ?3, last_seen = ?4 WHERE site = ?1 AND id = ?2 AND last_seen <= ?4", 4);
+        _get = new Statement(db, "SELECT report FROM asset WHERE site = ?1 AND id = ?2", 2);
         _conflict = new Statement(db,
             """
-            INSERT INTO asset_conflict (site, first, second, shared, reason, since, decision) SELECT $1, $2, $3, $4, $5, $6, ''
-            WHERE NOT EXISTS (SELECT 1 FROM asset_conflict WHERE site = $1 AND ((first = $2 AND second = $3) OR (first = $3 AND second = $2)))
+            INSERT INTO asset_conflict (site, first, second, shared, reason, since, decision) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ''
+            WHERE NOT EXISTS (SELECT 1 FROM asset_conflict WHERE site = ?1 AND ((first = ?2 AND second = ?3) OR (first = ?3 AND second = ?2)))
             """, 6);
-        _decide = new Statement(db, "UPDATE asset_conflict SET decision = $4 WHERE site = $1 AND ((first = $2 AND second = $3) OR (first = $3 AND second = $2))", 4);
-        _moveKeys = new Statement(db, "INSERT INTO asset_key (site, key, asset) SELECT site, key, $2 FROM asset_key WHERE site = $1 AND asset = $3 ON CONFLICT DO NOTHING", 3);
-        _dropKeys = new Statement(db, "DELETE FROM asset_key WHERE site = $1 AND asset = $2", 2);
-        _drop = new Statement(db, "DELETE FROM asset WHERE site = $1 AND id = $2", 2);
-        _merged = new Statement(db, "INSERT INTO asset_merged (site, id, into_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", 3);
-        _alias = new Statement(db, "SELECT into_id FROM asset_merged WHERE site = $1 AND id = $2", 2);
-        _forget = new Statement(db, "DELETE FROM source WHERE site = $1 AND name = $2", 2);
+        _decide = new Statement(db, "UPDATE asset_conflict SET decision = ?4 WHERE site = ?1 AND ((first = ?2 AND second = ?3) OR (first = ?3 AND second = ?2))", 4);
+        _moveKeys = new Statement(db, "INSERT INTO asset_key (site, key, asset) SELECT site, key, ?2 FROM asset_key WHERE site = ?1 AND asset = ?3 ON CONFLICT DO NOTHING", 3);
+        _dropKeys = new Statement(db, "DELETE FROM asset_key WHERE site = ?1 AND asset = ?2", 2);
+        _drop = new Statement(db, "DELETE FROM asset WHERE site = ?1 AND id = ?2", 2);
+        _merged = new Statement(db, "INSERT INTO asset_merged (site, id, into_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING", 3);
+        _alias = new Statement(db, "SELECT into_id FROM asset_merged WHERE site = ?1 AND id = ?2", 2);
+        _forget = new Statement(db, "DELETE FROM source WHERE site = ?1 AND name = ?2", 2);
         _source = new Statement(db,
             """
-            INSERT INTO source (site, name, last, last_success) VALUES ($1, $2, $3, $4)
+            INSERT INTO source (site, name, last, last_success) VALUES (?1, ?2, ?3, ?4)
             ON CONFLICT DO UPDATE SET last = excluded.last, last_success = max(last_success, excluded.last_success)
             """, 4);
     }

@@ -32,36 +32,39 @@ internal sealed class LedgerBook : IDisposable
     public LedgerBook(string path)
     {
         _db = SqliteFile.OpenWriter(path, LedgerSchema.Migrations);
+        // What a savepoint may have to undo stays in memory; a checkpoint is worth its syncs.
         Prepare("PRAGMA cache_size = -65536", 0).Run();
+        Prepare("PRAGMA temp_store = MEMORY", 0).Run();
+        Prepare("PRAGMA wal_autocheckpoint = 16000", 0).Run();
         (_begin, _commit, _rollback) = (Prepare("BEGIN IMMEDIATE", 0), Prepare("COMMIT", 0), Prepare("ROLLBACK", 0));
         (_savepoint, _release, _undo) = (Prepare("SAVEPOINT batch", 0), Prepare("RELEASE batch", 0), Prepare("ROLLBACK TO batch", 0));
-        _findBatch = Prepare("SELECT digest FROM batch WHERE site = $1 AND id = $2", 2);
-        _addBatch = Prepare("INSERT INTO batch (site, id, digest, source, actor, recorded) VALUES ($1, $2, $3, $4, $5, $6) RETURNING pk", 6);
-        _findStock = Prepare("SELECT pk, balance, last_effective, expiry FROM stock WHERE site = $1 AND item = $2 AND lot = $3 AND location = $4", 4);
-        _addStock = Prepare("INSERT INTO stock (site, item, lot, location, expiry, balance, last_effective) VALUES ($1, $2, $3, $4, $5, 0, 0) RETURNING pk", 5);
-        _setExpiry = Prepare("UPDATE stock SET expiry = $2 WHERE pk = $1", 2);
-        _addMovement = Prepare("INSERT INTO movement (stock, effective, seq, kind, quantity, reference) VALUES ($1, $2, $3, $4, $5, $6)", 6);
-        _setBalance = Prepare("UPDATE stock SET balance = $2, last_effective = $3 WHERE pk = $1", 3);
-        _addUse = Prepare("INSERT INTO used (seq, stock, effective, quantity, patient, study) VALUES ($1, $2, $3, $4, $5, $6)", 6);
-        _findRecall = Prepare("SELECT reference FROM recall WHERE site = $1 AND item = $2 AND lot = $3 AND effective <= $4", 4);
+        _findBatch = Prepare("SELECT digest FROM batch WHERE site = ?1 AND id = ?2", 2);
+        _addBatch = Prepare("INSERT INTO batch (site, id, digest, source, actor, recorded) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING pk", 6);
+        _findStock = Prepare("SELECT pk, balance, last_effective, expiry FROM stock WHERE site = ?1 AND item = ?2 AND lot = ?3 AND location = ?4", 4);
+        _addStock = Prepare("INSERT INTO stock (site, item, lot, location, expiry, balance, last_effective) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING pk", 7);
+        _setExpiry = Prepare("UPDATE stock SET expiry = ?2 WHERE pk = ?1", 2);
+        _addMovement = Prepare("INSERT INTO movement (stock, effective, seq, kind, quantity, reference) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", 6);
+        _setBalance = Prepare("UPDATE stock SET balance = ?2, last_effective = ?3 WHERE pk = ?1", 3);
+        _addUse = Prepare("INSERT INTO used (seq, stock, effective, quantity, patient, study) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", 6);
+        _findRecall = Prepare("SELECT reference FROM recall WHERE site = ?1 AND item = ?2 AND lot = ?3 AND effective <= ?4", 4);
         _addRecall = Prepare(
             """
-            INSERT INTO recall (site, item, lot, effective, reference) VALUES ($1, $2, $3, $4, $5)
+            INSERT INTO recall (site, item, lot, effective, reference) VALUES (?1, ?2, ?3, ?4, ?5)
             ON CONFLICT DO UPDATE SET effective = min(effective, excluded.effective)
             """, 5);
-        _lastCount = Prepare("SELECT effective, seq FROM movement WHERE stock = $1 AND effective <= $2 AND kind = 4 ORDER BY effective DESC, seq DESC LIMIT 1", 2);
-        _history = Prepare("SELECT effective, kind, quantity FROM movement WHERE stock = $1 AND (effective, seq) >= ($2, $3) ORDER BY effective, seq", 3);
-        _findItem = Prepare("SELECT unit, units FROM item WHERE site = $1 AND code = $2", 2);
+        _lastCount = Prepare("SELECT effective, seq FROM movement WHERE stock = ?1 AND effective <= ?2 AND kind = 4 ORDER BY effective DESC, seq DESC LIMIT 1", 2);
+        _history = Prepare("SELECT effective, kind, quantity FROM movement WHERE stock = ?1 AND (effective, seq) >= (?2, ?3) ORDER BY effective, seq", 3);
+        _findItem = Prepare("SELECT unit, units FROM item WHERE site = ?1 AND code = ?2", 2);
         _putItem = Prepare(
             """
-            INSERT INTO item (site, code, name, category, unit, units, reorder_point, lead_days, codes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            INSERT INTO item (site, code, name, category, unit, units, reorder_point, lead_days, codes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
             ON CONFLICT DO UPDATE SET name = excluded.name, category = excluded.category, unit = excluded.unit, units = excluded.units,
                 reorder_point = excluded.reorder_point, lead_days = excluded.lead_days, codes = excluded.codes
             """, 9);
-        _park = Prepare("INSERT INTO parked (site, batch, problem, event, parked_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING", 5);
-        _cursor = Prepare("SELECT position FROM cursor WHERE epoch = $1", 1);
+        _park = Prepare("INSERT INTO parked (site, batch, problem, event, parked_ms) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING", 5);
+        _cursor = Prepare("SELECT position FROM cursor WHERE epoch = ?1", 1);
         Assets = new AssetBook(_db);
-        _moveCursor = Prepare("INSERT INTO cursor (epoch, position) VALUES ($1, $2) ON CONFLICT DO UPDATE SET position = excluded.position", 2);
+        _moveCursor = Prepare("INSERT INTO cursor (epoch, position) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET position = excluded.position", 2);
     }
 
     /// <summary>Equipment and sources, in the same transactions.</summary>
@@ -181,28 +184,27 @@ internal sealed class LedgerBook : IDisposable
         {
             case MovementKind.Recall:
                 _addRecall.Run(site, m.Item, m.Lot, m.EffectiveMs, m.Reference);
-                return Change(site, m, m.Location, seq, 0);
+                return Change(site, m, kind, m.Location, seq, 0, out _);
             case MovementKind.Transfer:
-                return Change(site, m, m.Location, seq, -amount) ?? (m.ToSite.Length > 0 ? null : Change(site, m, m.ToLocation, seq + 1, amount));
-            case MovementKind.Issue when Change(site, m, m.Location, seq, -amount) is { } problem:
-                return problem;
+                return Change(site, m, kind, m.Location, seq, -amount, out _) ?? (m.ToSite.Length > 0 ? null : Change(site, m, kind, m.ToLocation, seq + 1, amount, out _));
             case MovementKind.Issue:
-                if (m.PatientId.Length + m.StudyInstanceUid.Length > 0)
+                var problem = Change(site, m, kind, m.Location, seq, -amount, out var stock);
+                if (problem is null && m.PatientId.Length + m.StudyInstanceUid.Length > 0)
                 {
-                    _addUse.Run(seq, FindStock(site, m, m.Location).Pk, m.EffectiveMs, amount, m.PatientId, m.StudyInstanceUid);
+                    _addUse.Run(seq, stock, m.EffectiveMs, amount, m.PatientId, m.StudyInstanceUid);
                 }
 
-                return null;
+                return problem;
             default:
-                return Change(site, m, m.Location, seq, kind == MovementKind.Waste ? -amount : amount);
+                return Change(site, m, kind, m.Location, seq, kind == MovementKind.Waste ? -amount : amount, out _);
         }
     }
 
     /// <summary>Adds a row to a stock and moves its balance.</summary>
-    private string? Change(string site, Movement m, string location, long seq, long quantity)
+    private string? Change(string site, Movement m, MovementKind kind, string location, long seq, long quantity, out long pk)
     {
-        var kind = MovementRules.KindOf(m.Kind);
         var stock = FindStock(site, m, location);
+        pk = stock.Pk;
         if (m.Expiry.Length > 0 && stock.Expiry != m.Expiry)
         {
             if (stock.Expiry.Length > 0)
@@ -221,8 +223,17 @@ internal sealed class LedgerBook : IDisposable
                 $"there would be {Thousandths.ToDecimal(lowest)} of '{m.Item}', lot '{m.Lot}', at '{location}' on {DateTimeOffset.FromUnixTimeMilliseconds(at):u}; stock cannot be negative. There is {Thousandths.ToDecimal(stock.Balance)} now.");
         }
 
-        _addMovement.Run(stock.Pk, m.EffectiveMs, seq, (int)kind, quantity, m.Reference);
-        _setBalance.Run(stock.Pk, balance, isLast ? m.EffectiveMs : stock.LastEffective);
+        var last = isLast ? m.EffectiveMs : stock.LastEffective;
+        if (pk == Stock.None)
+        {
+            pk = (long)_addStock.Single(site, m.Item, m.Lot, location, m.Expiry, balance, last)!;
+        }
+        else
+        {
+            _setBalance.Run(pk, balance, last);
+        }
+
+        _addMovement.Run(pk, m.EffectiveMs, seq, (int)kind, quantity, m.Reference);
         return null;
     }
 
@@ -278,15 +289,10 @@ internal sealed class LedgerBook : IDisposable
 
     private Stock FindStock(string site, Movement m, string location)
     {
-        using (var found = _findStock.Read(site, m.Item, m.Lot, location))
-        {
-            if (found.Read())
-            {
-                return new Stock(found.GetInt64(0), found.GetInt64(1), found.GetInt64(2), found.GetString(3));
-            }
-        }
-
-        return new Stock((long)_addStock.Single(site, m.Item, m.Lot, location, m.Expiry)!, 0, 0, m.Expiry);
+        using var found = _findStock.Read(site, m.Item, m.Lot, location);
+        return found.Read()
+            ? new Stock(found.GetInt64(0), found.GetInt64(1), found.GetInt64(2), found.GetString(3))
+            : new Stock(Stock.None, 0, 0, m.Expiry);
     }
 
     private (string, IReadOnlyDictionary<string, decimal>)? FindUnits(string site, string code)
@@ -306,5 +312,9 @@ internal sealed class LedgerBook : IDisposable
     private static byte[] DigestOf(MovementBatch batch) =>
         SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(batch with { RecordedMs = 0, Count = null }, ContractsJson.Default.MovementBatch));
 
-    private readonly record struct Stock(long Pk, long Balance, long LastEffective, string Expiry);
+    private readonly record struct Stock(long Pk, long Balance, long LastEffective, string Expiry)
+    {
+        /// <summary>Key of a stock that is not in the table yet: those of the table begin with 1.</summary>
+        public const long None = 0;
+    }
 }
