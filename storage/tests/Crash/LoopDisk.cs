@@ -63,7 +63,8 @@ internal sealed class LoopDisk : IAsyncDisposable
     {
         if (_mounted)
         {
-            await RunAsync("umount", Root);
+            // At once, whoever still has a file of it open: a start that failed may have.
+            await RunAsync("umount", "-l", Root);
         }
 
         Directory.Delete(_folder, recursive: true);
