@@ -40,11 +40,12 @@ internal sealed class LocalStore : StoreFixture
 
     public override IBlobStore Blobs => _spool.Blobs;
 
-    public static LocalStore Open(string kind, string site = Site, string? folder = null, IDisk? disk = null, string? siteKey = null, bool encrypt = true)
+    public static LocalStore Open(string kind, string site = Site, string? folder = null, IDisk? disk = null, string? siteKey = null, bool encrypt = true, Action<StorageOptions>? configure = null)
     {
         var store = new LocalStore(kind, site, folder, disk);
         store.Options.Encrypt = encrypt;
         store.Options.SiteKeyFile = siteKey ?? store.Options.SiteKeyFile;
+        configure?.Invoke(store.Options);
         store.Open();
         return store;
     }

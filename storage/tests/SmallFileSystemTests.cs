@@ -1,5 +1,5 @@
-using System.Diagnostics;
 using Yizhan.Storage.Tests.Contract;
+using Yizhan.Storage.Tests.Crash;
 
 namespace Yizhan.Storage.Tests;
 
@@ -15,7 +15,7 @@ public sealed class SmallFileSystemTests : IAsyncDisposable
     {
         if (_mounted)
         {
-            await RunAsync("umount", _folder);
+            await LoopDisk.RunAsync("umount", _folder);
         }
 
         Directory.Delete(_folder);
@@ -28,7 +28,7 @@ public sealed class SmallFileSystemTests : IAsyncDisposable
     [InlineData("segments", 8)]
     public async Task A_full_file_system_loses_nothing_and_drains_by_itself(string kind, int floorMiB)
     {
-        _mounted = OperatingSystem.IsLinux() && await RunAsync("mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", _folder) == 0;
+        _mounted = OperatingSystem.IsLinux() && await LoopDisk.RunAsync("mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", _folder) == 0;
         Assert.SkipUnless(_mounted, "This user may not mount a tmpfs.");
 
         await using var store = LocalStore.Open(kind, folder: _folder);
@@ -74,13 +74,5 @@ public sealed class SmallFileSystemTests : IAsyncDisposable
         }
 
         return accepted;
-    }
-
-    private static async Task<int> RunAsync(string program, params string[] arguments)
-    {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
-        await process.StandardError.ReadToEndAsync(CancellationToken.None);
-        await process.WaitForExitAsync(CancellationToken.None);
-        return process.ExitCode;
     }
 }

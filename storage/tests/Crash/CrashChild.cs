@@ -21,7 +21,7 @@ internal static class CrashChild
         var options = new StorageOptions { Store = kind, SegmentBytes = 4 * 1024 * 1024, FreeFloorBytes = 0, QuotaBytes = 256 * 1024 * 1024, SiteKeyFile = Path.Combine(folder, "site.key") };
         await using var spool = Spool.Open(folder, StoreFixture.Site, options, new KillingDisk(new RealDisk(), point), TimeProvider.System, NullLogger.Instance,
             journal => new KillingJournal(journal, point));
-        Say("ready");
+        Say($"ready {Environment.ProcessId}");
         var started = Stopwatch.GetTimestamp();
         await Task.WhenAll(Enumerable.Range(0, 6).Select(i => Task.Run(async () =>
         {
@@ -45,16 +45,15 @@ internal static class CrashChild
         await using var writer = spool.Blobs.Begin(Lane.Bulk);
         await writer.WriteAsync(bytes, default);
         var blob = await writer.CompleteAsync(default);
-        await spool.Log.AppendAsync([Given.Entry(id, Lane.Bulk, 50, blob)], default);
-        Say($"entry {id} {length}");
+        Say(id, length, (await spool.Log.AppendAsync([Given.Entry(id, Lane.Bulk, 50, blob)], default))[0]);
     }
 
     private static async Task AppendSome(Spool spool, string id)
     {
-        await spool.Log.AppendAsync([Given.Entry(id + "a", Lane.Urgent), Given.Entry(id + "b", Lane.Normal), Given.Entry(id + "c", Lane.Urgent)], default);
-        foreach (var part in "abc")
+        var receipts = await spool.Log.AppendAsync([Given.Entry(id + "a", Lane.Urgent), Given.Entry(id + "b", Lane.Normal), Given.Entry(id + "c", Lane.Urgent)], default);
+        foreach (var (part, receipt) in "abc".Zip(receipts))
         {
-            Say($"entry {id}{part} 0");
+            Say(id + part, 0, receipt);
         }
     }
 
@@ -67,8 +66,7 @@ internal static class CrashChild
             Say($"chunk {id} {at}");
         }
 
-        await spool.Log.AppendAsync([Given.Entry(id, Lane.Normal, 50, Given.Ref(bytes))], default);
-        Say($"entry {id} {bytes.Length}");
+        Say(id, bytes.Length, (await spool.Log.AppendAsync([Given.Entry(id, Lane.Normal, 50, Given.Ref(bytes))], default))[0]);
     }
 
     private static async Task Deliver(Spool spool)
@@ -85,6 +83,8 @@ internal static class CrashChild
             await spool.Log.ReleaseAsync(Lane.Bulk, through - 3, default);
         }
     }
+
+    private static void Say(string id, int length, Receipt receipt) => Say($"entry {id} {length} {receipt.Identity.Lane} {receipt.Identity.Sequence}");
 
     private static void Say(string line)
     {
