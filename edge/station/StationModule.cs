@@ -3,6 +3,7 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Yizhan.Platform;
 using Yizhan.Station.Certificates;
 using Yizhan.Station.Configuration;
+using Yizhan.Station.Updates;
 using Yizhan.Storage;
 
 namespace Yizhan.Station;
@@ -25,6 +26,8 @@ public sealed class StationModule : IServiceModule
         builder.Services.TryAddSingleton<ServiceHealthWatch>();
         builder.Services.AddSingleton<IHealthCheckPublisher>(services => services.GetRequiredService<ServiceHealthWatch>());
         builder.Services.Configure<HealthCheckPublisherOptions>(o => o.Period = TimeSpan.FromSeconds(15));
+        builder.Services.TryAddSingleton<IdleGate>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<IdleGate>());
         builder.Services.TryAddSingleton<SiteConfiguration>();
         builder.Services.TryAddSingleton<LinkService>();
         builder.Services.AddHostedService(services => services.GetRequiredService<LinkService>());
@@ -38,6 +41,7 @@ public sealed class StationModule : IServiceModule
     public static void Map(IEndpointRouteBuilder routes)
     {
         SpoolEndpoints.Map(routes);
+        UpdateEndpoints.Map(routes);
         routes.MapLogMaintenance();
     }
 }

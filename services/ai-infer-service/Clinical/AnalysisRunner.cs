@@ -19,7 +19,7 @@ namespace Yizhan.AiInfer.Clinical;
 /// </summary>
 internal sealed partial class AnalysisRunner(
     AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, RolloutDesk rollouts, IEventLog log, IOptions<AiInferOptions> options, IOptions<NodeOptions> node,
-    TimeProvider clock, ILogger<AnalysisRunner> logger) : BackgroundService
+    TimeProvider clock, ILogger<AnalysisRunner> logger) : BackgroundService, IClinicalWork
 {
     /// <summary>Attempts until an analysis waits for a person.</summary>
     public const int MaxAttempts = 3;
@@ -29,6 +29,17 @@ internal sealed partial class AnalysisRunner(
 
     private readonly ILogger _logger = logger;
     private readonly string _site = node.Value.SiteId;
+    private volatile int _underWay;
+    private long _begun;
+
+    /// <inheritdoc/>
+    string IClinicalWork.Kind => "analysis";
+
+    /// <inheritdoc/>
+    int IClinicalWork.UnderWay => _underWay;
+
+    /// <inheritdoc/>
+    long IClinicalWork.Begun => Interlocked.Read(ref _begun);
 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -76,6 +87,8 @@ internal sealed partial class AnalysisRunner(
             return false;
         }
 
+        Interlocked.Increment(ref _begun);
+        _underWay = 1;
         try
         {
             await AnalyseAsync(owed, cancellationToken);
@@ -92,6 +105,10 @@ internal sealed partial class AnalysisRunner(
             database.Do(c => c.Execute(
                 "UPDATE analysis SET attempts = attempts - 1, not_before_ms = @at, reason = @Message WHERE id = @Id",
                 new { owed.Id, e.Message, at = now + (long)RetryAfter.TotalMilliseconds }));
+        }
+        finally
+        {
+            _underWay = 0;
         }
 
         return true;
