@@ -7,6 +7,7 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     SimCommand.Create(),
     DemoCommand.Create(),
     SpoolCommand.Create(),
+    UpdateCommand.Create(),
     BackupCommand.Create(),
     BackupCommand.CreateRestore(),
     SiteCommand.Create(),

@@ -45,6 +45,8 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(PeerStudy))]
 [JsonSerializable(typeof(TransferResult))]
 [JsonSerializable(typeof(SiteStatus))]
+[JsonSerializable(typeof(UpdateGateView))]
+[JsonSerializable(typeof(UpdateAllowance))]
 [JsonSerializable(typeof(DeviceMessage))]
 [JsonSerializable(typeof(IReadOnlyList<LogEvent>))]
 [JsonSerializable(typeof(IReadOnlyList<SiteView>))]

@@ -13,6 +13,7 @@ return args switch
         () => Nodes.Centre(["--config", centre]), () => Nodes.Edge(["--config", edge])),
     ["test-rules", .. var arguments] => RuleTrial.Run(arguments, Console.Out, Console.Error),
     [HealthCheck.Verb, .. var asked] => await HealthCheck.RunAsync(asked, Console.Error),
+    [IdleCheck.Verb, .. var asked] => await IdleCheck.RunAsync(asked, Console.Out, Console.Error),
     ["issue", var site, "--ca", var folder, "--out", var target] => Issue(site, folder, target),
     _ => Usage(),
 };
@@ -46,6 +47,7 @@ static int Usage()
                yizhan-host all --centre FILE --edge FILE
                yizhan-host issue SITE --ca FOLDER --out FOLDER
                yizhan-host --healthcheck [URL]
+               yizhan-host --idle [URL]          0: may be restarted now, 21: not now
                yizhan-host test-rules FILE --rules FILE [--peer AE] [--called AE] [--write FOLDER] [--json]
         """);
     return 64;

@@ -133,6 +133,11 @@ public sealed class ServiceHost
             return await HealthCheck.RunAsync(asked, Console.Error);
         }
 
+        if (Environment.GetCommandLineArgs() is [_, IdleCheck.Verb, .. var at])
+        {
+            return await IdleCheck.RunAsync(at, Console.Out, Console.Error);
+        }
+
         var running = nodes.Select(node => new RunningNode(node)).ToArray();
         try
         {

@@ -13,7 +13,11 @@ usage() {
   cat <<'END'
 Usage: yizhan bundle build  --site ID --key PRIVATE.pem --root-certificate root.crt --out FILE.tar [options]
        yizhan bundle verify --key PUBLIC.pem FILE.tar
+       yizhan bundle artifact --key PRIVATE.pem --out FILE.mender FILE.tar
        yizhan bundle unpack --key PUBLIC.pem --to FOLDER FILE.tar
+
+artifact wraps a bundle for Mender's client: signed with a key of Mender's own, and with the script that waits until the site is idle. It needs
+Debian's mender-artifact.
 
 Options of build
   --site ID             sites/ID.yaml goes into it; --site-file FILE for another place
@@ -41,9 +45,9 @@ wrong() {
 mode=${1:-} site='' site_file='' key='' to='' version='' arch=arm64 days=90 root_certificate='' certificate='' certificate_key='' engine='' file=''
 bins=() images=() licences=() models=() registers=() out_file=''
 case $mode in
-  build | verify | unpack) shift ;;
+  build | verify | unpack | artifact) shift ;;
   -h | --help | '') usage && exit 0 ;;
-  *) wrong "'$mode' is not a mode; accepted: build, verify, unpack." ;;
+  *) wrong "'$mode' is not a mode; accepted: build, verify, unpack, artifact." ;;
 esac
 while [ $# -gt 0 ]; do
   case $1 in
@@ -161,4 +165,19 @@ verify() {
   exit "$worst"
 }
 
-if [ "$mode" = build ]; then build; else verify; fi
+# The device type is the architecture: a bundle says the rest itself.
+artifact() {
+  [ -f "$file" ] || wrong "artifact needs a bundle; '$file' is none."
+  [ -f "$key" ] || wrong "artifact needs --key FILE with the private key of the artifacts."
+  [ -n "$out_file" ] || wrong "artifact needs --out FILE.mender."
+  command -v mender-artifact >/dev/null || wrong "mender-artifact is not installed; on Debian: apt-get install mender-artifact."
+  scratch=$(mktemp -d) manifest=$scratch/bundle.manifest
+  member "$file" bundle.manifest || wrong "'$file' has no bundle.manifest; make it with: yizhan bundle build."
+  of_site=$(field site) version=$(field version) arch=$(field arch)
+  mender-artifact write module-image -T yizhan-bundle -n "yizhan-$of_site-$version" -t "yizhan-$arch" -f "$file" -k "$key" \
+    -s "$root_of_tree/scripts/edge/mender/ArtifactInstall_Enter_10_wait-idle" -o "$out_file" >&2
+  echo "$out_file: $of_site $version for $arch, $(stat -c %s "$out_file") bytes" >&"$out"
+  [ -z "$json" ] || printf '{"file":%s,"site":"%s","version":"%s","arch":"%s","bytes":%d}\n' "$(quoted "$out_file")" "$of_site" "$version" "$arch" "$(stat -c %s "$out_file")"
+}
+
+case $mode in build) build ;; artifact) artifact ;; *) verify ;; esac

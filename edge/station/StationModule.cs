@@ -8,6 +8,7 @@ using Yizhan.Platform.Identity;
 using Yizhan.Station.Certificates;
 using Yizhan.Station.Configuration;
 using Yizhan.Station.SignIn;
+using Yizhan.Station.Updates;
 using Yizhan.Storage;
 
 namespace Yizhan.Station;
@@ -30,6 +31,8 @@ public sealed class StationModule : IServiceModule
         builder.Services.TryAddSingleton<ServiceHealthWatch>();
         builder.Services.AddSingleton<IHealthCheckPublisher>(services => services.GetRequiredService<ServiceHealthWatch>());
         builder.Services.Configure<HealthCheckPublisherOptions>(o => o.Period = TimeSpan.FromSeconds(15));
+        builder.Services.TryAddSingleton<IdleGate>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<IdleGate>());
         builder.Services.TryAddSingleton<SiteConfiguration>();
         builder.Services.TryAddSingleton<LinkService>();
         builder.Services.AddHostedService(services => services.GetRequiredService<LinkService>());
@@ -52,6 +55,7 @@ public sealed class StationModule : IServiceModule
     {
         SpoolEndpoints.Map(routes);
         SignInEndpoints.Map(routes);
+        UpdateEndpoints.Map(routes);
         routes.MapLogMaintenance();
     }
 

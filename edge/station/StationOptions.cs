@@ -77,6 +77,20 @@ public sealed class StationOptions
     [Range(1, 3600)]
     public int ConfigurationTrialSeconds { get; set; } = 60;
 
+    /// <summary>
+    /// How long nothing clinical may have been under way before the site counts as idle, in seconds. Default 30: longer than the pause between two
+    /// associations of one study.
+    /// </summary>
+    [Range(0, 3600)]
+    public int UpdateQuietSeconds { get; set; } = 30;
+
+    /// <summary>Hours in which the site may be restarted for an update or a configuration, such as <c>22:00-05:00</c>. Null: at any hour.</summary>
+    public string? UpdateWindow { get; set; }
+
+    /// <summary>The site's time zone, by its IANA name. Default <c>Asia/Shanghai</c>.</summary>
+    [Required]
+    public string TimeZone { get; set; } = "Asia/Shanghai";
+
     /// <summary>An entry that the centre refuses this many times is put into quarantine. Default 3.</summary>
     [Range(1, 100)]
     public int QuarantineAfter { get; set; } = 3;
@@ -96,6 +110,16 @@ internal sealed class StationOptionsValidator : IValidateOptions<StationOptions>
 {
     public ValidateOptionsResult Validate(string? name, StationOptions options)
     {
+        if (options.UpdateWindow is { } window && !Updates.UpdateWindow.TryParse(window, out _))
+        {
+            return ValidateOptionsResult.Fail($"station:updateWindow is '{window}'; accepted is a span of the day such as 22:00-05:00.");
+        }
+
+        if (!TimeZoneInfo.TryFindSystemTimeZoneById(options.TimeZone, out _))
+        {
+            return ValidateOptionsResult.Fail($"station:timeZone is '{options.TimeZone}'; accepted is an IANA name such as Asia/Shanghai.");
+        }
+
         if (options.CentreUrl is not { } centre)
         {
             return new StationOptionsRanges().Validate(name, options);

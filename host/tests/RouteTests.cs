@@ -15,7 +15,7 @@ public sealed partial class RouteTests : IAsyncLifetime
     [
         "GET /ai-infer/metrics", "GET /ai-infer/v2/health/live", "GET /ai-infer/v2/health/ready", "POST /audit/witness/add-checkpoint",
         "GET /audit/witness/checkpoint", "GET /audit/witness/key", "GET /auth/authorize", "POST /auth/authorize", "GET /auth/device",
-        "POST /auth/device", "POST /auth/token", "POST /emr-adapter/notify/{system}", "GET /console/language/{language}", "GET /healthz", "POST /inventory/agents/{source}",
+        "POST /auth/device", "POST /auth/token", "POST /emr-adapter/notify/{system}", "GET /console/language/{language}", "GET /healthz", "GET /station/updates/gate", "POST /inventory/agents/{source}",
         "GET /inventory/app/{file?}", "GET /metrics", "GET /sign-in", "POST /sign-in", "GET /sign-in/done", "GET /sign-in/once",
         "POST /sign-in/password", "POST /sign-out", "POST /station/emergencies", "POST /station/sign-in", "GET /station/sign-in/keys", "GET /v2/health/live", "GET /v2/health/ready",
     ];

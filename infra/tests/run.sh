@@ -6,7 +6,7 @@ cd "$root" || exit 1
 # shellcheck source=../../scripts/build.sh
 . "$root/scripts/build.sh"
 need_packages "manifests are rendered and held against schemas" /usr/share/doc/python3-yaml=python3-yaml /usr/share/doc/python3-jsonschema=python3-jsonschema
-need_packages "the bootstrap of a site is tested on boards made of files" bats=bats jq=jq openssl=openssl strace=strace
+need_packages "the bootstrap of a site is tested on boards made of files" bats=bats jq=jq openssl=openssl strace=strace mender=mender-client mender-artifact=mender-artifact
 
 results=artifacts/deploy && mkdir -p $results
 bats --tap scripts/edge/tests >$results/bats.tap 2>&1

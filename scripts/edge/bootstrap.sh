@@ -24,6 +24,7 @@ Modes
   install    stage, then runtime, images, licence, certificates, configuration, services
   register   announces the site to the control planes that the bundle names (Rancher Fleet, Argo CD) and to the centre's registry
   verify     looks whether what was installed is there, unaltered and running
+  repair     installs the bundle again that is installed now, also after its expiry
   rollback   installs the bundle again that was there before the last one
 
 Options
@@ -58,7 +59,7 @@ wrong() {
 mode='' root=/ bundle='' key='' site='' runtime=k3s role=server server='' token_file='' require_npu='' json='' dry_run=''
 while [ $# -gt 0 ]; do
   case $1 in
-    check | stage | install | register | verify | rollback)
+    check | stage | install | register | verify | repair | rollback)
       [ -z "$mode" ] || wrong "two modes: '$mode' and '$1'."
       mode=$1
       ;;
@@ -77,7 +78,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ -n "$mode" ] || wrong "which mode? One of check, stage, install, register, verify, rollback; see --help."
+[ -n "$mode" ] || wrong "which mode? One of check, stage, install, register, verify, repair, rollback; see --help."
 [[ $runtime =~ ^(k3s|docker|containerd)$ ]] || wrong "--runtime is '$runtime'; accepted: k3s, docker, containerd."
 [[ $role =~ ^(server|agent)$ ]] || wrong "--role is '$role'; accepted: server, agent."
 [ -z "$site" ] || is_site_id "$site" || wrong "--site is $(printf %q "$site"); accepted: 1 to 63 of a-z, 0-9 and '-', not starting or ending with '-'."
@@ -142,6 +143,7 @@ case $mode in
     fi
     ;;
   register) register_site ;;
+  repair) repair_bundle ;;
   rollback) rollback_bundle ;;
 esac
 finish 0

@@ -32,6 +32,7 @@ public sealed class AiInferModule : IServiceModule
         builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<StudyFollower>());
         builder.Services.AddHostedService(services => services.GetRequiredService<StudyFollower>());
         builder.Services.AddSingleton<AnalysisRunner>();
+        builder.Services.AddSingleton<IClinicalWork>(services => services.GetRequiredService<AnalysisRunner>());
         builder.Services.AddHostedService(services => services.GetRequiredService<AnalysisRunner>());
     }
 

@@ -66,6 +66,7 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddSingleton<PeerTls>();
         builder.Services.AddSingleton<PeerConnector>();
         builder.Services.AddSingleton<OpenAssociations>();
+        builder.Services.AddSingleton<IClinicalWork>(services => services.GetRequiredService<OpenAssociations>());
         builder.Services.AddSingleton<PeerClient>();
         builder.Services.AddSingleton<PeerServices>();
         builder.Services.AddSingleton<FindScp>();

@@ -7,6 +7,7 @@ using Yizhan.Link;
 using Yizhan.Platform;
 using Yizhan.Platform.Releases;
 using Yizhan.Platform.SiteFiles;
+using Yizhan.Station.Updates;
 using Yizhan.Storage;
 
 namespace Yizhan.Station.Configuration;
@@ -17,11 +18,12 @@ namespace Yizhan.Station.Configuration;
 /// </summary>
 internal sealed partial class ConfigurationService(
     SiteConfiguration configuration, LinkService link, IEventLog log, NodeRestart restart, HealthCheckService health,
-    IHostApplicationLifetime lifetime, IOptions<StationOptions> options, TimeProvider clock, ILogger<ConfigurationService> logger) : BackgroundService
+    IHostApplicationLifetime lifetime, IdleGate gate, IOptions<StationOptions> options, TimeProvider clock, ILogger<ConfigurationService> logger) : BackgroundService
 {
     private readonly ILogger _logger = logger;
     private readonly ConfigurationSlots _slots = configuration.Slots;
     private readonly StationOptions _options = options.Value;
+    private string? _saidToWait;
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -132,7 +134,7 @@ internal sealed partial class ConfigurationService(
             var release = ReleaseBundle.Read(bytes);
             (version, digest) = (release.Version.ToString(), release.Digest);
             Check(release, trust, state.Newest);
-            if (digest == state.Refused?.Digest)
+            if (digest == state.Refused?.Digest || !MayRestart(version))
             {
                 return;
             }
@@ -147,6 +149,19 @@ internal sealed partial class ConfigurationService(
             Refused(version, e.Reason, e.Message);
             await LogStepsAsync(cancellationToken);
         }
+    }
+
+    /// <summary>A configuration restarts the node, so it waits like an update; it is asked for again with the next poll.</summary>
+    private bool MayRestart(string version)
+    {
+        var view = gate.Ask();
+        if (!view.Open && _saidToWait != version)
+        {
+            _saidToWait = version;
+            Waits(version, string.Join(' ', view.Reasons));
+        }
+
+        return view.Open;
     }
 
     private void Check(ReleaseBundle release, ReleaseTrust trust, Slot? newest)
@@ -166,6 +181,9 @@ internal sealed partial class ConfigurationService(
 
     [LoggerMessage(8041, LogLevel.Information, "{Version} is the last known good configuration now.")]
     private partial void Applied(string version);
+
+    [LoggerMessage(8046, LogLevel.Information, "{Version} waits until the site is idle: {Reasons}")]
+    private partial void Waits(string version, string reasons);
 
     [LoggerMessage(8042, LogLevel.Warning, "{Version} was not taken ({Reason}): {Message} What ran before runs on.")]
     private partial void Refused(string version, ReleaseRefusal reason, string message);

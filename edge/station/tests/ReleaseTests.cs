@@ -5,6 +5,7 @@ using Yizhan.Fleet.Releases;
 using Yizhan.Platform;
 using Yizhan.Platform.Releases;
 using Yizhan.Station.Configuration;
+using Yizhan.Station.Updates;
 
 namespace Yizhan.Station.Tests;
 
@@ -139,6 +140,28 @@ public sealed class ReleaseTests : IAsyncLifetime
     }
 
     private NodeOptions EdgeNode => new() { SiteId = TwoNodes.Site, DataFolder = _nodes.PathOf("edge") };
+
+    [Fact]
+    [Trait("Clause", "D5.4")]
+    public async Task A_release_waits_until_the_site_may_be_restarted_and_a_person_may_say_now()
+    {
+        // Some other hour than this one.
+        var now = TimeProvider.System.GetUtcNow();
+        var other = $"{now.AddHours(3):HH:00}-{now.AddHours(4):HH:00}";
+        await _nodes.DisposeAsync();
+        _nodes = await TwoNodes.StartAsync(
+            edge: [$"--station:releaseTrustPath={_trust}", "--station:configurationPollSeconds=1", "--station:heartbeatSeconds=1", $"--station:updateWindow={other}", "--station:timeZone=UTC"],
+            centre: [$"--fleet:releaseTrustPath={_trust}", "--fleet:ringSoakSeconds=0"]);
+        Centre.Propose(Release("config-26.11.1", approved: true));
+        var gate = _nodes.Edge.Services.GetRequiredService<IdleGate>();
+        await Wait.UntilAsync(() => gate.View().WaitingSeconds > 0);
+        Assert.False(_nodes.Edge.Services.GetRequiredService<NodeRestart>().Requested);
+        Assert.Null(Site.Slots.State.Newest);
+
+        await gate.AllowAsync(new UpdateAllowance("M. Keller", "nobody is there", 30), TestContext.Current.CancellationToken);
+        await RestartAsync();
+        await Wait.UntilAsync(() => Centre.List()[0].State == "complete");
+    }
 
     private async Task InstalledAsync(string version)
     {

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # From a staged bundle to running services: want, have, change.
 
-: "${npu:=none}" "${root:=}" "${worst:=0}" "${runtime:=k3s}" "${role:=server}" "${server:=}" "${token_file:=}" "${scratch:=}" "${trusted:=}" "${manifest:=}"
+: "${here:=}" "${npu:=none}" "${root:=}" "${worst:=0}" "${runtime:=k3s}" "${role:=server}" "${server:=}" "${token_file:=}" "${scratch:=}" "${trusted:=}" "${manifest:=}"
 
 # state NAME: a value of what is remembered between runs; empty when there is none.
 state() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$(r /var/lib/yizhan/bootstrap.json)" 2>/dev/null || true; }
@@ -31,7 +31,7 @@ put() {
       return 1
     fi
     case $2 in
-      /var/lib/yizhan/* | /var/lib/rancher/*) ;;
+      /var/lib/yizhan/* | /var/lib/rancher/* | /usr/local/lib/yizhan/* | /usr/share/mender/*) ;;
       *) : >"$(r /var/lib/yizhan/restart-needed)" ;;
     esac
     step changed "$2"
@@ -58,6 +58,12 @@ install_bundle() {
   stop_at_failure
   [ -n "$dry_run" ] || mkdir -p "$(r /var/lib/yizhan)"
   put "$trusted" /etc/yizhan/bundle.pub 644
+  # What installs updates later, asked by Mender's client or by hand, stays on the box.
+  put "$here/bootstrap.sh" /usr/local/lib/yizhan/edge/bootstrap.sh 755
+  put "$here/update-gate.sh" /usr/local/lib/yizhan/edge/update-gate.sh 755
+  put_all "$here/lib" /usr/local/lib/yizhan/edge/lib 644
+  put_all "$here/mender" /usr/local/lib/yizhan/edge/mender 755
+  put "$here/mender/yizhan-bundle" /usr/share/mender/modules/v3/yizhan-bundle 755
   put_all "$from/bin" /usr/local/bin 755
   install_pki "$from/pki"
   put_all "$from/licences" /etc/yizhan/licences 600
@@ -269,6 +275,8 @@ load_images() {
     elif on_this_machine && [ -z "$dry_run" ]; then
       run "$@" "$from/$path"
       mkdir -p "$(r /var/lib/yizhan/loaded)"
+      # What runs is of the old image until it is started anew.
+      : >"$(r /var/lib/yizhan/restart-needed)"
       : >"$(r "$mark")"
       step changed "$path"
     else
@@ -341,15 +349,18 @@ prune_bundles() {
   done
 }
 
-rollback_bundle() {
-  local previous
-  previous=$(state previous)
-  if [ -z "$previous" ] || [ ! -d "$(r "/var/lib/yizhan/bundles/$previous")" ]; then
-    check_result Failed rollback.previous "there is no bundle before the installed one" "install the one that you want with: bootstrap.sh install --bundle" 30
+rollback_bundle() { install_again "$(state previous)" rollback.previous "there is no bundle before the installed one"; }
+
+repair_bundle() { install_again "$(state installed)" repair.installed "no bundle is installed"; }
+
+# install_again VERSION ID WHY-NOT: a bundle that was accepted in its time and is still on the box.
+install_again() {
+  if [ -z "$1" ] || [ ! -d "$(r "/var/lib/yizhan/bundles/$1")" ]; then
+    check_result Failed "$2" "$3" "install the one that you want with: bootstrap.sh install --bundle" 30
     finish 30
   fi
   runtime=$(state runtime)
-  bundle=$(r "/var/lib/yizhan/bundles/$previous") going_back=yes
+  bundle=$(r "/var/lib/yizhan/bundles/$1") going_back=yes
   check_soc
   check_npu
   stop_at_failure

@@ -23,7 +23,7 @@ namespace Yizhan.AiInfer.Clinical;
 /// </summary>
 internal sealed partial class AnalysisRunner(
     AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, RolloutDesk rollouts, LicenceGate licences, IEventLog log, IOptions<AiInferOptions> options, IOptions<NodeOptions> node,
-    TimeProvider clock, ILogger<AnalysisRunner> logger) : BackgroundService
+    TimeProvider clock, ILogger<AnalysisRunner> logger) : BackgroundService, IClinicalWork
 {
     /// <summary>Attempts until an analysis waits for a person.</summary>
     public const int MaxAttempts = 3;
@@ -33,6 +33,17 @@ internal sealed partial class AnalysisRunner(
 
     private readonly ILogger _logger = logger;
     private readonly string _site = node.Value.SiteId;
+    private volatile int _underWay;
+    private long _begun;
+
+    /// <inheritdoc/>
+    string IClinicalWork.Kind => "analysis";
+
+    /// <inheritdoc/>
+    int IClinicalWork.UnderWay => _underWay;
+
+    /// <inheritdoc/>
+    long IClinicalWork.Begun => Interlocked.Read(ref _begun);
 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -82,6 +93,8 @@ internal sealed partial class AnalysisRunner(
 
         // The trace of the image that came last goes on here, and through what is stored and appended.
         using var span = Tracing.Resume("analyse", ActivityKind.Consumer, owed.TraceParent);
+        Interlocked.Increment(ref _begun);
+        _underWay = 1;
         try
         {
             await AnalyseAsync(owed, cancellationToken);
@@ -98,6 +111,10 @@ internal sealed partial class AnalysisRunner(
             database.Do(c => c.Execute(
                 "UPDATE analysis SET attempts = attempts - 1, not_before_ms = @at, reason = @Message WHERE id = @Id",
                 new { owed.Id, e.Message, at = now + (long)RetryAfter.TotalMilliseconds }));
+        }
+        finally
+        {
+            _underWay = 0;
         }
 
         return true;

@@ -1,13 +1,28 @@
 using System.Collections.Concurrent;
+using Yizhan.Platform;
 
 namespace Yizhan.PacsGw.Peers;
 
 /// <summary>The associations that peers have open with us now.</summary>
-internal sealed class OpenAssociations
+internal sealed class OpenAssociations : IClinicalWork
 {
     private readonly ConcurrentDictionary<PeerAssociation, byte> _open = [];
+    private long _begun;
 
-    public void Add(PeerAssociation association) => _open.TryAdd(association, 0);
+    /// <inheritdoc/>
+    string IClinicalWork.Kind => "association";
+
+    /// <inheritdoc/>
+    int IClinicalWork.UnderWay => _open.Count;
+
+    /// <inheritdoc/>
+    long IClinicalWork.Begun => Interlocked.Read(ref _begun);
+
+    public void Add(PeerAssociation association)
+    {
+        Interlocked.Increment(ref _begun);
+        _open.TryAdd(association, 0);
+    }
 
     public void Remove(PeerAssociation association) => _open.TryRemove(association, out _);
 

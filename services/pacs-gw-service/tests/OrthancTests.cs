@@ -4,7 +4,6 @@ using System.Net.Http.Json;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Yizhan.Contracts;
-using Yizhan.PacsGw.Archive;
 
 namespace Yizhan.PacsGw.Tests;
 
