@@ -22,6 +22,7 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(ImagingOrder))]
 [JsonSerializable(typeof(PatientChanged))]
 [JsonSerializable(typeof(ReportIssued))]
+[JsonSerializable(typeof(DictationRecorded))]
 [JsonSerializable(typeof(AiFindingReported))]
 [JsonSerializable(typeof(IReadOnlyList<EmrSystemView>))]
 [JsonSerializable(typeof(IReadOnlyList<EmrMessageView>))]

@@ -9,6 +9,7 @@ using Yizhan.AiInfer.Rollout;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.Platform;
+using Yizhan.Platform.Bundles;
 using Yizhan.Storage;
 
 namespace Yizhan.AiInfer.Clinical;
