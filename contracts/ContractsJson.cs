@@ -28,6 +28,7 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(ImagingOrder))]
 [JsonSerializable(typeof(PatientChanged))]
 [JsonSerializable(typeof(ReportIssued))]
+[JsonSerializable(typeof(DictationRecorded))]
 [JsonSerializable(typeof(IReadOnlyList<EmrSystemView>))]
 [JsonSerializable(typeof(IReadOnlyList<EmrMessageView>))]
 [JsonSerializable(typeof(IReadOnlyList<EmrOrderView>))]

@@ -11,6 +11,7 @@ using Yizhan.AiInfer.Rollout;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
 using Yizhan.Platform;
+using Yizhan.Platform.Bundles;
 using Yizhan.Platform.Licences;
 using Yizhan.Platform.Telemetry;
 using Yizhan.Storage;

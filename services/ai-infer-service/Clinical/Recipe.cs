@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
 using Yizhan.AiInfer.Clinical.Imaging;
-using Yizhan.AiInfer.Repository;
+using Yizhan.Platform.Bundles;
 
 namespace Yizhan.AiInfer.Clinical;
 

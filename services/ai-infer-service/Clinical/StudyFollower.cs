@@ -5,6 +5,7 @@ using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
 using Yizhan.AiInfer.Repository;
 using Yizhan.Contracts;
+using Yizhan.Platform.Bundles;
 using Yizhan.Storage;
 
 namespace Yizhan.AiInfer.Clinical;

@@ -4,6 +4,7 @@ using Yizhan.AiInfer.Repository;
 using Yizhan.OpenInference;
 using Yizhan.OpenInference.Grpc;
 using ModelStatistics = Yizhan.OpenInference.Grpc.ModelStatistics;
+using Yizhan.Platform.Bundles;
 
 namespace Yizhan.AiInfer.Protocol;
 

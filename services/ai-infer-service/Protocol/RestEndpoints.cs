@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Http.Features;
 using Yizhan.AiInfer.Engine;
 using Yizhan.AiInfer.Repository;
 using Yizhan.OpenInference;
+using Yizhan.Platform.Bundles;
 using Yizhan.Platform.Identity;
 
 namespace Yizhan.AiInfer.Protocol;

@@ -1,7 +1,7 @@
-using System.IO.Compression;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Yizhan.Platform.Bundles;
 using Yizhan.Platform.Releases;
 
 namespace Yizhan.AiInfer.Repository;
@@ -13,7 +13,6 @@ namespace Yizhan.AiInfer.Repository;
 internal sealed class ModelBundle
 {
     private const int MaxJsonBytes = 1024 * 1024;
-    private const int MaxSignatureBytes = 256;
 
     private static readonly string[] RequiredMetadata = ["version", "task", "description", "authors", "copyright", "network_data_format"];
 
@@ -67,78 +66,8 @@ internal sealed class ModelBundle
     /// <exception cref="BundleRefusedException">A file is missing, altered or wrong, or nobody who counts has signed.</exception>
     public static ModelBundle Open(string folder, ReleaseTrust? trust, bool needsSignature)
     {
-        var path = Path.Combine(folder, BundleManifest.Path);
-        if (!File.Exists(path) || new FileInfo(path).Length > MaxJsonBytes)
-        {
-            throw new BundleRefusedException($"The bundle has no manifest.json of up to {MaxJsonBytes} bytes; 'yizhan model pack' makes one.");
-        }
-
-        var bytes = File.ReadAllBytes(path);
-        var manifest = BundleManifest.Parse(bytes);
-        var signedBy = Signers(folder, bytes, trust);
-        if (needsSignature && signedBy.Count == 0)
-        {
-            throw new BundleRefusedException(trust is null
-                ? $"{manifest.Name} {manifest.Version} is not signed by anybody trusted here: no ai-infer:trustPath is set."
-                : $"{manifest.Name} {manifest.Version} is not signed; accepted: a signature of {string.Join(", ", trust.Keys.Where(k => !k.Revoked).Select(k => k.Name))}.");
-        }
-
-        foreach (var file in manifest.Files)
-        {
-            var full = Path.Combine(folder, file.Path);
-            if (!File.Exists(full))
-            {
-                throw new BundleRefusedException($"'{file.Path}' of {manifest.Name} {manifest.Version} is missing.");
-            }
-
-            if (BundleManifest.HashOf(full) is var hash && hash != file.Sha256)
-            {
-                throw new BundleRefusedException($"'{file.Path}' of {manifest.Name} {manifest.Version} is not what was signed: its SHA-256 is {hash}, not {file.Sha256}.");
-            }
-        }
-
+        var (manifest, signedBy) = SignedBundle.Open(folder, trust, needsSignature, "ai-infer:trustPath");
         return new ModelBundle(folder, manifest, signedBy);
-    }
-
-    /// <summary>Unpacks an archive into a new folder. Nothing is written by the archive's names but what a manifest may name.</summary>
-    /// <exception cref="BundleRefusedException">It is no bundle, or too large.</exception>
-    public static void Unpack(Stream archive, string folder, long maxBytes)
-    {
-        try
-        {
-            using var zip = new ZipArchive(archive, ZipArchiveMode.Read);
-            var left = maxBytes;
-            foreach (var entry in zip.Entries.Where(e => !e.FullName.EndsWith('/')))
-            {
-                var allowed = entry.FullName == BundleManifest.Path || BundleManifest.PathPattern().IsMatch(entry.FullName)
-                    || entry.FullName.StartsWith("signatures/", StringComparison.Ordinal) && entry.FullName.EndsWith(".sig", StringComparison.Ordinal)
-                        && BundleManifest.NamePattern().IsMatch(entry.FullName["signatures/".Length..^".sig".Length]);
-                if (!allowed)
-                {
-                    throw new BundleRefusedException($"'{entry.FullName}' is no path of a bundle; accepted: manifest.json, signatures/NAME.sig, LICENSE and files in configs/, models/ and docs/.");
-                }
-
-                var path = Path.Combine(folder, entry.FullName);
-                Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-                using var from = entry.Open();
-                using var to = new FileStream(path, FileMode.CreateNew);
-                var buffer = new byte[128 * 1024];
-                while (from.Read(buffer) is > 0 and var read)
-                {
-                    // The lengths in the archive are its own claim: what comes out is counted.
-                    if ((left -= read) < 0)
-                    {
-                        throw new BundleRefusedException($"The bundle unpacks to more than {maxBytes} bytes.");
-                    }
-
-                    to.Write(buffer, 0, read);
-                }
-            }
-        }
-        catch (Exception e) when (e is InvalidDataException or IOException { HResult: not 0 } and not DirectoryNotFoundException)
-        {
-            throw new BundleRefusedException($"This is no zip archive of a bundle: {e.Message}", e);
-        }
     }
 
     /// <summary>Whether the network's inputs and outputs in the metadata are those of the model.</summary>
@@ -162,31 +91,6 @@ internal sealed class ModelBundle
                 }
             }
         }
-    }
-
-    private static List<string> Signers(string folder, byte[] manifest, ReleaseTrust? trust)
-    {
-        var signatures = Path.Combine(folder, "signatures");
-        var names = new List<string>();
-        foreach (var file in Directory.Exists(signatures) && trust is not null ? Directory.GetFiles(signatures, "*.sig").Order(StringComparer.Ordinal).ToArray() : [])
-        {
-            var name = Path.GetFileNameWithoutExtension(file);
-            var key = trust!.Keys.FirstOrDefault(k => k.Name == name) ?? throw new BundleRefusedException(
-                $"The bundle is signed by '{name}', whom nobody trusts here; accepted: {string.Join(", ", trust.Keys.Where(k => !k.Revoked).Select(k => k.Name))}.");
-            if (key.Revoked)
-            {
-                throw new BundleRefusedException($"The bundle is signed by '{name}', whose key was revoked.");
-            }
-
-            if (new FileInfo(file).Length > MaxSignatureBytes || !key.Verifies(manifest, File.ReadAllBytes(file)))
-            {
-                throw new BundleRefusedException($"The signature of '{name}' is not of this manifest.");
-            }
-
-            names.Add(name);
-        }
-
-        return names;
     }
 
     private BundleSettings ReadSettings()
@@ -250,3 +154,7 @@ internal sealed class ModelBundle
         }
     }
 }
+
+[System.Text.Json.Serialization.JsonSourceGenerationOptions(JsonSerializerDefaults.Web, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
+[System.Text.Json.Serialization.JsonSerializable(typeof(BundleSettings))]
+internal sealed partial class BundleJson : System.Text.Json.Serialization.JsonSerializerContext;

@@ -4,6 +4,7 @@ using Microsoft.Extensions.Options;
 using Yizhan.AiInfer.Engine;
 using Yizhan.AiInfer.Protocol;
 using Yizhan.Contracts;
+using Yizhan.Platform.Bundles;
 using Yizhan.Platform.Identity;
 
 namespace Yizhan.AiInfer.Repository;

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Options;
 using Yizhan.AiInfer.Engine;
 using Yizhan.Platform;
+using Yizhan.Platform.Bundles;
 using Yizhan.Platform.Releases;
 
 namespace Yizhan.AiInfer.Repository;
@@ -170,7 +171,7 @@ internal sealed partial class ModelRepository : IHostedService, IAsyncDisposable
         var apart = Path.Combine(_folder, ".new-" + Guid.CreateVersion7(_clock.GetUtcNow()).ToString("N"));
         try
         {
-            ModelBundle.Unpack(archive, apart, _options.MaxBundleMiB * 1024L * 1024);
+            SignedBundle.Unpack(archive, apart, _options.MaxBundleMiB * 1024L * 1024);
             var bundle = ModelBundle.Open(apart, Trust(), !_options.AllowUnsigned);
             var (name, version) = (bundle.Manifest.Name, bundle.Manifest.Version);
             lock (_lock)

@@ -1,5 +1,6 @@
 using Yizhan.AiInfer.Engine;
 using Yizhan.OpenInference;
+using Yizhan.Platform.Bundles;
 
 namespace Yizhan.AiInfer.Repository;
 

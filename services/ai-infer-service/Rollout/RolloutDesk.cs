@@ -9,6 +9,7 @@ using Yizhan.AiInfer.Clinical;
 using Yizhan.AiInfer.Repository;
 using Yizhan.Contracts;
 using Yizhan.Platform;
+using Yizhan.Platform.Bundles;
 using Yizhan.Storage;
 
 namespace Yizhan.AiInfer.Rollout;

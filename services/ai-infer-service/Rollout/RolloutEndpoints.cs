@@ -2,8 +2,8 @@ using System.Text.Json;
 using Dapper;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.AiInfer.Clinical;
-using Yizhan.AiInfer.Repository;
 using Yizhan.Contracts;
+using Yizhan.Platform.Bundles;
 using Yizhan.Platform.Identity;
 
 namespace Yizhan.AiInfer.Rollout;

@@ -1,7 +1,7 @@
 using System.Text.Json.Nodes;
 using Yizhan.AiInfer.Clinical;
 using Yizhan.AiInfer.Clinical.Imaging;
-using Yizhan.AiInfer.Repository;
+using Yizhan.Platform.Bundles;
 
 namespace Yizhan.AiInfer.Tests;
 

@@ -1,7 +1,7 @@
 using System.IO.Compression;
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
-using Yizhan.AiInfer.Repository;
+using Yizhan.Platform.Bundles;
 using Yizhan.Platform.Releases;
 
 namespace Yizhan.AiInfer.Tests;

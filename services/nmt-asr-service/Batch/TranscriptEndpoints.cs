@@ -1,0 +1,77 @@
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.Extensions.Options;
+using Yizhan.NmtAsr.Audio;
+using Yizhan.NmtAsr.Engines;
+using Yizhan.NmtAsr.Packs;
+using Yizhan.Platform.Identity;
+using Yizhan.Transcripts;
+
+namespace Yizhan.NmtAsr.Batch;
+
+/// <summary>A recording as text.</summary>
+internal sealed record TranscriptView(string Dialect, string Pack, bool ClinicalUse, string Text, long DurationMs, IReadOnlyList<SpeechResult> Utterances, IReadOnlyList<string> Warnings);
+
+/// <summary>Recordings (WAV) to text while they are uploaded: memory does not grow with their length, but for the text.</summary>
+internal static class TranscriptEndpoints
+{
+    private const int BlockSamples = 16_000;
+
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/transcripts", TranscribeAsync).Needs(Permission.WriteRecords);
+
+    private static async Task<Results<Ok<TranscriptView>, ContentHttpResult, ProblemHttpResult>> TranscribeAsync(
+        HttpContext context, string? dialect, string? format, SpeechRouter router, PackStore packs, IOptions<NmtAsrOptions> options, CancellationToken cancellationToken)
+    {
+        if (format is not (null or "json" or "vtt" or "srt" or "txt"))
+        {
+            return TypedResults.Problem($"format is '{format}'; accepted: json, vtt, srt, txt.", statusCode: 400);
+        }
+
+        var route = router.Find(dialect);
+        if (route.Pack is not { } pack)
+        {
+            return TypedResults.Problem(route.Problem, statusCode: 422);
+        }
+
+        var limit = options.Value.MaxUploadMiB * 1024L * 1024;
+        context.Features.Get<IHttpMaxRequestBodySizeFeature>()?.MaxRequestBodySize = limit;
+        if (context.Request.ContentLength > limit)
+        {
+            return TypedResults.Problem($"The recording has {context.Request.ContentLength} bytes; accepted: up to {limit} (nmt-asr:maxUploadMiB).", statusCode: 413);
+        }
+
+        try
+        {
+            var wav = await WavReader.OpenAsync(context.Request.Body, cancellationToken);
+            using var loan = packs.Lend(pack);
+            var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(options.Value.EndSilenceMs, options.Value.MaxUtteranceSeconds * 1000, 0), options.Value.HotWords);
+            var resampler = new Resampler(wav.SampleRate, SpeechStream.SampleRate);
+            var found = new List<SpeechResult>();
+            while (await wav.ReadAsync(BlockSamples, cancellationToken) is { Length: > 0 } block)
+            {
+                found.AddRange(stream.Accept(resampler.Push(block)));
+            }
+
+            found.AddRange(stream.Accept(resampler.Flush()));
+            found.AddRange(stream.Finish());
+            var cues = found.Select(f => new Cue(f.StartMs, f.EndMs, f.Text));
+            var text = string.Join('\n', found.Select(f => f.Text));
+            return format switch
+            {
+                "vtt" => TypedResults.Text(Cue.ToWebVtt(cues), "text/vtt"),
+                "srt" => TypedResults.Text(Cue.ToSubRip(cues), "application/x-subrip"),
+                "txt" => TypedResults.Text(text, "text/plain"),
+                _ => TypedResults.Ok(new TranscriptView(
+                    route.Dialect, pack.Id, pack.Settings.ClinicalUse, text, stream.Samples * 1000 / SpeechStream.SampleRate, found, [.. stream.Warnings])),
+            };
+        }
+        catch (AudioRefusedException e)
+        {
+            return TypedResults.Problem(e.Message, statusCode: 415);
+        }
+        catch (Exception e) when (e is EngineMissingException or TooManyStreamsException)
+        {
+            return TypedResults.Problem(e.Message, statusCode: 503);
+        }
+    }
+}

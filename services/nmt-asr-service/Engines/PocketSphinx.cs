@@ -1,0 +1,173 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Yizhan.NmtAsr.Engines;
+
+/// <summary>What a decoder of pocketsphinx is made from.</summary>
+/// <param name="AcousticModel">Folder of the acoustic model (<c>-hmm</c>).</param>
+/// <param name="Dictionary">Pronunciations (<c>-dict</c>).</param>
+/// <param name="LanguageModel">N-grams (<c>-lm</c>); null with a grammar.</param>
+/// <param name="Grammar">Phrases of a closed grammar; null with a language model.</param>
+/// <param name="SampleRate">Samples for each second.</param>
+/// <param name="JoinsWords">Words are written without spaces (Chinese).</param>
+internal sealed record PocketSphinxModel(string AcousticModel, string Dictionary, string? LanguageModel, IReadOnlyList<string>? Grammar, int SampleRate, bool JoinsWords)
+{
+    /// <summary>Debian's <c>pocketsphinx-en-us</c>.</summary>
+    public static PocketSphinxModel EnglishOfDebian { get; } = new(
+        "/usr/share/pocketsphinx/model/en-us/en-us", "/usr/share/pocketsphinx/model/en-us/cmudict-en-us.dict", "/usr/share/pocketsphinx/model/en-us/en-us.lm.bin", null, 16_000, false);
+}
+
+/// <summary>A decoder of pocketsphinx through its C functions: real recognition of open English on a CPU, and closed grammars of other languages' models.</summary>
+internal sealed class PocketSphinx : IRecogniser
+{
+    private const int FramesPerSecond = 100;
+
+    private readonly PocketSphinxModel _model;
+    private nint _decoder;
+    private bool _inUtterance;
+
+    private PocketSphinx(PocketSphinxModel model, nint decoder) => (_model, _decoder) = (model, decoder);
+
+    /// <inheritdoc/>
+    public int SampleRate => _model.SampleRate;
+
+    /// <inheritdoc/>
+    public bool TakesHotWords => false;
+
+    /// <summary>Loads a model: about a second.</summary>
+    /// <exception cref="EngineMissingException">The library is not installed, or it does not take the model.</exception>
+    public static PocketSphinx Load(PocketSphinxModel model)
+    {
+        if (!PocketSphinxApi.IsInstalled)
+        {
+            throw new EngineMissingException(PocketSphinxApi.Missing);
+        }
+
+        foreach (var path in new[] { model.AcousticModel, model.Dictionary, model.LanguageModel }.OfType<string>())
+        {
+            if (!File.Exists(path) && !Directory.Exists(path))
+            {
+                throw new EngineMissingException($"'{Path.GetFileName(path)}' of the model is missing.");
+            }
+        }
+
+        string[] arguments =
+        [
+            "yizhan", "-hmm", model.AcousticModel, "-dict", model.Dictionary, "-samprate", $"{model.SampleRate}", "-logfn", "/dev/null", "-bestpath", "yes",
+            .. model.SampleRate == 8000 ? (string[])["-nfft", "256"] : [], .. model.LanguageModel is { } lm ? (string[])["-lm", lm] : [],
+        ];
+
+        // The library keeps what it was given for as long as the decoder lives, so this is never freed: some hundred bytes for each load.
+        var values = Marshal.AllocHGlobal(arguments.Length * nint.Size);
+        for (var i = 0; i < arguments.Length; i++)
+        {
+            Marshal.WriteIntPtr(values, i * nint.Size, Marshal.StringToCoTaskMemUTF8(arguments[i]));
+        }
+
+        var parsed = PocketSphinxApi.ParseArguments(0, PocketSphinxApi.Args(), arguments.Length, values, 0);
+        var decoder = parsed == 0 ? 0 : PocketSphinxApi.Open(parsed);
+        if (parsed != 0)
+        {
+            _ = PocketSphinxApi.FreeArguments(parsed);
+        }
+
+        if (decoder == 0)
+        {
+            throw new EngineMissingException("pocketsphinx does not take this model: its files do not belong together, or they are of another version.");
+        }
+
+        var made = new PocketSphinx(model, decoder);
+        if (model.Grammar is { } phrases)
+        {
+            made.Restrict(phrases);
+        }
+
+        return made;
+    }
+
+    /// <inheritdoc/>
+    public void Begin(IReadOnlyList<string> hotWords)
+    {
+        End();
+        _inUtterance = PocketSphinxApi.StartUtterance(Decoder) >= 0 ? true : throw new InvalidOperationException("pocketsphinx did not begin an utterance.");
+    }
+
+    /// <inheritdoc/>
+    public void Accept(ReadOnlySpan<short> samples) => _ = PocketSphinxApi.Process(Decoder, samples, (nuint)samples.Length, 0, 0);
+
+    /// <inheritdoc/>
+    public Hypothesis Partial() => Read(final: false);
+
+    /// <inheritdoc/>
+    public Hypothesis End()
+    {
+        if (!_inUtterance)
+        {
+            return Hypothesis.Nothing;
+        }
+
+        _inUtterance = false;
+        _ = PocketSphinxApi.EndUtterance(Decoder);
+        return Read(final: true);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (_decoder != 0)
+        {
+            _ = PocketSphinxApi.Free(_decoder);
+            _decoder = 0;
+        }
+    }
+
+    private nint Decoder => _decoder != 0 ? _decoder : throw new ObjectDisposedException(nameof(PocketSphinx));
+
+    private Hypothesis Read(bool final)
+    {
+        var words = new List<RecognisedWord>();
+        var math = PocketSphinxApi.LogMath(Decoder);
+        for (var segment = PocketSphinxApi.FirstSegment(Decoder, out _); segment != 0; segment = PocketSphinxApi.NextSegment(segment))
+        {
+            var word = Marshal.PtrToStringUTF8(PocketSphinxApi.SegmentWord(segment)) ?? "";
+            if (word.Length == 0 || word[0] is '<' or '[' or '+')
+            {
+                continue;
+            }
+
+            PocketSphinxApi.SegmentFrames(segment, out var first, out var last);
+            var probability = PocketSphinxApi.SegmentProbability(segment, out _, out _, out _);
+
+            // "read(2)" is the second pronunciation of "read".
+            var plain = word.IndexOf('(', StringComparison.Ordinal) is > 0 and var at ? word[..at] : word;
+            words.Add(new RecognisedWord(
+                plain, first * 1000L / FramesPerSecond, (last + 1) * 1000L / FramesPerSecond, final ? Math.Clamp(PocketSphinxApi.Exp(math, probability), 0, 1) : 0));
+        }
+
+        return new Hypothesis(string.Join(_model.JoinsWords ? "" : " ", words.Select(w => w.Text)), words);
+    }
+
+    /// <summary>Lets only these phrases be heard (JSGF). A phrase with a word that the dictionary lacks is refused, since it could never be heard.</summary>
+    private void Restrict(IReadOnlyList<string> phrases)
+    {
+        foreach (var word in phrases.SelectMany(p => p.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Distinct(StringComparer.Ordinal))
+        {
+            var known = word.Any(c => char.IsControl(c) || c is ';' or '|' or '<' or '>' or '(' or ')' or '[' or ']' or '{' or '}' or '/' or '*' or '+' or '"' or '\\' or '$' or '=')
+                ? 0 : PocketSphinxApi.LookUp(Decoder, word);
+            if (known == 0)
+            {
+                Dispose();
+                throw new EngineMissingException($"The dictionary of the model has no '{word}', so no phrase with it can be heard.");
+            }
+
+            PocketSphinxApi.FreeText(known);
+        }
+
+        var grammar = new StringBuilder("#JSGF V1.0 UTF-8;\ngrammar phrases;\npublic <phrase> = ").AppendJoin(" | ", phrases.Select(p => $"({p})")).Append(";\n").ToString();
+        if (PocketSphinxApi.SetGrammar(Decoder, "phrases", grammar) < 0 || PocketSphinxApi.SetSearch(Decoder, "phrases") < 0)
+        {
+            Dispose();
+            throw new EngineMissingException("pocketsphinx does not take the grammar.");
+        }
+    }
+}

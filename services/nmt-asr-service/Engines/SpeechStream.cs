@@ -1,0 +1,184 @@
+using Yizhan.NmtAsr.Audio;
+
+namespace Yizhan.NmtAsr.Engines;
+
+/// <summary>A result of a stream: a partial one may still change, a final one does not.</summary>
+/// <param name="IsFinal">It does not change any more.</param>
+/// <param name="Segment">Number of the utterance, from 0.</param>
+/// <param name="Text">What was heard.</param>
+/// <param name="Words">Words; times are of the whole stream.</param>
+/// <param name="StartMs">Where the utterance begins in the stream.</param>
+/// <param name="EndMs">Where it ends, or how far it was heard.</param>
+internal sealed record SpeechResult(bool IsFinal, int Segment, string Text, IReadOnlyList<RecognisedWord> Words, long StartMs, long EndMs)
+{
+    /// <summary>Mean of the words' confidence; 0 without words.</summary>
+    public double Confidence => Words.Count == 0 ? 0 : Words.Average(w => w.Confidence);
+}
+
+/// <summary>When an utterance begins and ends.</summary>
+/// <param name="EndSilenceMs">Silence that ends it.</param>
+/// <param name="MaxUtteranceMs">Longest one; then it is ended whatever is said.</param>
+/// <param name="PartialEveryMs">How much audio between two partial results; 0 for none.</param>
+internal sealed record Endpointing(int EndSilenceMs, int MaxUtteranceMs, int PartialEveryMs);
+
+/// <summary>
+/// Audio in, results out: finds the utterances in a stream of 16 kHz and lets an engine hear each. Silence never reaches an engine, so nothing is invented in it.
+/// Memory is bounded by what is kept before an utterance begins. Not for concurrent use.
+/// </summary>
+internal sealed class SpeechStream(IRecogniser engine, IVoiceDetector voice, Endpointing endpointing, IReadOnlyList<string> hotWords, long from = 0, int segment = 0)
+{
+    /// <summary>Samples for each second of every stream.</summary>
+    public const int SampleRate = 16_000;
+
+    private const int StartWindows = 3;
+    private const int PrerollSamples = SampleRate * 3 / 10;
+    private const float StartAt = 0.5f, EndBelow = 0.35f;
+
+    private Resampler _toEngine = new(SampleRate, engine.SampleRate);
+    private readonly List<short> _window = new(IVoiceDetector.Window);
+    private readonly Queue<short[]> _preroll = new();
+    private int _prerollSamples, _speechWindows, _silentSamples, _segment = segment;
+    private long _heard = from, _start, _utteranceSamples, _nextPartial, _clipped;
+    private bool _inUtterance;
+
+    /// <summary>Samples that were taken.</summary>
+    public long Samples => _heard + _window.Count;
+
+    /// <summary>Samples up to which whole windows were heard: where a stream that is broken off goes on.</summary>
+    public long Heard => _heard;
+
+    /// <summary>What the microphone should be looked at for; empty when there is nothing.</summary>
+    public IEnumerable<string> Warnings
+    {
+        get
+        {
+            if (Samples > SampleRate && _segment == 0 && !_inUtterance)
+            {
+                yield return "silent";
+            }
+
+            if (_clipped > Samples / 1000 && _clipped > 100)
+            {
+                yield return "clipped";
+            }
+        }
+    }
+
+    /// <summary>Takes audio.</summary>
+    public List<SpeechResult> Accept(ReadOnlySpan<short> samples)
+    {
+        var results = new List<SpeechResult>();
+        foreach (var sample in samples)
+        {
+            _clipped += sample is short.MaxValue or short.MinValue ? 1 : 0;
+            _window.Add(sample);
+            if (_window.Count == IVoiceDetector.Window)
+            {
+                Hear([.. _window], results);
+                _window.Clear();
+            }
+        }
+
+        return results;
+    }
+
+    /// <summary>Ends the utterance that is being said, if there is one; the stream goes on.</summary>
+    public List<SpeechResult> Finish()
+    {
+        var results = new List<SpeechResult>();
+        if (_inUtterance && _window.Count > 0)
+        {
+            Give([.. _window]);
+        }
+
+        _heard += _window.Count;
+        _window.Clear();
+        End(results);
+        return results;
+    }
+
+    private void Hear(short[] window, List<SpeechResult> results)
+    {
+        var speech = voice.Probability(window);
+        _heard += window.Length;
+        if (!_inUtterance)
+        {
+            _preroll.Enqueue(window);
+            _prerollSamples += window.Length;
+            while (_prerollSamples > PrerollSamples)
+            {
+                _prerollSamples -= _preroll.Dequeue().Length;
+            }
+
+            _speechWindows = speech >= StartAt ? _speechWindows + 1 : 0;
+            if (_speechWindows >= StartWindows)
+            {
+                Begin();
+            }
+
+            return;
+        }
+
+        Give(window);
+        _silentSamples = speech < EndBelow ? _silentSamples + window.Length : 0;
+        if (_silentSamples >= (long)endpointing.EndSilenceMs * SampleRate / 1000 || _utteranceSamples >= (long)endpointing.MaxUtteranceMs * SampleRate / 1000)
+        {
+            End(results);
+        }
+        else if (endpointing.PartialEveryMs > 0 && _utteranceSamples >= _nextPartial)
+        {
+            _nextPartial = _utteranceSamples + (long)endpointing.PartialEveryMs * SampleRate / 1000;
+            if (engine.Partial() is { Text.Length: > 0 } hypothesis)
+            {
+                results.Add(Result(hypothesis, false));
+            }
+        }
+    }
+
+    private void Begin()
+    {
+        engine.Begin(hotWords);
+        _toEngine = new Resampler(SampleRate, engine.SampleRate);
+        (_inUtterance, _silentSamples, _utteranceSamples, _speechWindows) = (true, 0, 0, 0);
+        _nextPartial = (long)endpointing.PartialEveryMs * SampleRate / 1000;
+        _start = _heard - _prerollSamples;
+        while (_preroll.TryDequeue(out var early))
+        {
+            Give(early);
+        }
+
+        _prerollSamples = 0;
+    }
+
+    private void Give(short[] samples)
+    {
+        engine.Accept(_toEngine.Push(samples));
+        _utteranceSamples += samples.Length;
+    }
+
+    private void End(List<SpeechResult> results)
+    {
+        if (!_inUtterance)
+        {
+            return;
+        }
+
+        engine.Accept(_toEngine.Flush());
+        var hypothesis = engine.End();
+        _inUtterance = false;
+        _speechWindows = 0;
+        if (hypothesis.Text.Length > 0)
+        {
+            results.Add(Result(hypothesis, true));
+        }
+
+        _segment++;
+    }
+
+    private SpeechResult Result(Hypothesis hypothesis, bool final)
+    {
+        var startMs = _start * 1000 / SampleRate;
+        return new SpeechResult(
+            final, _segment, hypothesis.Text, [.. hypothesis.Words.Select(w => w with { StartMs = w.StartMs + startMs, EndMs = w.EndMs + startMs })], startMs, _heard * 1000 / SampleRate);
+    }
+}

@@ -1,0 +1,285 @@
+using System.Buffers.Binary;
+using System.Net.WebSockets;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.Extensions.Options;
+using Yizhan.Contracts;
+using Yizhan.NmtAsr.Audio;
+using Yizhan.NmtAsr.Engines;
+using Yizhan.NmtAsr.Packs;
+using Yizhan.NmtAsr.Quality;
+using Yizhan.Platform.Identity;
+using Yizhan.Storage;
+
+namespace Yizhan.NmtAsr.Live;
+
+/// <summary>
+/// Live dictation at <c>/nmt-asr/live</c>: a start message, then binary frames of an offset (samples, int64 little-endian) and PCM of 16 bits; text frames <c>pause</c> and <c>finish</c>.
+/// The service acknowledges what is on disk, so a client that keeps what is not acknowledged loses nothing when the line breaks.
+/// </summary>
+internal static class LiveEndpoints
+{
+    private const int MaxFrameBytes = 256 * 1024, MaxHotWords = 1000, MaxNoteChars = 200_000, AckEverySamples = SpeechStream.SampleRate / 2;
+
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        routes.MapGet("/live", LiveAsync).Needs(Permission.WriteRecords);
+        routes.MapPost("/dictations/{id}/note", NoteAsync).Needs(Permission.WriteRecords);
+    }
+
+    private static async Task LiveAsync(HttpContext context, SpeechRouter router, PackStore packs, Dictations dictations, IOptions<NmtAsrOptions> options, TimeProvider clock)
+    {
+        if (!context.WebSockets.IsWebSocketRequest)
+        {
+            await TypedResults.Problem("This is a WebSocket; send an upgrade.", statusCode: 400).ExecuteAsync(context);
+            return;
+        }
+
+        using var socket = await context.WebSockets.AcceptWebSocketAsync();
+        var talk = new Talk(socket, clock, TimeSpan.FromSeconds(options.Value.IdleSeconds), context.RequestAborted);
+        try
+        {
+            await RunAsync(talk, Caller.Of(context)!.Subject, router, packs, dictations, options.Value);
+        }
+        catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException)
+        {
+            // The line broke, or the client fell silent: the dictation stays and can be resumed.
+            socket.Abort();
+        }
+    }
+
+    private static async Task RunAsync(Talk talk, string owner, SpeechRouter router, PackStore packs, Dictations dictations, NmtAsrOptions options)
+    {
+        if (await talk.ReceiveAsync() is not { Text: { } first } || Start(first) is not { } start)
+        {
+            await talk.RefuseAsync("start", "The first message is {\"session\": 8 to 48 of a-z, 0-9 and '-', \"dialect\": …, \"sampleRate\": 8000 to 48000, \"hotWords\": up to 1000}.");
+            return;
+        }
+
+        if (dictations.Find(start.Session) is { } there && (there.Owner != owner || there.Finished))
+        {
+            await talk.RefuseAsync("owner", there.Finished ? "This dictation is finished; begin another." : "This dictation is of somebody else.");
+            return;
+        }
+
+        var route = router.Find(start.Dialect);
+        if (route.Pack is not { } pack)
+        {
+            await talk.RefuseAsync("dialect", route.Problem!);
+            return;
+        }
+
+        Dictation? dictation;
+        try
+        {
+            var loan = packs.Lend(pack);
+            dictation = dictations.Open(start.Session, owner, route.Dialect, loan, [.. options.HotWords, .. start.HotWords ?? []]);
+            if (dictation is null)
+            {
+                loan.Dispose();
+                await talk.RefuseAsync("busy", "Another connection has this dictation.");
+                return;
+            }
+
+            using (dictation)
+            {
+                string[] ignored = start.HotWords is { Count: > 0 } && !loan.Recogniser.TakesHotWords ? ["hot-words-ignored"] : [];
+                await talk.SendAsync(new LiveMessage("ready") { Samples = dictation.Samples, Pack = pack.Id, Text = dictation.State.Text, Warnings = ignored });
+                await HearAsync(talk, dictation, start.SampleRate, options);
+            }
+        }
+        catch (Exception e) when (e is EngineMissingException or TooManyStreamsException)
+        {
+            await talk.RefuseAsync(e is EngineMissingException ? "engine" : "full", e.Message);
+        }
+    }
+
+    private static async Task HearAsync(Talk talk, Dictation dictation, int rate, NmtAsrOptions options)
+    {
+        // Offsets count samples as they are kept, 16 kHz; another rate is changed on the way, and resuming begins at a frame of the client's own.
+        var (acknowledged, most) = (dictation.Samples, options.MaxDictationMinutes * 60L * SpeechStream.SampleRate);
+        while (await talk.ReceiveAsync() is { } message)
+        {
+            switch (message.Text)
+            {
+                case "finish" or "pause":
+                    foreach (var result in dictation.Finish(message.Text == "finish"))
+                    {
+                        await talk.SendAsync(new LiveMessage("final") { Result = result });
+                    }
+
+                    await talk.SendAsync(new LiveMessage("ack") { Samples = acknowledged = dictation.Samples });
+                    if (message.Text == "finish")
+                    {
+                        await talk.SendAsync(new LiveMessage("done") { Text = dictation.State.Text, Samples = dictation.Samples, Warnings = dictation.Warnings });
+                        await talk.CloseAsync();
+                        return;
+                    }
+
+                    continue;
+                case not null:
+                    await talk.RefuseAsync("frame", "A text frame says pause or finish; audio is in binary frames.");
+                    return;
+            }
+
+            if (message.Binary.Length < 8 || message.Binary.Length % 2 != 0)
+            {
+                await talk.RefuseAsync("frame", $"A binary frame has {message.Binary.Length} bytes; accepted: 8 for the offset, then samples of 2 bytes.");
+                return;
+            }
+
+            var offset = BinaryPrimitives.ReadInt64LittleEndian(message.Binary.Span);
+            var samples = rate == SpeechStream.SampleRate ? MemoryMarshal.Cast<byte, short>(message.Binary.Span[8..]).ToArray()
+                : Whole(rate, MemoryMarshal.Cast<byte, short>(message.Binary.Span[8..]));
+            if (offset < 0 || offset > dictation.Samples)
+            {
+                await talk.RefuseAsync("gap", $"The frame begins at sample {offset}; go on from {dictation.Samples}.");
+                return;
+            }
+
+            // What was sent twice is skipped.
+            var known = (int)Math.Min(samples.Length, dictation.Samples - offset);
+            if (dictation.Samples + samples.Length - known > most)
+            {
+                await talk.RefuseAsync("full", $"A dictation has at most {options.MaxDictationMinutes} minutes (nmt-asr:maxDictationMinutes); finish it and begin another.");
+                return;
+            }
+
+            foreach (var result in dictation.Accept(samples.AsSpan(known)))
+            {
+                await talk.SendAsync(new LiveMessage(result.IsFinal ? "final" : "partial") { Result = result });
+            }
+
+            if (dictation.Samples - acknowledged >= AckEverySamples)
+            {
+                dictation.Flush();
+                await talk.SendAsync(new LiveMessage("ack") { Samples = acknowledged = dictation.Samples });
+            }
+        }
+
+        dictation.Flush();
+    }
+
+    private static short[] Whole(int rate, ReadOnlySpan<short> samples)
+    {
+        var resampler = new Resampler(rate, SpeechStream.SampleRate);
+        short[] made = [.. resampler.Push(samples), .. resampler.Flush()];
+        var length = (int)((long)samples.Length * SpeechStream.SampleRate / rate);
+        return made.Length >= length ? made[..length] : [.. made, .. new short[length - made.Length]];
+    }
+
+    private static LiveStart? Start(string text)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(text, SpeechJson.Default.LiveStart) is { } start && Dictations.IsId(start.Session) && start.SampleRate is >= 8000 and <= 48_000
+                && (start.HotWords?.Count ?? 0) <= MaxHotWords ? start : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>The note is durable, with the recording and an audit record, when this answers 201. Doing it again changes nothing.</summary>
+    private static async Task<Results<Created<NoteView>, NotFound, ProblemHttpResult>> NoteAsync(
+        string id, NoteRequest request, HttpContext context, Dictations dictations, ErrorFigures figures, IEventLog log, IBlobStore blobs, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        if (request.PatientId.Length is 0 or > 64 || request.Title.Length is 0 or > 200 || request.Text.Length is 0 or > MaxNoteChars)
+        {
+            return TypedResults.Problem($"patientId needs 1 to 64 characters, title 1 to 200, text 1 to {MaxNoteChars}.", statusCode: 400);
+        }
+
+        if (!Dictations.IsId(id) || dictations.Find(id) is not { } state || state.Owner != Caller.Of(context)!.Subject)
+        {
+            return TypedResults.NotFound();
+        }
+
+        if (!state.Finished)
+        {
+            return TypedResults.Problem("The dictation is not finished.", statusCode: 409);
+        }
+
+        await using var writer = blobs.Begin(Lane.Bulk);
+        await using var audio = File.OpenRead(dictations.AudioOf(id));
+        await writer.WriteAsync(WavWriter.Header(SpeechStream.SampleRate, audio.Length), cancellationToken);
+        var buffer = new byte[64 * 1024];
+        while (await audio.ReadAsync(buffer, cancellationToken) is > 0 and var read)
+        {
+            await writer.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
+        }
+
+        var blob = await writer.CompleteAsync(cancellationToken);
+        var text = string.Concat(request.Text.Where(c => !char.IsControl(c) || c == '\n'));
+        var counts = ErrorFigures.Count(state.Text, text);
+        var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
+        var (report, who) = ($"dictation-{id}", Caller.AgentOf(context));
+        var receipts = await log.AppendAsync(
+            [
+                new Entry(Lane.Normal, ReportIssued.EventType, $"asr/note/{log.Site}/{id}", report, now, JsonSerializer.SerializeToUtf8Bytes(
+                    new ReportIssued(report, "NOTE", "final", "", "", request.PatientId, request.Title, text, who, now), ContractsJson.Default.ReportIssued)),
+                new Entry(Lane.Bulk, DictationRecorded.EventType, $"asr/dictation/{log.Site}/{id}", report, now, JsonSerializer.SerializeToUtf8Bytes(
+                    new DictationRecorded(
+                        report, request.PatientId, blob.Hash.ToString(), audio.Length / 2 * 1000 / SpeechStream.SampleRate, state.Dialect, state.Pack, counts.Errors, counts.Reference, now),
+                    ContractsJson.Default.DictationRecorded))
+                { Blobs = [blob] },
+                new Entry(Lane.Normal, AuditRecord.EventType, $"asr/audit/{log.Site}/{id}", report, now, JsonSerializer.SerializeToUtf8Bytes(
+                    new AuditRecord("110106", "C", 0, who, context.Connection.RemoteIpAddress?.ToString(), $"nmt-asr@{log.Site}", $"note/{report}", null, now, request.PatientId),
+                    ContractsJson.Default.AuditRecord)),
+            ],
+            cancellationToken);
+        if (!receipts[0].AlreadyKnown)
+        {
+            figures.Add(state.Dialect, counts);
+        }
+
+        dictations.Remove(id);
+        return TypedResults.Created((string?)null, new NoteView(report, blob.Hash.ToString(), counts.Errors, counts.Reference, Math.Round(counts.Rate, 4)));
+    }
+
+    /// <summary>Messages of one socket, bounded in size and time.</summary>
+    private sealed class Talk(WebSocket socket, TimeProvider clock, TimeSpan idle, CancellationToken aborted)
+    {
+        private readonly byte[] _buffer = new byte[MaxFrameBytes];
+
+        /// <summary>The next message; null when the client closes.</summary>
+        public async Task<(string? Text, ReadOnlyMemory<byte> Binary)?> ReceiveAsync()
+        {
+            using var late = new CancellationTokenSource(idle, clock);
+            using var both = CancellationTokenSource.CreateLinkedTokenSource(aborted, late.Token);
+            for (var length = 0; ;)
+            {
+                var part = await socket.ReceiveAsync(_buffer.AsMemory(length), both.Token);
+                length += part.Count;
+                if (part.MessageType == WebSocketMessageType.Close)
+                {
+                    await CloseAsync();
+                    return null;
+                }
+
+                if (part.EndOfMessage)
+                {
+                    return part.MessageType == WebSocketMessageType.Text ? (System.Text.Encoding.UTF8.GetString(_buffer, 0, length), default) : (null, _buffer.AsMemory(0, length));
+                }
+
+                if (length == _buffer.Length)
+                {
+                    await RefuseAsync("frame", $"A message has more than {MaxFrameBytes} bytes; send shorter ones.");
+                    return null;
+                }
+            }
+        }
+
+        public async Task SendAsync(LiveMessage message) =>
+            await socket.SendAsync(JsonSerializer.SerializeToUtf8Bytes(message, SpeechJson.Default.LiveMessage), WebSocketMessageType.Text, endOfMessage: true, aborted);
+
+        public async Task RefuseAsync(string code, string detail)
+        {
+            await SendAsync(new LiveMessage("error") { Code = code, Detail = detail });
+            await CloseAsync();
+        }
+
+        public async Task CloseAsync() => await socket.CloseOutputAsync(WebSocketCloseStatus.NormalClosure, null, aborted);
+    }
+}

@@ -1,0 +1,38 @@
+using Yizhan.NmtAsr.Batch;
+using Yizhan.NmtAsr.Live;
+using Yizhan.NmtAsr.Packs;
+using Yizhan.NmtAsr.Quality;
+using Yizhan.Platform;
+using Yizhan.Storage;
+
+namespace Yizhan.NmtAsr;
+
+/// <summary>Speech to text, live and from files, and how wrong it is (deployment <c>nmt-asr</c>).</summary>
+public sealed class NmtAsrModule : IServiceModule
+{
+    /// <inheritdoc/>
+    public static string Name => "nmt-asr";
+
+    /// <inheritdoc/>
+    public static void Register(IHostApplicationBuilder builder)
+    {
+        builder.AddEventLog();
+        builder.AddSettings<NmtAsrOptions, NmtAsrOptionsValidator>(Name);
+        builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, SpeechJson.Default));
+        builder.Services.AddSingleton<PackStore>();
+        builder.Services.AddSingleton<SpeechRouter>();
+        builder.Services.AddSingleton<ErrorFigures>();
+        builder.Services.AddSingleton<Dictations>();
+    }
+
+    /// <inheritdoc/>
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        PackEndpoints.Map(routes);
+        LiveEndpoints.Map(routes);
+        TranscriptEndpoints.Map(routes);
+    }
+
+    /// <summary>Live dictation needs WebSockets.</summary>
+    public static void MapRoot(WebApplication app) => app.UseWebSockets(new WebSocketOptions { KeepAliveInterval = TimeSpan.FromSeconds(20) });
+}

@@ -1,0 +1,80 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Yizhan.Platform.Bundles;
+
+namespace Yizhan.NmtAsr.Packs;
+
+/// <summary>What a pack says of itself: <c>configs/speech.json</c>.</summary>
+/// <param name="Task"><c>asr</c> or <c>vad</c>.</param>
+/// <param name="Engine">What runs it: <c>pocketsphinx</c> or <c>silero</c>.</param>
+/// <param name="Licence">Its licence and whose it is.</param>
+/// <param name="Description">What it is, and what it is not.</param>
+/// <param name="Dialects">Dialects that it was made for and measured on (BCP 47: cmn, yue, hak, en …). Nobody guesses that it knows another.</param>
+/// <param name="SampleRate">Samples for each second that it hears.</param>
+/// <param name="Grammar">Its phrases are those of <c>models/phrases.txt</c>, and no other is heard.</param>
+/// <param name="JoinsWords">Its words are written without spaces.</param>
+/// <param name="ClinicalUse">Whether it may be used for clinical records without a look. Default false: every result says so.</param>
+/// <param name="Figures">What was measured on what; text by test set.</param>
+internal sealed record PackSettings(
+    string Task, string Engine, string Licence, string Description, IReadOnlyList<string>? Dialects = null, int SampleRate = 16_000,
+    bool Grammar = false, bool JoinsWords = false, bool ClinicalUse = false, IReadOnlyDictionary<string, string>? Figures = null);
+
+/// <summary>A signed bundle with a model for speech.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Version">Its version.</param>
+/// <param name="Folder">Where it is; null for what Debian installed.</param>
+/// <param name="SignedBy">Who signed it.</param>
+/// <param name="Ships">It came with the product or with Debian.</param>
+/// <param name="Settings">What it says.</param>
+internal sealed record SpeechPack(string Name, string Version, string? Folder, IReadOnlyList<string> SignedBy, bool Ships, PackSettings Settings)
+{
+    private const int MaxSettingsBytes = 64 * 1024;
+
+    private static readonly Dictionary<string, string[]> s_engines = new(StringComparer.Ordinal)
+    {
+        ["asr"] = ["pocketsphinx"],
+        ["vad"] = ["silero"],
+    };
+
+    /// <summary>English, by Debian's own packages.</summary>
+    public static SpeechPack EnglishOfDebian { get; } = new("pocketsphinx-en-us", "5", null, [], true, new PackSettings(
+        "asr", "pocketsphinx", "BSD-2-Clause (CMU Sphinx, as Debian packages it)", "Open English vocabulary, 16 kHz; for quiet rooms and clear speech.", ["en"]));
+
+    /// <summary>Name and version.</summary>
+    public string Id => $"{Name} {Version}";
+
+    /// <summary>Folder of the models.</summary>
+    public string Models => Path.Combine(Folder!, "models");
+
+    /// <summary>Reads what a verified bundle says of itself.</summary>
+    /// <exception cref="BundleRefusedException">It is no pack.</exception>
+    public static SpeechPack Of(string folder, BundleManifest manifest, IReadOnlyList<string> signedBy, bool ships)
+    {
+        var what = $"configs/speech.json of {manifest.Name} {manifest.Version}";
+        var path = Path.Combine(folder, "configs", "speech.json");
+        if (manifest.Files.All(f => f.Path != "configs/speech.json") || new FileInfo(path).Length > MaxSettingsBytes)
+        {
+            throw new BundleRefusedException($"{manifest.Name} {manifest.Version} has no configs/speech.json of up to {MaxSettingsBytes} bytes, so it is no pack for speech.");
+        }
+
+        try
+        {
+            var settings = JsonSerializer.Deserialize(File.ReadAllBytes(path), PackJson.Default.PackSettings) ?? throw new JsonException("It is null.");
+            return !s_engines.TryGetValue(settings.Task, out var engines) ? throw new JsonException($"task is '{settings.Task}'; accepted: {string.Join(", ", s_engines.Keys)}.")
+                : !engines.Contains(settings.Engine) ? throw new JsonException($"engine is '{settings.Engine}'; accepted for {settings.Task}: {string.Join(", ", engines)}.")
+                : settings.SampleRate is not (8000 or 16_000) ? throw new JsonException($"sampleRate is {settings.SampleRate}; accepted: 8000, 16000.")
+                : settings.Task == "asr" && settings.Dialects is not { Count: > 0 } ? throw new JsonException("dialects is missing: a pack says which it was made for.")
+                : settings.Licence.Length == 0 ? throw new JsonException("licence is empty.")
+                : new SpeechPack(manifest.Name, manifest.Version, folder, signedBy, ships, settings);
+        }
+        catch (JsonException e)
+        {
+            throw new BundleRefusedException($"{what}: {e.Message}", e);
+        }
+    }
+}
+
+[JsonSourceGenerationOptions(
+    JsonSerializerDefaults.Web, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
+[JsonSerializable(typeof(PackSettings))]
+internal sealed partial class PackJson : JsonSerializerContext;

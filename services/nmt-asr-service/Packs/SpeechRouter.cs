@@ -1,0 +1,46 @@
+using Microsoft.Extensions.Options;
+
+namespace Yizhan.NmtAsr.Packs;
+
+/// <summary>Which pack hears whom.</summary>
+/// <param name="Dialect">The dialect that was asked for or declared.</param>
+/// <param name="Pack">What hears it; null when nothing does.</param>
+/// <param name="Problem">Why nothing does; null when something does.</param>
+internal sealed record Route(string Dialect, SpeechPack? Pack, string? Problem);
+
+/// <summary>
+/// The way from a dialect to a pack. A site declares its dialects and may say which pack hears which; otherwise a pack hears the dialects that it names, and no other: an
+/// unknown dialect is said, never guessed.
+/// </summary>
+internal sealed class SpeechRouter(PackStore packs, IOptions<NmtAsrOptions> options)
+{
+    private readonly NmtAsrOptions _options = options.Value;
+
+    /// <summary>Finds the pack for a dialect; the site's first one when none is said.</summary>
+    public Route Find(string? dialect)
+    {
+        if (string.IsNullOrEmpty(dialect))
+        {
+            dialect = _options.Dialects is [var first, ..] ? first : null;
+            if (dialect is null)
+            {
+                return new Route("", null, $"No dialect was said, and the site declares none (nmt-asr:dialects). Heard here: {Known()}.");
+            }
+        }
+
+        if (_options.Routes.TryGetValue(dialect, out var name))
+        {
+            return packs.Find(name) is { } routed
+                ? new Route(dialect, routed, null)
+                : new Route(dialect, null, $"nmt-asr:routes gives '{Short(dialect)}' to the pack '{name}', which is not installed.");
+        }
+
+        return packs.All.FirstOrDefault(p => p.Settings.Task == "asr" && p.Settings.Dialects!.Contains(dialect, StringComparer.OrdinalIgnoreCase)) is { } pack
+            ? new Route(dialect, pack, null)
+            : new Route(dialect, null, $"Nothing here hears '{Short(dialect)}'. Heard here: {Known()}. A pack for it is installed with 'yizhan asr add', or nmt-asr:routes gives it to one of them.");
+    }
+
+    private string Known() => string.Join(", ", packs.All.Where(p => p.Settings.Task == "asr").SelectMany(p => p.Settings.Dialects!).Concat(_options.Routes.Keys).Distinct().Order(StringComparer.Ordinal));
+
+    private static string Short(string text) => string.Concat(text.Where(c => !char.IsControl(c)).Take(32));
+}

@@ -1,0 +1,199 @@
+using System.Buffers.Binary;
+using System.Net.Http.Json;
+using System.Net.WebSockets;
+using System.Text;
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
+using Yizhan.Contracts;
+using Yizhan.NmtAsr.Engines;
+using Yizhan.Platform;
+using Yizhan.Platform.Identity;
+using Yizhan.Storage;
+using Yizhan.Transcripts;
+
+namespace Yizhan.NmtAsr.Tests;
+
+/// <summary>Real recordings (LibriVox) through a real node, socket and recogniser.</summary>
+[Trait("Clause", "S4")]
+public sealed class DictationTests : IAsyncLifetime
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-asr-").FullName;
+    private WebApplication _app = null!;
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync()
+    {
+        _app = new ServiceHost(
+            [$"--node:dataFolder={_folder}", "--node:siteId=site-a", "--web:url=http://127.0.0.1:0", "--log:level=error", "--storage:freeFloorBytes=0", "--nmt-asr:dialects:0=en"])
+            .Add<NmtAsrModule>().Build();
+        await _app.StartAsync(Cancel);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _app.StopAsync(CancellationToken.None);
+        await _app.DisposeAsync();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_recording_becomes_text_subtitles_and_an_error_rate()
+    {
+        var (wav, reference) = Recording();
+        using var http = Operator.Client(_app, "/nmt-asr/");
+        using var answer = await http.PostAsync("transcripts?dialect=en", new ByteArrayContent(wav), Cancel);
+        var body = await answer.Content.ReadFromJsonAsync<JsonElement>(Cancel);
+        Assert.True(answer.IsSuccessStatusCode, body.ToString());
+        var text = body.GetProperty("text").GetString()!;
+        var counts = Alignment.Count(TranscriptTokens.Mixed(reference), TranscriptTokens.Mixed(text), AlignmentCost.Sclite);
+        Assert.True(counts.Rate < 0.6, $"{counts.Rate:P0}: '{text}' for '{reference}'");
+        using var subtitles = await http.PostAsync("transcripts?dialect=en&format=vtt", new ByteArrayContent(wav), Cancel);
+        Assert.StartsWith("WEBVTT\n\n00:00:0", await subtitles.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("transcripts?dialect=hak", 422, "Nothing here hears 'hak'. Heard here: en.")]
+    [InlineData("transcripts?format=doc", 400, "format is 'doc'")]
+    [InlineData("transcripts?dialect=en", 415, "no WAV")]
+    public async Task What_cannot_be_heard_is_said_and_not_guessed(string path, int status, string detail)
+    {
+        using var http = Operator.Client(_app, "/nmt-asr/");
+        using var answer = await http.PostAsync(path, new ByteArrayContent("music"u8.ToArray()), Cancel);
+        Assert.Equal(status, (int)answer.StatusCode);
+        Assert.Contains(detail, (await answer.Content.ReadFromJsonAsync<JsonElement>(Cancel)).GetProperty("detail").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_dictation_across_a_broken_line_becomes_a_note_with_its_audio_and_moves_the_figures_of_the_alert()
+    {
+        var (wav, reference) = Recording();
+        var (samples, half) = ((wav.Length - 44) / 2, (wav.Length - 44) / 4);
+        long resumeAt;
+        using (var first = await ConnectAsync())
+        {
+            await SendTextAsync(first, """{"session":"note-0001","dialect":"en"}""");
+            Assert.Equal(0, (await NextAsync(first, "ready")).GetProperty("samples").GetInt64());
+            await SendAudioAsync(first, wav, 0, half);
+            _ = await NextAsync(first, "ack");
+            first.Abort();
+        }
+
+        JsonElement done;
+        while (true)
+        {
+            using var second = await ConnectAsync();
+            await SendTextAsync(second, """{"session":"note-0001","dialect":"en"}""");
+            var ready = await NextAsync(second, null);
+            if (ready.GetProperty("type").GetString() == "error" && ready.GetProperty("code").GetString() == "busy")
+            {
+                await Task.Delay(20, Cancel);
+                continue;
+            }
+
+            resumeAt = ready.GetProperty("samples").GetInt64();
+            Assert.InRange(resumeAt, 1, half);
+            await SendAudioAsync(second, wav, (int)resumeAt - 800, samples);
+            await SendTextAsync(second, "finish");
+            done = await NextAsync(second, "done");
+            break;
+        }
+
+        Assert.Equal(samples, done.GetProperty("samples").GetInt64());
+        using var http = Operator.Client(_app, "/nmt-asr/");
+        using var made = await http.PostAsJsonAsync("dictations/note-0001/note", new { patientId = "P1", title = "Progress note", text = reference }, Cancel);
+        var note = await made.Content.ReadFromJsonAsync<JsonElement>(Cancel);
+        Assert.Equal(201, (int)made.StatusCode);
+
+        var entries = await _app.Services.GetRequiredService<IEventLog>().ReadAsync(0, 100, Cancel);
+        var report = JsonSerializer.Deserialize(entries.Single(e => e.Entry.Type == ReportIssued.EventType).Entry.Data.Span, ContractsJson.Default.ReportIssued)!;
+        var recorded = entries.Single(e => e.Entry.Type == DictationRecorded.EventType).Entry;
+        Assert.Equal(("NOTE", "P1", reference), (report.Kind, report.PatientId, report.Text));
+        await using var audio = (await _app.Services.GetRequiredService<IBlobStore>().OpenAsync(recorded.Blobs.Single().Hash, Cancel))!;
+        var kept = new byte[audio.Length];
+        _ = await audio.ReadAsync(0, kept, Cancel);
+        Assert.Equal(wav[44..], kept[44..]);
+
+        using var node = Operator.Client(_app);
+        var metrics = await node.GetStringAsync("metrics", Cancel);
+        Assert.Contains(metrics.Split('\n'), l => l.StartsWith("yizhan_asr_reference_words_total{", StringComparison.Ordinal) && l.Contains("dialect=\"en\"", StringComparison.Ordinal) && l.Contains($" {note.GetProperty("words").GetInt64()}", StringComparison.Ordinal));
+        Assert.Contains("yizhan_asr_word_errors_total{", metrics, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_gap_is_refused_with_where_to_go_on()
+    {
+        Assert.SkipUnless(PocketSphinxApi.IsInstalled, PocketSphinxApi.Missing);
+        using var socket = await ConnectAsync();
+        await SendTextAsync(socket, """{"session":"gap-00001"}""");
+        _ = await NextAsync(socket, "ready");
+        var frame = new byte[8 + 320];
+        BinaryPrimitives.WriteInt64LittleEndian(frame, 160);
+        await socket.SendAsync(frame, WebSocketMessageType.Binary, true, Cancel);
+        Assert.Equal("gap", (await NextAsync(socket, "error")).GetProperty("code").GetString());
+    }
+
+    private static (byte[] Wav, string Text) Recording()
+    {
+        Assert.SkipUnless(PocketSphinxApi.IsInstalled && Directory.Exists(PocketSphinxModel.EnglishOfDebian.AcousticModel), PocketSphinxApi.Missing);
+        var folder = AppContext.BaseDirectory;
+        while (folder is not null && !File.Exists(Path.Combine(folder, "Yizhan.slnx")))
+        {
+            folder = Path.GetDirectoryName(folder);
+        }
+
+        var given = Path.Combine(folder!, "..", "shared", "models", "wav", "librivox");
+        Assert.SkipUnless(Directory.Exists(given), "the given recordings are not here.");
+        const string Name = "sense_and_sensibility_01_austen_64kb-0880";
+        var line = File.ReadLines(Path.Combine(given, "transcription")).Single(l => l.Contains(Name, StringComparison.Ordinal));
+        return (File.ReadAllBytes(Path.Combine(given, Name + ".wav")), line[..line.LastIndexOf('(')].Replace("<s>", "", StringComparison.Ordinal).Replace("</s>", "", StringComparison.Ordinal).Trim());
+    }
+
+    private async Task<ClientWebSocket> ConnectAsync()
+    {
+        var socket = new ClientWebSocket();
+        socket.Options.SetRequestHeader("Authorization", "Bearer " + _app.Services.GetRequiredService<LocalOperator>().Token());
+        await socket.ConnectAsync(new UriBuilder(_app.Urls.First()) { Scheme = "ws", Path = "/nmt-asr/live" }.Uri, Cancel);
+        return socket;
+    }
+
+    private static Task SendTextAsync(ClientWebSocket socket, string text) => socket.SendAsync(Encoding.UTF8.GetBytes(text), WebSocketMessageType.Text, true, Cancel);
+
+    private static async Task SendAudioAsync(ClientWebSocket socket, byte[] wav, int from, int to)
+    {
+        for (var at = from; at < to; at += 1600)
+        {
+            var count = Math.Min(1600, to - at);
+            var frame = new byte[8 + count * 2];
+            BinaryPrimitives.WriteInt64LittleEndian(frame, at);
+            wav.AsSpan(44 + at * 2, count * 2).CopyTo(frame.AsSpan(8));
+            await socket.SendAsync(frame, WebSocketMessageType.Binary, true, Cancel);
+        }
+    }
+
+    /// <summary>The next message of a type, or the next one at all.</summary>
+    private static async Task<JsonElement> NextAsync(ClientWebSocket socket, string? type)
+    {
+        var buffer = new byte[256 * 1024];
+        while (true)
+        {
+            var length = 0;
+            ValueWebSocketReceiveResult part;
+            do
+            {
+                part = await socket.ReceiveAsync(buffer.AsMemory(length), Cancel);
+                length += part.Count;
+            }
+            while (!part.EndOfMessage);
+            Assert.NotEqual(WebSocketMessageType.Close, part.MessageType);
+            var message = JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement.Clone();
+            if (type is null || message.GetProperty("type").GetString() == type)
+            {
+                return message;
+            }
+
+            Assert.NotEqual("error", message.GetProperty("type").GetString());
+        }
+    }
+}
