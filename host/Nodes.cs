@@ -6,6 +6,7 @@ using Yizhan.EmrAdapter;
 using Yizhan.Fleet;
 using Yizhan.Inventory;
 using Yizhan.MqttBridge;
+using Yizhan.NmtAsr;
 using Yizhan.PacsGw;
 using Yizhan.Platform;
 using Yizhan.Station;
@@ -19,6 +20,7 @@ internal static class Nodes
     public static ServiceHost Centre(string[] settings) => new ServiceHost(settings)
         .Add<FleetModule>()
         .Add<PacsGwModule>()
+        .Add<NmtAsrModule>()
         .Add<EmrAdapterModule>()
         .Add<AuditModule>()
         .Add<AuthModule>()
@@ -31,6 +33,7 @@ internal static class Nodes
         .Add<MqttBridgeModule>()
         .Add<PacsGwModule>()
         .Add<AiInferModule>()
+        .Add<NmtAsrModule>()
         .Add<EmrAdapterModule>()
         .Add<AuditModule>()
         .Add<InventoryModule>();

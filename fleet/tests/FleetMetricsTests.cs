@@ -1,6 +1,6 @@
 using System.Diagnostics.Metrics;
+using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Time.Testing;
 using Yizhan.Contracts;
 using Yizhan.Platform;
@@ -8,18 +8,20 @@ using Yizhan.Platform;
 namespace Yizhan.Fleet.Tests;
 
 /// <summary>What the centre's alerts read of its sites.</summary>
-public sealed class FleetMetricsTests : IDisposable
+public sealed class FleetMetricsTests : IAsyncDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-fleet-metrics-").FullName;
     private readonly FakeTimeProvider _clock = new(DateTimeOffset.FromUnixTimeSeconds(1_000_000));
-    private readonly ServiceProvider _services = new ServiceCollection().AddMetrics().BuildServiceProvider();
+    private readonly WebApplication _centre;
     private readonly SiteRegistry _sites;
     private readonly FleetMetrics _metrics;
 
     public FleetMetricsTests()
     {
-        _sites = new SiteRegistry(Options.Create(new NodeOptions { DataFolder = _folder }), Options.Create(new FleetOptions()), _clock);
-        _metrics = new FleetMetrics(_sites, _clock, _services.GetRequiredService<IMeterFactory>());
+        _centre = new ServiceHost([$"--node:dataFolder={_folder}", "--web:url=http://127.0.0.1:0", "--fleet:linkPort=0", "--log:level=Error"])
+            .Add<FleetModule>().With(services => services.AddSingleton<TimeProvider>(_clock)).Build();
+        _sites = _centre.Services.GetRequiredService<SiteRegistry>();
+        _metrics = _centre.Services.GetRequiredService<FleetMetrics>();
     }
 
     [Fact]
@@ -65,11 +67,10 @@ public sealed class FleetMetricsTests : IDisposable
         Assert.Equal(expected, Read()["yizhan.site.configuration.current site=hill"]);
     }
 
-    public void Dispose()
+    public async ValueTask DisposeAsync()
     {
         _metrics.Dispose();
-        _sites.Dispose();
-        _services.Dispose();
+        await _centre.DisposeAsync();
         Directory.Delete(_folder, recursive: true);
     }
 
@@ -83,7 +84,7 @@ public sealed class FleetMetricsTests : IDisposable
         {
             InstrumentPublished = (instrument, l) =>
             {
-                if (ReferenceEquals(instrument.Meter.Scope, _services.GetRequiredService<IMeterFactory>()))
+                if (ReferenceEquals(instrument.Meter.Scope, _centre.Services.GetRequiredService<IMeterFactory>()))
                 {
                     l.EnableMeasurementEvents(instrument);
                 }

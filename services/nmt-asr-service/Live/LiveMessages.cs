@@ -28,7 +28,7 @@ internal sealed record LiveMessage(string Type)
     /// <summary>What the microphone should be looked at for (silent, clipped), and what was asked for and is not done (hot-words-ignored).</summary>
     public IReadOnlyList<string>? Warnings { get; init; }
 
-    /// <summary>What is wrong: <c>start</c>, <c>dialect</c>, <c>busy</c>, <c>gap</c>, <c>frame</c>, <c>idle</c>, <c>full</c>, <c>owner</c>, <c>engine</c> or <c>taken-over</c>.</summary>
+    /// <summary>What is wrong: <c>start</c>, <c>dialect</c>, <c>busy</c>, <c>gap</c>, <c>frame</c>, <c>idle</c>, <c>full</c>, <c>owner</c> or <c>engine</c>.</summary>
     public string? Code { get; init; }
 
     /// <summary>The same for people.</summary>

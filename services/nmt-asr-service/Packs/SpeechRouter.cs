@@ -37,7 +37,7 @@ internal sealed class SpeechRouter(PackStore packs, IOptions<NmtAsrOptions> opti
 
         return packs.All.FirstOrDefault(p => p.Settings.Task == "asr" && p.Settings.Dialects!.Contains(dialect, StringComparer.OrdinalIgnoreCase)) is { } pack
             ? new Route(dialect, pack, null)
-            : new Route(dialect, null, $"Nothing here hears '{Short(dialect)}'. Heard here: {Known()}. A pack for it is installed with 'yizhan asr add', or nmt-asr:routes gives it to one of them.");
+            : new Route(dialect, null, $"Nothing here hears '{Short(dialect)}'. Heard here: {Known()}. A pack for it is installed with POST /nmt-asr/packs, or nmt-asr:routes gives it to one of them.");
     }
 
     private string Known() => string.Join(", ", packs.All.Where(p => p.Settings.Task == "asr").SelectMany(p => p.Settings.Dialects!).Concat(_options.Routes.Keys).Distinct().Order(StringComparer.Ordinal));

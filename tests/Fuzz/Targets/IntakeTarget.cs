@@ -31,7 +31,8 @@ internal sealed class IntakeTarget : Target
         var (clock, options, node) = (new StoppedClock(), Options.Create(new PacsGwOptions()), Options.Create(new NodeOptions()));
         var rules = new RuleBook(options, node, new ProjectKeys(node, new UidFactory(null)), new PeerDirectory(options, clock), clock);
         var meters = new ServiceCollection().AddMetrics().BuildServiceProvider().GetRequiredService<IMeterFactory>();
-        _intake = new InstanceIntake(_store, _store, rules, new GatewayMetrics(meters), clock, options, NullLogger<InstanceIntake>.Instance);
+        // The store remembers nothing, so the archive is never asked whether it still has what is known.
+        _intake = new InstanceIntake(_store, _store, null!, rules, new GatewayMetrics(meters), clock, options, NullLogger<InstanceIntake>.Instance);
     }
 
     public override string Name => "intake";
