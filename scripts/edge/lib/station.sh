@@ -2,6 +2,7 @@
 # How the station of this box is reached from outside its container.
 
 # station_command: sets ask (a command that takes an argument of the station's binary) and unit; false when nothing is installed.
+# shellcheck disable=SC2034 # Read by who calls it.
 station_command() {
   case $(state runtime) in
     k3s) unit=k3s.service ask=(k3s kubectl --namespace edge exec deployment/station -- /app/yizhan) ;;
