@@ -16,13 +16,13 @@ internal static class DicomCommand
 
     private static readonly string[] PatientKeys = ["PatientID", "PatientName", "PatientBirthDate"];
 
-    private static readonly string[] StudyKeys =
+    internal static readonly string[] StudyKeys =
         ["PatientID", "PatientName", "StudyDate", "ModalitiesInStudy", "StudyDescription", "NumberOfStudyRelatedInstances", "StudyInstanceUID"];
 
-    private static readonly string[] SeriesKeys =
+    internal static readonly string[] SeriesKeys =
         ["Modality", "SeriesNumber", "SeriesDescription", "NumberOfSeriesRelatedInstances", "StudyInstanceUID", "SeriesInstanceUID"];
 
-    private static readonly string[] ImageKeys = ["InstanceNumber", "SOPClassUID", "SeriesInstanceUID", "SOPInstanceUID"];
+    internal static readonly string[] ImageKeys = ["InstanceNumber", "SOPClassUID", "SeriesInstanceUID", "SOPInstanceUID"];
 
     private static readonly string[] WorklistKeys =
     [
@@ -42,7 +42,7 @@ internal static class DicomCommand
 
     private static readonly Option<bool> Json = new("--json") { Description = "Print one JSON object last." };
 
-    private static readonly Option<string[]> Key = new("--key", "-k")
+    internal static readonly Option<string[]> Key = new("--key", "-k")
     {
         Description = "KEYWORD=VALUE that must match, or KEYWORD that is wanted in the answer; eight hex digits instead of the keyword; SEQUENCE.KEYWORD in a sequence.",
     };
@@ -61,7 +61,7 @@ internal static class DicomCommand
     static DicomCommand() => Level.AcceptOnlyFromAmong("PATIENT", "STUDY", "SERIES", "IMAGE");
 
     public static Command Create() => new("dicom", """
-        DICOM peers of a running node: reach, search, retrieve, send. Answers of peers are patient data and recorded as read in the audit log.
+        DICOM peers of a running node: reach, search, retrieve, send; and DICOMweb servers, used from here. Answers of peers are patient data and recorded as read in the audit log.
 
         Examples:
           yizhan dicom peers
@@ -69,9 +69,10 @@ internal static class DicomCommand
           yizhan dicom find PACS -k StudyDate=20261101- -k PatientName='王*'
           yizhan dicom get PACS -k StudyInstanceUID=1.2.3
           yizhan dicom store PACS --study 1.2.3
+          yizhan dicom web query https://pacs.example/dicom-web/ -k PatientID=4711
         """)
     {
-        Peers(), Echo(), Find(), Worklist(), Move(), Get(), Store(), Commit(), DicomTestRulesCommand.Create(),
+        Peers(), Echo(), Find(), Worklist(), Move(), Get(), Store(), Commit(), DicomWebCommand.Create(), DicomTestRulesCommand.Create(),
     };
 
     private static Command Peers()
@@ -208,15 +209,23 @@ internal static class DicomCommand
     private static Task<int> FindAsync(ParseResult parsed, string operation, string? level, string[] wanted, CancellationToken cancellationToken) =>
         AskAsync(parsed, operation, () => Body(parsed, level, wanted, null), answer =>
         {
-            Print(parsed, new JsonObject { ["answers"] = answer.DeepClone() }, () =>
-            {
-                var columns = wanted.Union(Keys(parsed).Keys, StringComparer.Ordinal).ToArray();
-                var found = DicomJson.ReadArray(Encoding.UTF8.GetBytes(answer.ToJsonString()));
-                Table([.. columns.Select(c => c.Split('.')[^1])], found.Select(d => columns.Select(c => Text(d, c.Split('.'))).ToArray()));
-                Console.WriteLine($"{found.Count} found.");
-            });
+            PrintAnswers(parsed.GetValue(Json), (JsonArray)answer, [.. wanted.Union(Keys(parsed).Keys, StringComparer.Ordinal)]);
             return 0;
         }, cancellationToken);
+
+    /// <summary>Data sets in the DICOM JSON model, as JSON or as a table of some of their attributes.</summary>
+    internal static void PrintAnswers(bool json, JsonArray answers, string[] columns)
+    {
+        if (json)
+        {
+            Console.WriteLine(new JsonObject { ["answers"] = answers.DeepClone() }.ToJsonString());
+            return;
+        }
+
+        var found = DicomJson.ReadArray(Encoding.UTF8.GetBytes(answers.ToJsonString()));
+        Table([.. columns.Select(c => c.Split('.')[^1])], found.Select(d => columns.Select(c => Text(d, c.Split('.'))).ToArray()));
+        Console.WriteLine($"{found.Count} found.");
+    }
 
     /// <summary>Posts to <c>/pacs-gw/peers/PEER/…</c>. 64 (EX_USAGE) for a key that has no form of one.</summary>
     private static async Task<int> AskAsync(
@@ -254,7 +263,7 @@ internal static class DicomCommand
     private static JsonContent Own(ParseResult parsed) => JsonContent.Create(
         new PeerStudy(parsed.GetValue(Study)!, parsed.GetValue(Series), parsed.GetValue(Instance)), ContractsJson.Default.PeerStudy);
 
-    private static Dictionary<string, string> Keys(ParseResult parsed)
+    internal static Dictionary<string, string> Keys(ParseResult parsed)
     {
         var keys = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (var key in parsed.GetValue(Key) ?? [])

@@ -32,6 +32,19 @@ internal static class Tokens
             BaseAddress = node,
         };
 
+    /// <summary>
+    /// A client of a server that may be anybody's: it is sent the file of <c>--token</c> or a token that was made for its address, never that of
+    /// YIZHAN_TOKEN_FILE, which is meant for nodes; and it cannot send us on to somebody else.
+    /// </summary>
+    public static HttpClient ClientOfAny(Uri server) =>
+        new(new OperatorTokenHandler(
+            () => s_given is { } file ? OperatorTokenHandler.Read(file.FullName) ?? throw new IOException($"The token file {file} does not exist.")
+                : OperatorTokenHandler.Read(SavedPath(server)) ?? OfLocalNode(server),
+            new SocketsHttpHandler { UseProxy = false, AllowAutoRedirect = false, ConnectTimeout = TimeSpan.FromSeconds(5) }))
+        {
+            BaseAddress = server,
+        };
+
     /// <summary>Where the token of a sign-in at an address is kept.</summary>
     public static string SavedPath(Uri node) => Path.Combine(
         Environment.GetFolderPath(Environment.SpecialFolder.ApplicationData, Environment.SpecialFolderOption.DoNotVerify), "yizhan", "tokens", $"{node.Host}_{node.Port}");

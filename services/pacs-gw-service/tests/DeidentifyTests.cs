@@ -46,6 +46,35 @@ public sealed partial class DeidentifyTests(ITestOutputHelper output)
         Assert.True(checkedValues > 0);
     }
 
+    /// <summary>Rows of Table E.1-1 that files may have no value for; the count notices when any other is lost.</summary>
+    [Theory]
+    [InlineData("00080050", "Empty")]
+    [InlineData("00080080", "Dummy")]
+    [InlineData("00080081", "Remove")]
+    [InlineData("00080090", "Empty")]
+    [InlineData("00081048", "Remove")]
+    [InlineData("00081050", "Remove")]
+    [InlineData("00081070", "Dummy")]
+    [InlineData("00100010", "Dummy")]
+    [InlineData("00100030", "Empty")]
+    [InlineData("00101001", "Remove")]
+    [InlineData("00101040", "Remove")]
+    [InlineData("00101060", "Remove")]
+    [InlineData("00102154", "Remove")]
+    [InlineData("00104000", "Remove")]
+    [InlineData("00120042", "Dummy")]
+    [InlineData("00200052", "NewUid")]
+    [InlineData("00321032", "Remove")]
+    [InlineData("00380400", "Remove")]
+    [InlineData("0040A123", "Dummy")]
+    [InlineData("300E0008", "Empty")]
+    public void The_table_says(string tag, string action)
+    {
+        var element = Assert.Single(new DicomDataset().SetBytes(DicomTag.Parse(tag), Array.Empty<byte>()));
+        Assert.Equal(action, BasicProfile.Of(element, RetainOptions.None).ToString());
+        Assert.Equal(614, BasicProfile.Count);
+    }
+
     [Fact]
     public async Task Dciodvfy_finds_no_error_that_it_did_not_find_before()
     {

@@ -53,9 +53,12 @@ public sealed class DicomWebPeerTests(SharedGateway shared) : IClassFixture<Shar
     }
 
     /// <summary>Debian's Orthanc with the DICOMweb plugin and one server: ours.</summary>
-    private sealed class OrthancDicomWeb(Process process, string folder, int port) : IAsyncDisposable
+    internal sealed class OrthancDicomWeb(Process process, string folder, int port) : IAsyncDisposable
     {
         private readonly HttpClient _http = new() { BaseAddress = new Uri($"http://127.0.0.1:{port}/") };
+
+        /// <summary>Its own service.</summary>
+        public Uri DicomWeb { get; } = new($"http://127.0.0.1:{port}/dicom-web/");
 
         public static async Task<OrthancDicomWeb> StartAsync(string ours, string token)
         {

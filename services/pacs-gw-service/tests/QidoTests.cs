@@ -90,6 +90,7 @@ public sealed class QidoTests(SearchedArchive archive) : IClassFixture<SearchedA
     [InlineData("PatientName=ohn&fuzzymatching=true", "")]
     [InlineData("StudyDate=20260101-20260215&StudyTime=1000-0900", "1.1")]
     [InlineData("StudyDate=20260101-20260215&StudyTime=1000-0930", "1.1 1.2")]
+    [InlineData("StudyDate=20260101-20260215&StudyTime=1000-09", "1.1 1.2")]
     [InlineData("StudyDate=2026.01.01-2026.02.15", "1.1 1.2")]
     public async Task Studies_are_found_by(string query, string expected)
     {

@@ -13,6 +13,9 @@ public sealed class StowMetadataTests
 {
     private static readonly byte[] Pixels = [.. Enumerable.Range(0, 16).Select(i => (byte)i)];
 
+    // Other bytes than those before it, so that each value has to come from its own part.
+    private static readonly byte[] Compressed = [.. Enumerable.Range(100, 15).Select(i => (byte)i)];
+
     private static JsonObject Metadata(string sop, string uri)
     {
         var dataset = new TestInstance("2.25.1", "2.25.11", sop) { PatientName = "Wang^XiaoDong=王^小东" }.ToDataset();
@@ -49,7 +52,7 @@ public sealed class StowMetadataTests
         var (status, answer) = await StowAsync(
             gateway,
             new JsonArray(Metadata("2.25.111", "bulk/1"), Metadata("2.25.112", "bulk/2"), Metadata("2.25.113", "bulk/nowhere")).ToJsonString(),
-            ("bulk/1", "application/octet-stream", Pixels), ("bulk/2", "image/jls; transfer-syntax=1.2.840.10008.1.2.4.80", Pixels[..15]));
+            ("bulk/1", "application/octet-stream", Pixels), ("bulk/2", "image/jls; transfer-syntax=1.2.840.10008.1.2.4.80", Compressed));
         Assert.Equal(HttpStatusCode.Accepted, status);
         Assert.Equal(["2.25.111", "2.25.112"], answer["00081199"]!["Value"]!.AsArray().Select(i => (string)i!["00081155"]!["Value"]![0]!));
         var failed = Assert.Single(answer["00081198"]!["Value"]!.AsArray())!;
@@ -64,7 +67,7 @@ public sealed class StowMetadataTests
         Assert.Equal(["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.80"], stored.Select(e => (string)e["transferSyntaxUid"]!));
         var compressed = Assert.Single(await Gateway.PartsAsync(await gateway.GetAsync(
             "studies/2.25.1/series/2.25.11/instances/2.25.112/frames/1", "multipart/related; type=\"image/jls\"; transfer-syntax=*, multipart/related; type=\"application/octet-stream\"; transfer-syntax=*")));
-        Assert.Equal(Pixels[..15], compressed.Body[..15]);
+        Assert.Equal(Compressed, compressed.Body[..15]);
     }
 
     [Theory]

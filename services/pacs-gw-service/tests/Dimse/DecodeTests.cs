@@ -1,5 +1,6 @@
 using Yizhan.Contracts;
 using Yizhan.Dicom;
+using Yizhan.Dicom.Network;
 
 namespace Yizhan.PacsGw.Tests.Dimse;
 
@@ -60,5 +61,50 @@ public sealed class DecodeTests
             await sink.WaitForExitAsync(CancellationToken.None);
             folder.Delete(recursive: true);
         }
+    }
+
+    /// <summary>Nothing is decoded for who takes it as it is, whatever else it proposes beside that, and in whatever order.</summary>
+    [Theory]
+    [InlineData("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90")]
+    [InlineData("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.1")]
+    public async Task C_GET_sends_an_instance_as_it_is_stored_where_that_is_accepted(string first, string second)
+    {
+        var file = CorpusFiles.Unique("jpeg2000/VL1_J2KR.dcm")!;
+        var sopClass = file.Dataset.GetString(DicomTags.SOPClassUID)!;
+        await using var gateway = await Gateway.StartAsync();
+        await gateway.StowAsync([CorpusFiles.Bytes(file)]);
+        await gateway.IndexedAsync();
+        await using var association = await Connector.RequestAsync(
+            "127.0.0.1",
+            gateway.DicomPort,
+            new AssociateRequest
+            {
+                CallingAeTitle = "CT-1",
+                CalledAeTitle = "YIZHAN",
+                PresentationContexts =
+                [
+                    new PresentationContext(1, DicomUids.StudyRootGet, [DicomTransferSyntax.ExplicitVrLittleEndian.Uid]),
+                    new PresentationContext(3, sopClass, [first]),
+                    new PresentationContext(5, sopClass, [second]),
+                ],
+                Roles = [new RoleSelection(sopClass, Scu: false, Scp: true)],
+            },
+            new AssociationOptions(),
+            TimeProvider.System,
+            Gateway.Cancel);
+        var syntaxes = new List<string>();
+        var result = await new DimseScu(association).GetAsync(
+            DicomUids.StudyRootGet,
+            new DicomDataset().Set(DicomTags.QueryRetrieveLevel, "STUDY").Set(DicomTags.StudyInstanceUID, file.Dataset.GetString(DicomTags.StudyInstanceUID)!),
+            async (message, cancellationToken) =>
+            {
+                syntaxes.Add(message.PresentationContext.TransferSyntax);
+                await message.DataSet!.CopyToAsync(Stream.Null, cancellationToken);
+                return DimseStatus.Success;
+            },
+            null,
+            Gateway.Cancel);
+        await association.ReleaseAsync(Gateway.Cancel);
+        Assert.Equal(["1.2.840.10008.1.2.4.90"], syntaxes);
     }
 }
