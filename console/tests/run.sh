@@ -13,4 +13,5 @@ if [ ! -e node_modules/playwright-core ] || [ package-lock.json -nt node_modules
   npm ci --no-audit --no-fund --loglevel=error
   touch node_modules
 fi
+node count.test.mjs
 exec node console.test.mjs "${CONSOLE_DLL:-$root/artifacts/bin/Host/release/Yizhan.Host.dll}" "$root/artifacts/console"

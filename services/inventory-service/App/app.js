@@ -1,8 +1,8 @@
 // Counting stock with a phone, with or without a line. Each count has a name from the moment it is made, so sending it twice counts once.
 const chinese = navigator.language.startsWith('zh');
 const texts = chinese
-  ? { title: '盘点', scan: '扫码', item: '物资编码', lot: '批号', expiry: '有效期', quantity: '数量', location: '库位', actor: '盘点人', record: '记录', queue: '待发送', history: '库存走势（90 天）', expiring: '效期日历', freshness: '各站点最近采集', online: '已连接', offline: '离线', empty: '没有待发送的记录', source: '来源', when: '最近成功', site: '站点' }
-  : { title: 'Stock count', scan: 'Scan', item: 'Item', lot: 'Lot', expiry: 'Expiry', quantity: 'Quantity', location: 'Location', actor: 'Counted by', record: 'Record', queue: 'Waiting to be sent', history: 'Stock, last 90 days', expiring: 'Expiry calendar', freshness: 'Last complete collection', online: 'connected', offline: 'offline', empty: 'Nothing is waiting.', source: 'Source', when: 'Last success', site: 'Site' };
+  ? { title: '盘点', scan: '扫码', item: '物资编码', lot: '批号', expiry: '有效期', quantity: '数量', location: '库位', actor: '盘点人', record: '记录', queue: '待发送', history: '库存走势（90 天）', expiring: '效期日历', freshness: '各站点最近采集', online: '已连接', offline: '离线', empty: '没有待发送的记录', source: '来源', when: '最近成功', site: '站点', signIn: '登录', needed: '需要登录（可修改库存的账号）。待发送的记录仍保留在本机。', later: '服务暂时无法接收，稍后重发', raw: '离线扫码：联网后识别，请填写数量' }
+  : { title: 'Stock count', scan: 'Scan', item: 'Item', lot: 'Lot', expiry: 'Expiry', quantity: 'Quantity', location: 'Location', actor: 'Counted by', record: 'Record', queue: 'Waiting to be sent', history: 'Stock, last 90 days', expiring: 'Expiry calendar', freshness: 'Last complete collection', online: 'connected', offline: 'offline', empty: 'Nothing is waiting.', source: 'Source', when: 'Last success', site: 'Site', signIn: 'Sign in', needed: 'You need to sign in as someone who may change stock. What waits stays on this phone.', later: 'The node cannot take it now; it is sent again', raw: 'Not read yet: the scan is sent when it can be. Enter the quantity.' };
 const $ = id => document.getElementById(id);
 document.documentElement.lang = chinese ? 'zh-CN' : 'en';
 document.title = texts.title;
@@ -13,17 +13,36 @@ const read = () => JSON.parse(localStorage.getItem('queue') ?? '[]');
 const write = queue => { localStorage.setItem('queue', JSON.stringify(queue)); show(queue); };
 $('actor').value = localStorage.getItem('actor') ?? '';
 
+const pathOf = entry => entry.scan ? '../scans' : '../movements';
+const bodyOf = entry => entry.scan ?? entry.batch;
+
+/** Says how things are with the node; what it refuses to a stranger is not a connection. */
+function say(text, signIn = false) {
+  $('state').textContent = text;
+  if (!signIn) return;
+  const link = Object.assign(document.createElement('a'), { textContent: texts.signIn, href: `/sign-in?back=${encodeURIComponent(location.pathname)}` });
+  $('state').append(' ', link);
+}
+
+/** Asks the node in the session of the console: same origin, its cookie. A request that another site caused is refused by the node. */
+async function ask(path, body) {
+  const answer = await fetch(path, body === undefined ? {} : { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+  if (answer.status !== 401 && answer.status !== 403) return answer;
+  say(texts.needed, true);
+  return null;
+}
+
 function show(queue) {
   $('queue').replaceChildren(...(queue.length ? queue : [null]).map(entry => {
     const item = document.createElement('li');
     if (!entry) { item.textContent = texts.empty; return item; }
-    const movement = entry.batch.movements[0];
-    item.textContent = `${movement.item} ${movement.lot} × ${movement.quantity}${entry.problem ? ` — ${entry.problem}` : ''}`;
+    const { item: what, lot, quantity } = entry.scan ? { item: entry.scan.scan, lot: '', quantity: entry.scan.quantity } : entry.batch.movements[0];
+    item.textContent = `${what} ${lot} × ${quantity}${entry.problem ? ` — ${entry.problem}` : ''}`;
     if (entry.problem) {
       item.className = 'refused';
       const away = document.createElement('button');
-      away.type = 'button'; away.textContent = '✕'; away.ariaLabel = `✕ ${movement.item}`;
-      away.onclick = () => write(read().filter(other => other.batch.batchId !== entry.batch.batchId));
+      away.type = 'button'; away.textContent = '✕'; away.ariaLabel = `✕ ${what}`;
+      away.onclick = () => write(read().filter(other => bodyOf(other).batchId !== bodyOf(entry).batchId));
       item.append(away);
     }
     return item;
@@ -35,18 +54,22 @@ async function send() {
   if (sending) return;
   sending = true;
   try {
-    for (const entry of read().filter(e => !e.problem)) {
-      const answer = await fetch('../movements', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(entry.batch) });
+    const waiting = read().filter(e => !e.problem);
+    if (!waiting.length && !await ask('../items?limit=1')) return;
+    for (const entry of waiting) {
+      const id = bodyOf(entry).batchId;
+      const answer = await ask(pathOf(entry), bodyOf(entry));
+      if (!answer) return;
       // A person has to look at what is refused; what the node cannot take now is sent again.
-      if (answer.ok) write(read().filter(e => e.batch.batchId !== entry.batch.batchId));
+      if (answer.ok) write(read().filter(e => bodyOf(e).batchId !== id));
       else if (answer.status === 400 || answer.status === 409) {
         const problem = (await answer.json()).detail ?? String(answer.status);
-        write(read().map(e => e.batch.batchId === entry.batch.batchId ? { ...e, problem } : e));
-      } else break;
+        write(read().map(e => bodyOf(e).batchId === id ? { ...e, problem } : e));
+      } else { say(`${texts.later} (${answer.status})`); return; }
     }
-    $('state').textContent = texts.online;
+    say(texts.online);
   } catch {
-    $('state').textContent = texts.offline;
+    say(texts.offline);
   } finally { sending = false; }
 }
 
@@ -55,29 +78,33 @@ $('form').addEventListener('submit', event => {
   const queue = read();
   if (queue.length >= MAX_WAITING) { $('state').textContent = `${MAX_WAITING} / ${MAX_WAITING}`; return; }
   localStorage.setItem('actor', $('actor').value);
-  queue.push({ batch: {
-    batchId: `count-${crypto.randomUUID()}`, source: 'count', actor: $('actor').value, count: 1,
-    movements: [{ kind: 'count', item: $('item').value, lot: $('lot').value, expiry: $('expiry').value, quantity: Number($('quantity').value), unit: '',
-      location: $('location').value, effectiveMs: Date.now() }],
-  } });
+  const common = { batchId: `count-${crypto.randomUUID()}`, actor: $('actor').value };
+  const counted = { kind: 'count', quantity: Number($('quantity').value), unit: '', location: $('location').value, effectiveMs: Date.now() };
+  queue.push($('item').value
+    ? { batch: { ...common, source: 'count', count: 1, movements: [{ ...counted, item: $('item').value, lot: $('lot').value, expiry: $('expiry').value }] } }
+    : { scan: { ...common, ...counted, scan: $('scan').value } });
   write(queue);
   for (const id of ['scan', 'lot', 'expiry', 'quantity']) $(id).value = '';
+  $('item').required = true;
   $('scan').focus();
   send();
 });
 
-// A scanner ends with Enter. Without a line the scan is typed in by hand: an element string can be ambiguous, and only the node decides that.
+// A scanner ends with Enter. What cannot be asked now is queued as it was scanned: an element string can be ambiguous, and only the node decides that.
 $('scan').addEventListener('keydown', async event => {
   if (event.key !== 'Enter') return;
   event.preventDefault();
+  let answer = null;
   try {
-    const answer = await fetch('../scans', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ scan: $('scan').value }) });
-    const label = await answer.json();
-    if (!answer.ok) { $('state').textContent = label.detail; return; }
-    $('item').value = label.item; $('lot').value = label.lot; $('expiry').value = label.expiry;
-    $('quantity').focus();
-  } catch { $('state').textContent = texts.offline; }
+    answer = await ask('../scans', { scan: $('scan').value });
+    if (answer && !answer.ok) { say((await answer.json()).detail); return; }
+  } catch { say(`${texts.offline}. ${texts.raw}`); }
+  const label = answer ? await answer.json() : { item: '', lot: '', expiry: '' };
+  for (const id of ['item', 'lot', 'expiry']) $(id).value = label[id];
+  $('item').required = $('scan').value === '' || Boolean(answer);
+  $('quantity').focus();
 });
+$('scan').addEventListener('input', () => { $('item').required = true; });
 
 const svg = (name, attributes, text) => {
   const element = document.createElementNS('http://www.w3.org/2000/svg', name);
@@ -98,7 +125,11 @@ function plot(figure, values, labels, bars) {
   figure.replaceChildren(image);
 }
 
-const get = async path => (await fetch(`../${path}`)).json();
+const get = async path => {
+  const answer = await ask(`../${path}`);
+  if (!answer?.ok) throw new Error(String(answer?.status));
+  return answer.json();
+};
 const day = offset => new Date(Date.now() + offset * 86400000).toISOString().slice(5, 10);
 
 async function history() {
@@ -122,5 +153,5 @@ addEventListener('online', send);
 setInterval(send, 30000);
 show(read());
 send();
-overview().catch(() => { $('state').textContent = texts.offline; });
+overview().catch(() => {});
 if ('serviceWorker' in navigator) navigator.serviceWorker.register('sw.js');

@@ -142,5 +142,9 @@ internal static class LedgerSchema
             PRIMARY KEY (site, name)
         ) STRICT, WITHOUT ROWID;
         """,
+        """
+        -- What a site had recorded by a time.
+        CREATE INDEX batch_by_time ON batch (site, recorded);
+        """,
     ];
 }

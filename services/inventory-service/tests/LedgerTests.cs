@@ -93,6 +93,42 @@ public sealed class LedgerTests : IDisposable
     }
 
     [Fact]
+    public void What_was_known_at_a_time_is_known_of_each_site_by_its_own_times()
+    {
+        using var file = new LedgerFile(_folder["ledger.db"]);
+        using (var book = file.OpenBook())
+        {
+            // The far site's batch came through the link an hour after it was recorded there, behind what the near one recorded in that hour.
+            Take("near", "n1", 10, Day.AddMinutes(30));
+            Take("near", "n2", 1, Day.AddMinutes(50));
+            Take("far", "f1", 5, Day);
+            Take("far", "f2", 7, Day.AddMinutes(60));
+
+            void Take(string site, string id, decimal quantity, DateTimeOffset recorded)
+            {
+                book.Begin();
+                book.Define(site, ItemOf("gloves"));
+                var (batch, _) = book.InBaseUnits(site, Batch(id, Move("receive", quantity)) with { RecordedMs = recorded.ToUnixTimeMilliseconds() });
+                Assert.IsType<ApplyResult.Applied>(book.Apply(site, batch!));
+                book.Commit();
+            }
+        }
+
+        var queries = new LedgerQueries(file);
+        Assert.Equal(("near", 10m), Known("near", 40));
+        Assert.Equal(("far", 5m), Known("far", 40));
+        Assert.Equal([("far", 5m), ("near", 10m)], All(40));
+        Assert.Equal([("far", 5m)], All(10));
+        Assert.Equal([("far", 12m), ("near", 11m)], All(60));
+        Assert.Empty(All(-1));
+
+        (string, decimal) Known(string site, int minutes) => Assert.Single(Ask(site, minutes));
+        (string, decimal)[] All(int minutes) => Ask(null, minutes);
+        (string, decimal)[] Ask(string? site, int minutes) =>
+            [.. queries.StockAt(new StockFilter(site, "gloves"), long.MaxValue, Day.AddMinutes(minutes).ToUnixTimeMilliseconds(), 10).Select(s => (s.Site, s.Quantity))];
+    }
+
+    [Fact]
     public async Task Units_of_the_site_are_converted_and_what_does_not_come_out_even_is_refused()
     {
         await using var node = await StartAsync(_folder.Path);
