@@ -27,7 +27,7 @@ internal static class ModelCommand
 
     public static Command Create() => new("model", "Models of a node: bundles, versions, rollouts.")
     {
-        Node, Json, List(), Add(), Test(), Promote(), Hold(), Rollback(),
+        Node, Json, List(), Add(), Test(), Promote(), Hold(), Rollback(), ModelFiguresCommand.Create(Node, Json),
     };
 
     private static Command List()
@@ -200,14 +200,12 @@ internal static class ModelCommand
         });
 
     /// <summary>The protocol's own errors have another shape than a problem.</summary>
-    private static async Task PostV2Async(HttpClient http, string path, string json, CancellationToken cancellationToken)
+    public static async Task<JsonNode> PostV2Async(HttpClient http, string path, string json, CancellationToken cancellationToken)
     {
         using var answer = await http.PostAsync(path, new StringContent(json), cancellationToken);
-        if (!answer.IsSuccessStatusCode)
-        {
-            var text = await answer.Content.ReadAsStringAsync(cancellationToken);
-            throw new HttpRequestException((string?)JsonNode.Parse(text)?["error"] ?? $"The node answered {(int)answer.StatusCode}.");
-        }
+        var text = await answer.Content.ReadAsStringAsync(cancellationToken);
+        return answer.IsSuccessStatusCode ? JsonNode.Parse(text.Length == 0 ? "{}" : text)!
+            : throw new HttpRequestException((string?)JsonNode.Parse(text)?["error"] ?? $"The node answered {(int)answer.StatusCode}.");
     }
 
     private static string Zeros(JsonArray inputs) => new JsonObject

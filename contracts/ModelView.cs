@@ -12,6 +12,7 @@ namespace Yizhan.Contracts;
 /// <param name="ClinicalUse">False: not for clinical use, and every result says so.</param>
 /// <param name="RunsOn">What runs it and why; null when it is not loaded.</param>
 /// <param name="Answered">Requests answered since it was loaded.</param>
+/// <param name="Figures">Figures that its author publishes, by name; null for none.</param>
 public sealed record ModelView(
     string Name, string Version, string State, string Reason, bool Ships, string? Digest, IReadOnlyList<string> SignedBy, string? Description, bool ClinicalUse, string? RunsOn,
-    long Answered);
+    long Answered, IReadOnlyDictionary<string, double>? Figures = null);

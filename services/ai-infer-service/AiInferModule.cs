@@ -22,6 +22,7 @@ public sealed class AiInferModule : IServiceModule
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ContractsJson.Default));
         builder.Services.AddSingleton<ModelRepository>();
         builder.Services.AddHostedService(services => services.GetRequiredService<ModelRepository>());
+        builder.Services.AddHealthChecks().AddCheck<InferenceHealth>(Name);
         builder.Services.AddSingleton<InferenceServer>();
         builder.Services.AddSingleton<GrpcListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<GrpcListener>());

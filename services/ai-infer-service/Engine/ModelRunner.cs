@@ -43,6 +43,9 @@ internal sealed class ModelRunner : IAsyncDisposable
     /// <summary>Whether requests can be joined: the model's first dimensions are all free, and the bundle allows it.</summary>
     public bool Batches { get; }
 
+    /// <summary>Whether requests are still taken from the queue.</summary>
+    public bool Serves => _instances.All(i => !i.IsCompleted);
+
     /// <summary>Requests that wait.</summary>
     public int Pending => _queue.Reader.Count;
 

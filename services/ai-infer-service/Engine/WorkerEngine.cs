@@ -17,6 +17,7 @@ internal sealed class WorkerEngine : IModelEngine
     private readonly SemaphoreSlim _turn = new(1, 1);
     private Process? _process;
     private Task<string>? _lastWords;
+    private Task? _revival;
 
     private WorkerEngine(string path, WorkerLimits limits) => (_path, _limits) = (path, limits);
 
@@ -53,6 +54,26 @@ internal sealed class WorkerEngine : IModelEngine
             await engine.DisposeAsync();
             throw;
         }
+    }
+
+    /// <summary>Starts the process when it is gone, as the next request would. A start that is under way is not begun twice.</summary>
+    /// <returns>Ends when the model is loaded; fails as <see cref="StartAsync"/> does.</returns>
+    public Task ReviveAsync()
+    {
+        return _process is { HasExited: false } && _revival is not { IsCompleted: false } ? Task.CompletedTask
+            : _revival is { IsCompleted: false } under ? under
+            : _revival = Task.Run(async () =>
+            {
+                await _turn.WaitAsync();
+                try
+                {
+                    await EnsureStartedAsync(CancellationToken.None);
+                }
+                finally
+                {
+                    _turn.Release();
+                }
+            });
     }
 
     /// <inheritdoc/>

@@ -60,6 +60,6 @@ internal static class ModelEndpoints
 
         return new ModelView(
             held.Name, held.Version, held.State, problem, held.Ships, bundle?.Digest, bundle?.SignedBy ?? [], bundle?.Metadata["description"]?.ToString(),
-            bundle?.Settings.ClinicalUse ?? false, held.Runner?.Engine.RunsOn, held.Runner?.Statistics.View().Success.Count ?? 0);
+            bundle?.Settings.ClinicalUse ?? false, held.Runner?.Engine.RunsOn, held.Runner?.Statistics.View().Success.Count ?? 0, bundle?.Settings.Figures?.Values);
     })];
 }

@@ -12,6 +12,9 @@ namespace Yizhan.AiInfer.Repository;
 /// </summary>
 internal sealed partial class ModelRepository : IHostedService, IAsyncDisposable
 {
+    /// <summary>Reason of a version that somebody unloaded.</summary>
+    private const string Unload = "unloaded";
+
     private readonly AiInferOptions _options;
     private readonly string _folder;
     private readonly TimeProvider _clock;
@@ -36,6 +39,33 @@ internal sealed partial class ModelRepository : IHostedService, IAsyncDisposable
         {
             return [.. _models.SelectMany(m => m.Value.Values).Select(h => new HeldView(h.Name, h.Version, h.State, h.Reason, h.Ships, h.Runner))];
         }
+    }
+
+    /// <summary>Why this repository does not serve what the settings ask of it; null when it does. What people unloaded is no fault.</summary>
+    public string? Fault()
+    {
+        if (!Directory.Exists(_folder))
+        {
+            return "The folder of the site's models is gone.";
+        }
+
+        lock (_lock)
+        {
+            foreach (var name in _options.Load.Concat(_options.Rules.Select(r => r.Model)).Distinct(StringComparer.Ordinal))
+            {
+                if (!_models.TryGetValue(name, out var versions))
+                {
+                    return $"The settings name model '{name}', which is not here.";
+                }
+
+                if (versions.Values.All(h => h.Runner is null) && versions.Values.FirstOrDefault(h => h.Reason is not ("" or Unload)) is { } broken)
+                {
+                    return $"Model '{name}' {broken.Version} does not load: {broken.Reason}";
+                }
+            }
+        }
+
+        return null;
     }
 
     /// <summary>The loaded version of a model; null when that one is not loaded, and <paramref name="reason"/> says why.</summary>
@@ -150,7 +180,7 @@ internal sealed partial class ModelRepository : IHostedService, IAsyncDisposable
                 lock (_lock)
                 {
                     runner = held.Runner!;
-                    (held.Runner, held.State, held.Reason) = (null, ModelState.Unavailable, "unloaded");
+                    (held.Runner, held.State, held.Reason) = (null, ModelState.Unavailable, Unload);
                 }
 
                 await runner.DisposeAsync();

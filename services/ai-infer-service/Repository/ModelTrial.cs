@@ -22,14 +22,18 @@ internal static class ModelTrial
         {
             await using var engine = await WorkerEngine.StartAsync(bundle.ModelFile, limits, cancellationToken);
             bundle.CheckAgainst(engine);
-            var inputs = engine.Inputs.Select(spec => Zeros(spec, bundle)).ToArray();
-            await engine.RunAsync(inputs, [.. engine.Outputs.Select(o => o.Name)], cancellationToken);
+            await AnswerAsync(bundle, engine, cancellationToken);
         }
         catch (ModelFailedException e)
         {
             throw new BundleRefusedException($"{bundle.Manifest.Name} {bundle.Manifest.Version} did not pass its trial: {e.Message}", e);
         }
     }
+
+    /// <summary>Computes once, on zeros.</summary>
+    /// <exception cref="ModelFailedException">The model could not answer.</exception>
+    public static Task AnswerAsync(ModelBundle bundle, IModelEngine engine, CancellationToken cancellationToken) =>
+        engine.RunAsync([.. engine.Inputs.Select(spec => Zeros(spec, bundle))], [.. engine.Outputs.Select(o => o.Name)], cancellationToken);
 
     /// <summary>Zeros of the least shape that the metadata allows: numbers of <c>spatial_shape</c> where there are, else 64.</summary>
     private static InferenceTensor Zeros(TensorSpec spec, ModelBundle bundle)

@@ -63,6 +63,42 @@ public sealed class PipelineTests
         Assert.Empty(archive.Stored);
     }
 
+    /// <summary>Each frame lies where the slice lies that it was found in, and names it: a segmentation one slice off is wrong by a slice's thickness.</summary>
+    [Fact]
+    [Trait("Clause", "S3")]
+    public async Task A_frame_of_the_segmentation_lies_on_the_slice_that_it_was_found_in()
+    {
+        await using var archive = await Archive.StartAsync();
+        await using var node = await StartAsync(archive, 0);
+        var (slices, empty) = (SmallSeries.Create(), SmallSeries.Create(block: -1000));
+        slices[2] = empty[2];
+        await archive.AddAsync(node, slices);
+        Assert.Equal(2, (await ResultAsync(node, "1.2.1")).Findings.Count);
+
+        var frames = archive.Stored.First().Dataset.GetItems(DicomTag.Parse("5200,9230"));
+        Assert.Equal([0.0, 2.0, 6.0], frames.Select(f => f.GetItems(DicomTag.Parse("0020,9113"))[0].GetDoubles(DicomTags.ImagePositionPatient)[2]).Order());
+        Assert.Equal(
+            ["1.2.1.1.1", "1.2.1.1.2", "1.2.1.1.4"],
+            frames.Select(f => f.GetItems(DicomTag.Parse("0008,9124"))[0].GetItems(DicomTag.Parse("0008,2112"))[0].GetString(DicomTag.Parse("0008,1155"))).Order(StringComparer.Ordinal));
+    }
+
+    /// <summary>The block of 500 HU becomes 0.75: a bundle's own threshold decides whether that is something.</summary>
+    [Theory]
+    [Trait("Clause", "S3")]
+    [InlineData("0.74", "findings")]
+    [InlineData("0.76", "none")]
+    public async Task The_threshold_of_the_bundle_decides(string threshold, string outcome)
+    {
+        await using var archive = await Archive.StartAsync();
+        await using var node = await Node.StartAsync(
+            models => TestBundle.Write(
+                models, "block", "1", OnnxFile.Plus(0, [-1, 1, -1, -1]), SmallSeries.Settings,
+                inference: SmallSeries.Inference.Replace("\"threshold\":0.5", $"\"threshold\":{threshold}", StringComparison.Ordinal)),
+            "--ai-infer:rules:0:model=block", "--ai-infer:quietSeconds=0", $"--ai-infer:dicomWebUrl={archive.Url}");
+        await archive.AddAsync(node, SmallSeries.Create());
+        Assert.Equal(outcome, (await ResultAsync(node, "1.2.1")).Outcome);
+    }
+
     [Fact]
     public async Task Nothing_found_is_a_result_too()
     {

@@ -38,11 +38,31 @@ public sealed class SharedModelTests
         Assert.Equal(a.Select(v => $"{v + 1}"), json.GetProperty("outputs")[0].GetProperty("data").EnumerateArray().Select(e => e.ToString()));
     }
 
+    /// <summary>Triton's samples of sequences, one step of each; who keeps the sequence sends its controls as inputs.</summary>
+    [Theory]
+    [Trait("Clause", "S3")]
+    [InlineData("triton-examples/simple_sequence/1/model.onnx", "INPUT START READY", 6)]
+    [InlineData("triton-examples/simple_dyna_sequence/1/model.onnx", "INPUT START END READY CORRID", 48)]
+    public async Task A_step_of_the_sequences_of_Triton(string path, string names, int expected)
+    {
+        // (INPUT + START + END · CORRID) · READY
+        var inputs = names.Split(' ').Select(name => name == "CORRID" ? new InferenceTensor(name, "UINT64", [1, 1], BitConverter.GetBytes(42UL))
+            : Integers(name, "INT32", [name == "INPUT" ? 5 : 1])).ToArray();
+        await using var node = await NodeAsync(path, inputs.Length, 1);
+        foreach (var outputs in new[] { await node.InferBinaryAsync("m", inputs), await node.InferGrpcAsync("m", inputs) })
+        {
+            Assert.Equal(expected, BitConverter.ToInt32(outputs.Single().Data.Span));
+        }
+    }
+
     /// <summary>Every other model: the same numbers as ONNX Runtime called directly gives.</summary>
     [Theory]
     [Trait("Clause", "S3")]
     [InlineData("ort-mnist/mnist.onnx", new[] { "1,1,28,28" })]
     [InlineData("silero-vad/silero_vad_16k_op15.onnx", new[] { "2,576", "2,2,128", "" })]
+    [InlineData("silero-vad/silero_vad.onnx", new[] { "2,576", "2,2,128", "" })]
+    [InlineData("own/nmt_enc.onnx", new[] { "2,7" })]
+    [InlineData("own/nmt_dec.onnx", new[] { "2,5", "2,7,160", "2,7" })]
     [InlineData("gtcrn/gtcrn_simple.onnx", new[] { "1,257,1,2", "2,1,16,16,33", "2,3,1,1,16", "2,1,33,16" })]
     [InlineData("own/mednist_cnn.onnx", new[] { "3,1,64,64" })]
     [InlineData("own/phantom_unet.onnx", new[] { "2,1,96,96" })]
@@ -93,7 +113,8 @@ public sealed class SharedModelTests
     private static IReadOnlyList<InferenceTensor> Direct(InferenceSession session, InferenceTensor[] inputs)
     {
         using var options = new RunOptions();
-        var values = inputs.Select(i => i.Datatype == "INT64"
+        var values = inputs.Select(i => i.Datatype == "BOOL" ? OrtValue.CreateTensorValueFromMemory(Array.ConvertAll(i.Data.ToArray(), b => b != 0), [.. i.Shape])
+            : i.Datatype == "INT64"
             ? OrtValue.CreateTensorValueFromMemory(System.Runtime.InteropServices.MemoryMarshal.Cast<byte, long>(i.Data.Span).ToArray(), [.. i.Shape])
             : OrtValue.CreateTensorValueFromMemory<float>([.. Floats.Of(i)], [.. i.Shape])).ToArray();
         using var results = session.Run(options, session.InputNames, values, session.OutputNames);
@@ -106,7 +127,14 @@ public sealed class SharedModelTests
         long[] dims = [.. shape.Split(',', StringSplitOptions.RemoveEmptyEntries).Select(d => long.Parse(d, System.Globalization.CultureInfo.InvariantCulture))];
         if (metadata.ElementDataType == TensorElementType.Int64)
         {
-            return new InferenceTensor(name, "INT64", dims, BitConverter.GetBytes(16000L));
+            // A rate of a recording, or words of a sentence.
+            var words = Enumerable.Range(0, (int)dims.Aggregate(1L, (a, b) => a * b)).Select(i => dims.Length == 0 ? 16000L : 5 + 37 * i);
+            return new InferenceTensor(name, "INT64", dims, System.Runtime.InteropServices.MemoryMarshal.AsBytes<long>(words.ToArray()).ToArray());
+        }
+
+        if (metadata.ElementDataType == TensorElementType.Bool)
+        {
+            return new InferenceTensor(name, "BOOL", dims, new byte[dims.Aggregate(1L, (a, b) => a * b)]);
         }
 
         var random = new Random(4);

@@ -89,6 +89,28 @@ public sealed class SenderTests
     }
 
     [Fact]
+    [Trait("Clause", "S5")]
+    public async Task What_is_tried_again_is_not_overtaken_by_the_next_message_of_its_patient()
+    {
+        await using var engine = new MllpEngine();
+        await using var node = await Node.StartAsync(Node.Hl7System(engine.Port));
+        await OrderAsync(node, "O1", "P1");
+        await OrderAsync(node, "O2", "P1");
+        await OrderAsync(node, "O3", "P2");
+        engine.Answer = m => m["OBR-2"] == "O1" ? AcknowledgmentCode.AR : AcknowledgmentCode.AA;
+        await node.ReportAsync(Node.Report("R1", "final", "O1"));
+        await node.ReportAsync(Node.Report("R2", "final", "O2"));
+        await node.ReportAsync(Node.Report("R3", "final", "O3"));
+
+        // Another patient's goes; this one's second waits, however often the first is tried.
+        await Wait.UntilAsync(() => node.Messages("delivered").Any(m => m.Subject == "R3") && node.Messages("waiting").Any(m => m.Subject == "R1" && m.Attempts >= 3));
+        Assert.DoesNotContain(engine.Received, m => m["OBR-2"] == "O2");
+        engine.Answer = _ => AcknowledgmentCode.AA;
+        await Wait.UntilAsync(async () => (await node.SystemAsync()) is { Delivered: 3, Waiting: 0 });
+        Assert.Equal(1, engine.Received.Count(m => m["OBR-2"] == "O2"));
+    }
+
+    [Fact]
     public async Task A_dead_letter_that_a_newer_version_has_overtaken_is_not_sent_again()
     {
         await using var engine = new MllpEngine();
