@@ -10,6 +10,9 @@ internal interface IDisk
     /// <summary>Opens a file for reading and writing. A created name survives a power cut only after <see cref="FlushDirectory"/>.</summary>
     IDiskFile Open(string path, bool create);
 
+    /// <summary>Says that a file will be read soon, so that the kernel may fetch it meanwhile. A hint: never fails.</summary>
+    void WillRead(string path);
+
     /// <summary>Names (without folder) of the files in a folder; the folder is created when missing.</summary>
     IReadOnlyList<string> List(string folder);
 

@@ -11,12 +11,22 @@ internal sealed partial class RealDisk : IDisk
     private const int ReadOnlyCloseOnExec = 0x80000; // O_RDONLY | O_CLOEXEC
     private const int PunchHoleKeepSize = 0x02 | 0x01;
     private const uint SyncFileRangeWrite = 2;
+    private const int WillNeed = 3; // POSIX_FADV_WILLNEED
 
     public IDiskFile Open(string path, bool create)
     {
         // OpenOrCreate is O_CREAT without O_TRUNC: truncation would arm ext4's auto_da_alloc and hide a missing flush.
         var mode = create ? FileMode.OpenOrCreate : FileMode.Open;
         return new RealFile(path, File.OpenHandle(path, mode, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete));
+    }
+
+    public void WillRead(string path)
+    {
+        if (OperatingSystem.IsLinux() && File.Exists(path))
+        {
+            using var handle = File.OpenHandle(path);
+            _ = Advise(handle, 0, 0, WillNeed);
+        }
     }
 
     public IReadOnlyList<string> List(string folder)
@@ -66,6 +76,9 @@ internal sealed partial class RealDisk : IDisk
 
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     private static partial int Fallocate(SafeFileHandle file, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "posix_fadvise")]
+    private static partial int Advise(SafeFileHandle file, long offset, long length, int advice);
 
     [LibraryImport("libc", EntryPoint = "sync_file_range", SetLastError = true)]
     private static partial int SyncFileRange(SafeFileHandle file, long offset, long length, uint flags);

@@ -8,11 +8,11 @@ internal sealed class EntryTable
 {
     private readonly SortedList<long, Run> _runs = [];
     private Run? _last;
-    private readonly Dictionary<FactKey, long> _facts = [];
+    private readonly FactTable _facts = new();
     private readonly OwnLane[] _lanes = [new(), new(), new(), new()];
 
     /// <summary>Makes room for so many more entries at once: to grow step by step costs a start of millions seconds.</summary>
-    public void Expect(int more) => _facts.EnsureCapacity(_facts.Count + more);
+    public void Expect(int more) => _facts.Expect(more);
 
     /// <param name="entry">The entry.</param>
     /// <param name="segment">The file that it is in.</param>
@@ -26,7 +26,15 @@ internal sealed class EntryTable
         }
 
         _last.Offsets.Add(offset);
-        _facts[entry.Fact] = entry.Position;
+        if (passed is null)
+        {
+            _facts.Put(entry.Fact, entry.Position);
+        }
+        else
+        {
+            _facts.PutLater(entry.Fact, entry.Position);
+        }
+
         if (entry.Own)
         {
             _lanes[(int)entry.Lane].Add(entry.RawSequence, entry.Position, passed);
@@ -49,27 +57,14 @@ internal sealed class EntryTable
             return;
         }
 
-        var gone = passed.ToHashSet();
-        foreach (var (fact, position) in _facts)
-        {
-            if (gone.Contains(position))
-            {
-                // Allowed while it is read through.
-                _facts.Remove(fact);
-            }
-        }
-
+        _facts.Remove(passed.ToHashSet());
         passed.ForEach(position => forgotten(After(position - 1)!.Value.Segment));
     }
 
     /// <summary>An entry was released.</summary>
     public void Forget(IndexedEntry entry)
     {
-        if (_facts.TryGetValue(entry.Fact, out var position) && position == entry.Position)
-        {
-            _facts.Remove(entry.Fact);
-        }
-
+        _facts.Remove(entry.Fact, entry.Position);
         if (entry.Own)
         {
             _lanes[(int)entry.Lane].RemoveThrough(entry.RawSequence);
@@ -97,7 +92,7 @@ internal sealed class EntryTable
     }
 
     /// <summary>Position of an entry with this key; null when there is none.</summary>
-    public long? Find(FactKey fact) => _facts.TryGetValue(fact, out var position) ? position : null;
+    public long? Find(FactKey fact) => _facts.Find(fact);
 
     /// <summary>Position of an own entry; null when it is not kept.</summary>
     public long? Find(Lane lane, long rawSequence) => _lanes[(int)lane].Find(rawSequence);

@@ -5,13 +5,28 @@ namespace Yizhan.Storage;
 
 internal sealed partial class SegmentJournal
 {
+    /// <summary>So many digests are fetched from the disk while one is applied: some 6 MB each when they are full.</summary>
+    private const int DigestsAhead = 8;
+
     private LogState Load(string site, bool newEpoch)
     {
         var replay = new Replay([.. _segments.List().Select(s => s.Number)]);
         var files = _disk.List(_folder).ToHashSet(StringComparer.Ordinal);
         _entries.Expect((int)Math.Min(int.MaxValue / 2, files.Where(SegmentDigest.IsName).Sum(name => SegmentDigest.Length(_disk, Path.Combine(_folder, name))) / GroupFormat.EntryDigestBytes));
-        foreach (var (number, size) in _segments.List())
+        var all = _segments.List();
+        for (var i = 0; i < Math.Min(all.Count, DigestsAhead); i++)
         {
+            _disk.WillRead(DigestPath(all[i].Number));
+        }
+
+        for (var i = 0; i < all.Count; i++)
+        {
+            if (i + DigestsAhead < all.Count)
+            {
+                _disk.WillRead(DigestPath(all[i + DigestsAhead].Number));
+            }
+
+            var (number, size) = all[i];
             var path = DigestPath(number);
             if (files.Contains(Path.GetFileName(path)) && SegmentDigest.TryLoad(_disk, path, _segments.EpochOf(number)) is var (digest, operations))
             {

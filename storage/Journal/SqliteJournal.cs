@@ -30,20 +30,29 @@ internal sealed partial class SqliteJournal : Journal
         _path = path;
         _segments = segments;
         _writer = SqliteFile.OpenWriter(path, Migrations);
-        if (!checkpoints)
+        try
         {
-            Run("PRAGMA wal_autocheckpoint = 0");
-        }
+            if (!checkpoints)
+            {
+                Run("PRAGMA wal_autocheckpoint = 0");
+            }
 
-        State = Load(site, newEpoch);
-        foreach (var (segment, offset, length) in LiveExtents())
+            State = Load(site, newEpoch);
+            foreach (var (segment, offset, length) in LiveExtents())
+            {
+                segments.Adopt(new Extent(0, segment, offset, length));
+            }
+
+            // Not on behind the last live record: a file that was closed never changes again, so a backup shares it with the one before.
+            segments.Adopted(goOn: false);
+            _entryBytes = Measure();
+        }
+        catch
         {
-            segments.Adopt(new Extent(0, segment, offset, length));
+            // Nobody gets this object to dispose it: the files of the folder would stay open, and their locks with them.
+            Dispose();
+            throw;
         }
-
-        // Not on behind the last live record: a file that was closed never changes again, so a backup shares it with the one before.
-        segments.Adopted(goOn: false);
-        _entryBytes = Measure();
     }
 
     public override LogState State { get; }

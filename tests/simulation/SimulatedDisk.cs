@@ -98,6 +98,10 @@ internal sealed class SimulatedDisk : IDisk
         }
     }
 
+    public void WillRead(string path)
+    {
+    }
+
     public IReadOnlyList<string> List(string folder)
     {
         lock (_gate)
@@ -422,7 +426,7 @@ internal sealed class SimulatedDisk : IDisk
                 (_durable, _durableShared) = ([.. _durable], false);
             }
 
-            Keep(_durable, _unflushed.Select(w => (w.Offset, w.Bytes.Length, w.Bytes)));
+            Keep(_durable, _unflushed.Select(w => (w.Offset, (ReadOnlyMemory<byte>)w.Bytes)));
             _unflushed.Clear();
         }
 
@@ -447,7 +451,7 @@ internal sealed class SimulatedDisk : IDisk
             _durable.AsSpan(0, Math.Min(_durable.Length, left.Length)).CopyTo(left);
             Keep(left, cut switch
             {
-                PowerCut.KeepsAll => _unflushed.Select(w => (w.Offset, w.Bytes.Length, w.Bytes)),
+                PowerCut.KeepsAll => _unflushed.Select(w => (w.Offset, (ReadOnlyMemory<byte>)w.Bytes)),
                 PowerCut.KeepsSome => _unflushed.Where(_ => random.Next(2) == 0)
                     .SelectMany(w => Torn(w.Offset, w.Bytes, random)).ToArray(),
                 _ => [],
@@ -455,23 +459,23 @@ internal sealed class SimulatedDisk : IDisk
             return new Inode { _now = left, _durable = left, _nowShared = true, _durableShared = true, _blocks = _blocks[..Math.Min(_blocks.Length, (left.Length + Block - 1) / Block)] }.Counted();
         }
 
-        private static (long Offset, int Length, byte[] Bytes)[] Torn(long offset, byte[] bytes, SeededRandom random)
+        private static (long Offset, ReadOnlyMemory<byte> Bytes)[] Torn(long offset, byte[] bytes, SeededRandom random)
         {
             if (random.Next(3) > 0)
             {
-                return [(offset, bytes.Length, bytes)];
+                return [(offset, bytes)];
             }
 
             // Each sector for itself: the device promises no order.
             return [.. Enumerable.Range(0, (bytes.Length + Sector - 1) / Sector).Where(_ => random.Next(2) == 0)
-                .Select(i => (offset + (i * Sector), Math.Min(Sector, bytes.Length - (i * Sector)), bytes[(i * Sector)..]))];
+                .Select(i => (offset + (i * Sector), (ReadOnlyMemory<byte>)bytes.AsMemory(i * Sector, Math.Min(Sector, bytes.Length - (i * Sector)))))];
         }
 
-        private static void Keep(byte[] target, IEnumerable<(long Offset, int Length, byte[] Bytes)> writes)
+        private static void Keep(byte[] target, IEnumerable<(long Offset, ReadOnlyMemory<byte> Bytes)> writes)
         {
-            foreach (var (offset, length, bytes) in writes.Where(w => w.Offset < target.Length))
+            foreach (var (offset, bytes) in writes.Where(w => w.Offset < target.Length))
             {
-                bytes.AsSpan(0, (int)Math.Min(length, target.Length - offset)).CopyTo(target.AsSpan((int)offset));
+                bytes.Span[..(int)Math.Min(bytes.Length, target.Length - offset)].CopyTo(target.AsSpan((int)offset));
             }
         }
 

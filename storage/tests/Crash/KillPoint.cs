@@ -40,6 +40,8 @@ internal sealed class KillingDisk(IDisk disk, KillPoint point) : IDisk
 {
     public IDiskFile Open(string path, bool create) => new KillingFile(disk.Open(path, create), point);
 
+    public void WillRead(string path) => disk.WillRead(path);
+
     public IReadOnlyList<string> List(string folder) => disk.List(folder);
 
     public void Rename(string from, string to) => disk.Rename(from, to);
