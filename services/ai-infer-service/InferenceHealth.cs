@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Yizhan.AiInfer.Engine;
 using Yizhan.AiInfer.Repository;
+using Yizhan.Platform.Bundles;
 
 namespace Yizhan.AiInfer;
 

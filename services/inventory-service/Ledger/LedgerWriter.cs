@@ -215,6 +215,8 @@ internal sealed partial class LedgerWriter(
     /// <summary>Decides the calls that wait, appends what is good to the log, and answers when both are durable.</summary>
     private async Task RecordWaitingAsync(LedgerBook book)
     {
+        // Every call that was taken gets an answer, also the one on which the ledger fails.
+        var taken = new List<Call>();
         var answers = new List<(Call Call, ApplyResult Result)>();
         var entries = new List<Entry>();
         var movements = 0;
@@ -223,6 +225,7 @@ internal sealed partial class LedgerWriter(
         {
             while (movements < MaxTogether && _calls.Reader.TryRead(out var call))
             {
+                taken.Add(call);
                 var (result, entry) = Decide(book, call);
                 answers.Add((call, result));
                 movements += call.Batch?.Movements.Count ?? 1;
@@ -249,7 +252,7 @@ internal sealed partial class LedgerWriter(
         {
             // The log may have them although the ledger has not: they are read from it before anything else is decided.
             var failed = new IOException($"The batch was not recorded: {e.Message}", e);
-            answers.ForEach(a => a.Call.Done.TrySetException(failed));
+            taken.ForEach(call => call.Done.TrySetException(failed));
             throw;
         }
 

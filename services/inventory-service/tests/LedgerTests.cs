@@ -52,6 +52,15 @@ public sealed class LedgerTests : IDisposable
     }
 
     [Fact]
+    public async Task A_call_on_which_the_ledger_itself_fails_gets_an_answer()
+    {
+        await using var node = await StartAsync(_folder.Path);
+        // A feed without a name is refused by the table.
+        var failed = await Assert.ThrowsAsync<IOException>(() => node.Ledger.RememberAsync(null!, 1, Cancel).WaitAsync(TimeSpan.FromSeconds(30), Cancel));
+        Assert.StartsWith("The batch was not recorded", failed.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_batch_of_which_one_movement_is_impossible_changes_nothing()
     {
         await using var node = await StartAsync(_folder.Path);
