@@ -3,8 +3,8 @@ using Yizhan.AiInfer.Engine;
 using Yizhan.AiInfer.Repository;
 using Yizhan.OpenInference;
 using Yizhan.OpenInference.Grpc;
-using ModelStatistics = Yizhan.OpenInference.Grpc.ModelStatistics;
 using Yizhan.Platform.Bundles;
+using ModelStatistics = Yizhan.OpenInference.Grpc.ModelStatistics;
 
 namespace Yizhan.AiInfer.Protocol;
 
