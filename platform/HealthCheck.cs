@@ -18,7 +18,20 @@ public static class HealthCheck
     /// <see cref="WebOptions"/>.
     /// </summary>
     /// <returns>0 healthy; 1 not, or no answer within four seconds, with the reason on <paramref name="errors"/>.</returns>
-    public static async Task<int> RunAsync(IReadOnlyList<string> args, TextWriter errors)
+    public static Task<int> RunAsync(IReadOnlyList<string> args, TextWriter errors) => AskAsync(args, "/healthz", Patience, errors, async (url, answer) =>
+    {
+        if (answer.StatusCode == HttpStatusCode.OK)
+        {
+            return 0;
+        }
+
+        await errors.WriteLineAsync($"yizhan: {url} answers {(int)answer.StatusCode}.");
+        return 1;
+    });
+
+    /// <summary>Asks the node one question; 1 and the reason on <paramref name="errors"/> when it has no address or does not answer.</summary>
+    internal static async Task<int> AskAsync(
+        IReadOnlyList<string> args, string path, TimeSpan patience, TextWriter errors, Func<Uri, HttpResponseMessage, Task<int>> read)
     {
         var at = args.Count > 0 ? args[0] : Environment.GetEnvironmentVariable("YIZHAN_web__url") ?? new WebOptions().Url;
         if (!Uri.TryCreate(at, UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https"))
@@ -27,22 +40,16 @@ public static class HealthCheck
             return 1;
         }
 
-        using var http = new HttpClient { Timeout = Patience };
+        using var http = new HttpClient { Timeout = patience };
         try
         {
-            using var answer = await http.GetAsync(new Uri(url, "/healthz"));
-            if (answer.StatusCode == HttpStatusCode.OK)
-            {
-                return 0;
-            }
-
-            await errors.WriteLineAsync($"yizhan: {url} answers {(int)answer.StatusCode}.");
+            using var answer = await http.GetAsync(new Uri(url, path));
+            return await read(url, answer);
         }
         catch (Exception e) when (e is HttpRequestException or TaskCanceledException)
         {
             await errors.WriteLineAsync($"yizhan: {url} does not answer: {e.Message}");
+            return 1;
         }
-
-        return 1;
     }
 }
