@@ -84,6 +84,7 @@ public sealed class ServiceHost
     public WebApplication Build()
     {
         AddReleasedConfiguration();
+        _builder.Services.AddHostedService<StopBeforeDispose>();
         _settings.RefuseUnknown(_builder.Configuration);
         _builder.WebHost.UseUrls(_builder.Configuration["web:url"] ?? new WebOptions().Url);
         WebApplication app;

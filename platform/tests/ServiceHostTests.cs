@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -38,6 +39,17 @@ public sealed class ServiceHostTests : IDisposable
         Assert.Contains("does not answer", errors.ToString(), StringComparison.Ordinal);
         Assert.Equal(1, await HealthCheck.RunAsync(["not an address"], errors));
         Assert.Contains("'not an address' is not an address; accepted is one such as http://127.0.0.1:8080.", errors.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_a_loop_works_with_is_closed_after_the_loop_also_when_nobody_stopped_the_node()
+    {
+        var app = new ServiceHost(["--web:url=http://127.0.0.1:0", "--node:dataFolder=" + _folder]).With(services => services
+            .AddSingleton<Ledger>().AddHostedService<Clerk>()).Build();
+        await app.StartAsync(Cancel);
+        var ledger = app.Services.GetRequiredService<Ledger>();
+        await app.DisposeAsync();
+        Assert.Equal(["written", "closed"], ledger.Events);
     }
 
     [Fact]
@@ -93,5 +105,23 @@ public sealed class ServiceHostTests : IDisposable
         }
 
         protected override Task ExecuteAsync(CancellationToken stoppingToken) => Task.CompletedTask;
+    }
+
+    private sealed class Ledger : IDisposable
+    {
+        public ConcurrentQueue<string> Events { get; } = [];
+
+        public void Dispose() => Events.Enqueue("closed");
+    }
+
+    /// <summary>Is in the middle of a line when it is told to end.</summary>
+    private sealed class Clerk(Ledger ledger) : BackgroundService
+    {
+        protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+        {
+            await Task.Delay(Timeout.Infinite, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.Delay(100, CancellationToken.None);
+            ledger.Events.Enqueue("written");
+        }
     }
 }
