@@ -1,10 +1,13 @@
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.Extensions.Options;
 using MudBlazor.Services;
+using Yizhan.Console.Audit;
 using Yizhan.Console.Emr;
 using Yizhan.Console.Language;
 using Yizhan.Console.Layout;
 using Yizhan.Console.Live;
 using Yizhan.Console.Peers;
+using Yizhan.Console.People;
 using Yizhan.Platform;
 using Yizhan.Platform.Identity;
 
@@ -24,8 +27,12 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddRazorComponents().AddInteractiveServerComponents();
         builder.Services.AddMudServices();
         builder.Services.AddSingleton<ServiceAddresses>();
+        builder.Services.AddSingleton(services => new AuditClient(
+            services.GetRequiredService<ServiceAddresses>(), services.GetRequiredService<IOptions<ConsoleOptions>>(), services.GetRequiredService<LocalOperator>().Token,
+            services.GetRequiredService<TimeProvider>()));
         builder.Services.AddSingleton<PeerDesk>();
         builder.Services.AddSingleton<EmrDesk>();
+        builder.Services.AddScoped<PeopleDesk>();
         builder.Services.AddSingleton<Feeds>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());
     }
@@ -36,7 +43,7 @@ public sealed class ConsoleModule : IServiceModule
     /// <summary>Maps the pages and the files that they need.</summary>
     public static void MapRoot(WebApplication app)
     {
-        app.UseWhen(context => PageHeaders.Concern(context.Request.Path), page => page.Use(PageHeaders.AddAsync));
+        app.UseWhen(PageHeaders.Concern, page => page.Use(PageHeaders.AddAsync));
         app.UseAntiforgery();
         app.MapStaticAssets().OpenToAll("Style and script of the pages; nothing of anybody is in them.");
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(o => o.ContentSecurityFrameAncestorsPolicy = null).Needs(Permission.UseConsole);

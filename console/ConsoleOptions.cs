@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Options;
+using Yizhan.Transparency;
 
 namespace Yizhan.Console;
 
@@ -13,6 +14,18 @@ public sealed class ConsoleOptions
 
     /// <summary>Base address of the EMR adapter of the centre. Empty (default): the node's own <c>web:url</c>.</summary>
     public string EmrUrl { get; set; } = "";
+
+    /// <summary>Base address of the issuer of the centre. Empty (default): the node's own <c>web:url</c>.</summary>
+    public string AuthUrl { get; set; } = "";
+
+    /// <summary>Base address of the audit service of the centre. Empty (default): the node's own <c>web:url</c>.</summary>
+    public string AuditUrl { get; set; } = "";
+
+    /// <summary>
+    /// Key of the audit log (name+id+base64) against which the console checks each record that it shows. Empty (default): the key that
+    /// the log itself names, which does not notice a log that was replaced together with its key.
+    /// </summary>
+    public string AuditKey { get; set; } = "";
 
     /// <summary>Host and port to which a first study can be sent, shown while there is none, such as <c>192.0.2.7:11112</c>. Empty (default): not shown.</summary>
     public string DicomAddress { get; set; } = "";
@@ -30,6 +43,10 @@ internal sealed class ConsoleOptionsValidator : IValidateOptions<ConsoleOptions>
             .. UrlFailure("fleetUrl", options.FleetUrl),
             .. UrlFailure("pacsUrl", options.PacsUrl),
             .. UrlFailure("emrUrl", options.EmrUrl),
+            .. UrlFailure("authUrl", options.AuthUrl),
+            .. UrlFailure("auditUrl", options.AuditUrl),
+            .. options.AuditKey.Length > 0 && !NoteKey.TryParse(options.AuditKey, out _)
+                ? [$"console:auditKey is '{options.AuditKey}'; accepted is name+id+base64, as 'yizhan audit keys' prints it."] : Array.Empty<string>(),
             .. options.DicomAddress.Length > 0 && !IsHostAndPort(options.DicomAddress)
                 ? [$"console:dicomAddress is '{options.DicomAddress}'; accepted is host:port, such as 127.0.0.1:11112."] : Array.Empty<string>(),
             .. options.DicomAeTitle.Length > 16

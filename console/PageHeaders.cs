@@ -1,3 +1,5 @@
+using Microsoft.AspNetCore.Components.Endpoints;
+
 namespace Yizhan.Console;
 
 /// <summary>
@@ -10,9 +12,10 @@ internal static class PageHeaders
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'self'; " +
         "form-action 'self'; frame-ancestors 'none'";
 
-    /// <summary>True for what the console answers: not for the APIs of services in the same process.</summary>
-    public static bool Concern(PathString path) =>
-        path == "/" || path == "/peers" || path.StartsWithSegments("/_content") || path.StartsWithSegments("/_framework") || path.StartsWithSegments("/_blazor");
+    /// <summary>True for what the console answers: not for the APIs of services in the same process, which may begin with the same word.</summary>
+    public static bool Concern(HttpContext context) =>
+        IsPage(context) || context.Request.Path.StartsWithSegments("/_content") || context.Request.Path.StartsWithSegments("/_framework")
+        || context.Request.Path.StartsWithSegments("/_blazor");
 
     public static Task AddAsync(HttpContext context, RequestDelegate next)
     {
@@ -20,7 +23,7 @@ internal static class PageHeaders
         headers.ContentSecurityPolicy = Policy;
         headers.XContentTypeOptions = "nosniff";
         headers["Referrer-Policy"] = "no-referrer";
-        if (context.Request.Path == "/" || context.Request.Path == "/peers")
+        if (IsPage(context))
         {
             // Names of patients are in it: nothing between here and the screen keeps a copy.
             headers.CacheControl = "no-store";
@@ -28,4 +31,7 @@ internal static class PageHeaders
 
         return next(context);
     }
+
+    /// <summary>What the routing found, so that no page can be forgotten here.</summary>
+    private static bool IsPage(HttpContext context) => context.GetEndpoint()?.Metadata.GetMetadata<ComponentTypeMetadata>() is not null;
 }

@@ -150,5 +150,48 @@ internal sealed partial class ChineseTexts : Texts
     public override string Hours(long count) => $"{count} 小时";
     public override string Days(long count) => $"{N(count)} 天";
 
+    public override string Audit => "审计";
+    public override string AuditService => "审计日志服务";
+    public override string FindRecords => "查找记录";
+    public override string WhoLookedHint => "谁看过这位患者：只填写患者编号即可。填写的各项须同时满足。";
+    public override string Who => "操作者";
+    public override string StudyUid => "检查实例 UID";
+    public override string Action => "操作";
+    public override string AnyAction => "全部操作";
+    public override string FromDay => "起始日期";
+    public override string ToDay => "截止日期（含）";
+    public override string Search => "查找";
+    public override string Records => "记录";
+    public override string NothingFound => "没有符合的记录";
+    public override string Recorded => "记录时间";
+    public override string What => "对象";
+    public override string Proof => "证明";
+    public override string ProofVerified => "已验证";
+    public override string ProofWrong => "与签名不符";
+    public override string ProofMissing => "无证明";
+    public override string LogSize => "日志大小";
+    public override string LastCheckpoint => "最近检查点";
+    public override string SignatureChecked => "签名已核对";
+    public override string LastVerification => "最近一次验证";
+    public override string NotYetVerified => "尚未验证";
+    public override string AllAsSigned => "全部与签名一致";
+    public override string LogIsWrong => "与签名不符";
+    public override string WholeLog => "整个日志";
+    public override string VerifyNow => "立即验证";
+    public override string Verifying => "正在验证…";
+    public override string NotSigned(string address) => $"{address} 审计日志的检查点不是由其密钥签名的，请勿信赖。";
+    public override string EntryIsWrong(long index) => $"第 {index} 条有误";
+    public override string EntryAt(long index, string site) => $"第 {index} 条，来自 {site}";
+
+    public override string ActionName(string code) => code switch
+    {
+        "C" => "新建",
+        "R" => "读取",
+        "U" => "修改",
+        "D" => "删除",
+        "E" => "执行",
+        _ => code,
+    };
+
     private static string N(long count) => count.ToString("N0", CultureInfo.InvariantCulture);
 }

@@ -150,5 +150,48 @@ internal sealed partial class EnglishTexts : Texts
     public override string Hours(long count) => $"{count} h";
     public override string Days(long count) => count == 1 ? "1 day" : $"{N(count)} days";
 
+    public override string Audit => "Audit";
+    public override string AuditService => "The audit log";
+    public override string FindRecords => "Find records";
+    public override string WhoLookedHint => "Who looked at this patient: fill in the patient ID alone. All fields that are filled in must match.";
+    public override string Who => "Who";
+    public override string StudyUid => "Study Instance UID";
+    public override string Action => "Action";
+    public override string AnyAction => "Any";
+    public override string FromDay => "From";
+    public override string ToDay => "To";
+    public override string Search => "Search";
+    public override string Records => "Records";
+    public override string NothingFound => "none matches";
+    public override string Recorded => "Recorded";
+    public override string What => "What";
+    public override string Proof => "Proof";
+    public override string ProofVerified => "Verified";
+    public override string ProofWrong => "Not as signed";
+    public override string ProofMissing => "No proof";
+    public override string LogSize => "Size of the log";
+    public override string LastCheckpoint => "Last checkpoint";
+    public override string SignatureChecked => "signature checked";
+    public override string LastVerification => "Last verification";
+    public override string NotYetVerified => "Not yet";
+    public override string AllAsSigned => "All as signed";
+    public override string LogIsWrong => "Not as signed";
+    public override string WholeLog => "The whole log";
+    public override string VerifyNow => "Verify now";
+    public override string Verifying => "Verifying…";
+    public override string NotSigned(string address) => $"The checkpoint of the audit log at {address} is not signed by its key. Do not rely on it.";
+    public override string EntryIsWrong(long index) => $"Entry {index} is wrong";
+    public override string EntryAt(long index, string site) => $"entry {index} of {site}";
+
+    public override string ActionName(string code) => code switch
+    {
+        "C" => "Create",
+        "R" => "Read",
+        "U" => "Update",
+        "D" => "Delete",
+        "E" => "Execute",
+        _ => code,
+    };
+
     private static string N(long count) => count.ToString("N0", CultureInfo.InvariantCulture);
 }

@@ -156,5 +156,39 @@ public abstract partial class Texts
     public abstract string Minutes(long count);
     public abstract string Hours(long count);
     public abstract string Days(long count);
+
+    public abstract string Audit { get; }
+    public abstract string AuditService { get; }
+    public abstract string FindRecords { get; }
+    public abstract string WhoLookedHint { get; }
+    public abstract string Who { get; }
+    public abstract string StudyUid { get; }
+    public abstract string Action { get; }
+    public abstract string AnyAction { get; }
+    public abstract string FromDay { get; }
+    public abstract string ToDay { get; }
+    public abstract string Search { get; }
+    public abstract string Records { get; }
+    public abstract string NothingFound { get; }
+    public abstract string Recorded { get; }
+    public abstract string What { get; }
+    public abstract string Proof { get; }
+    public abstract string ProofVerified { get; }
+    public abstract string ProofWrong { get; }
+    public abstract string ProofMissing { get; }
+    public abstract string LogSize { get; }
+    public abstract string LastCheckpoint { get; }
+    public abstract string SignatureChecked { get; }
+    public abstract string LastVerification { get; }
+    public abstract string NotYetVerified { get; }
+    public abstract string AllAsSigned { get; }
+    public abstract string LogIsWrong { get; }
+    public abstract string WholeLog { get; }
+    public abstract string VerifyNow { get; }
+    public abstract string Verifying { get; }
+    public abstract string NotSigned(string address);
+    public abstract string EntryIsWrong(long index);
+    public abstract string EntryAt(long index, string site);
+    public abstract string ActionName(string code);
 #pragma warning restore CS1591
 }

@@ -16,6 +16,12 @@ internal sealed class ServiceAddresses(IOptions<ConsoleOptions> options, IServer
     /// <inheritdoc cref="Fleet"/>
     public Uri Emr => Base(options.Value.EmrUrl);
 
+    /// <inheritdoc cref="Fleet"/>
+    public Uri Auth => Base(options.Value.AuthUrl);
+
+    /// <inheritdoc cref="Fleet"/>
+    public Uri Audit => Base(options.Value.AuditUrl);
+
     private Uri Base(string configured)
     {
         var address = configured.Length > 0 ? configured : server.Features.Get<IServerAddressesFeature>()!.Addresses.First();

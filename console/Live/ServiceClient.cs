@@ -6,7 +6,7 @@ using Yizhan.Platform.Identity;
 
 namespace Yizhan.Console.Live;
 
-/// <summary>Asks services as this node does. Whoever lets a person decide something through it has to ask first whether the person may.</summary>
+/// <summary>Asks services as this node does, or as a person. Who lets a person decide something in the node's name has to ask first whether the person may.</summary>
 internal sealed class ServiceClient : IDisposable
 {
     /// <summary>For a reading, which is from the service's own tables.</summary>
@@ -17,10 +17,16 @@ internal sealed class ServiceClient : IDisposable
 
     /// <param name="operators">Gives out the node's token.</param>
     /// <param name="clock">The clock.</param>
-    public ServiceClient(LocalOperator operators, TimeProvider clock)
+    public ServiceClient(LocalOperator operators, TimeProvider clock) : this(operators.Token, clock)
+    {
+    }
+
+    /// <param name="token">In whose name it asks.</param>
+    /// <param name="clock">The clock.</param>
+    public ServiceClient(Func<string> token, TimeProvider clock)
     {
         _clock = clock;
-        _http = new HttpClient(new OperatorTokenHandler(operators.Token, new SocketsHttpHandler
+        _http = new HttpClient(new OperatorTokenHandler(token, new SocketsHttpHandler
         {
             UseProxy = false,
             UseCookies = false,

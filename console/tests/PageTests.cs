@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using Yizhan.Console.Live;
 using Yizhan.Console.Peers;
+using Yizhan.Console.People;
 using Yizhan.Contracts;
 using Yizhan.Platform;
 
@@ -38,6 +39,17 @@ public sealed class PageTests : IAsyncLifetime
             [new(8, "research", "all", "1.2", "1.2.3", 3, "refused with status A900", 0, 0)], ContractsJson.Default.IReadOnlyListDeliveryView));
         _services.MapGet("/pacs-gw/conflicts", () => Results.Json<IReadOnlyList<ConflictView>>(
             [new(7, "1.2", "P-1", "Wang^XiaoDong=王^小东", "P-2", "Wang^Da", 4, 0, "east")], ContractsJson.Default.IReadOnlyListConflictView));
+        _services.MapGet("/auth/users", () => Results.Json<IReadOnlyList<UserView>>(
+            [new("dr-li", "Li <b>", ["clinician@east"], false, true), new("old", "Old", [], true, false)], ContractsJson.Default.IReadOnlyListUserView));
+        _services.MapGet("/fleet/emergencies", () => Results.Json<IReadOnlyList<EmergencyView>>(
+            [new("e1", "east", "nurse-zhou", "patient unconscious", 0, 3_600_000)], ContractsJson.Default.IReadOnlyListEmergencyView));
+        _services.MapPost("/fleet/emergencies/east/{id}/review", async (string id, HttpRequest request) =>
+        {
+            var verdict = await System.Text.Json.JsonSerializer.DeserializeAsync(request.Body, ContractsJson.Default.EmergencyVerdict, Cancel);
+            var who = new Microsoft.IdentityModel.JsonWebTokens.JsonWebToken(request.Headers.Authorization.ToString()["Bearer ".Length..]).Subject;
+            _done.Add($"{who} on {id}: {verdict!.Verdict}");
+            return id == "e1" ? Results.NoContent() : Results.Problem($"No emergency access '{id}' of east waits for review.", statusCode: 404);
+        });
         _services.MapPost("/pacs-gw/peers/PACS/echo", () => Results.Json(new EchoResult(4.5), ContractsJson.Default.EchoResult));
         _services.MapPost("/pacs-gw/peers/DOWN/echo", () => Results.Problem("No connection to 10.0.0.9:104: Connection refused", statusCode: 502));
         _services.MapPost("/pacs-gw/conflicts/{key}", async (string key, HttpRequest request) =>
@@ -57,7 +69,8 @@ public sealed class PageTests : IAsyncLifetime
             return Results.NoContent();
         });
         await _services.StartAsync(Cancel);
-        _console = new ServiceHost(["--web:url=http://127.0.0.1:0", "--node:dataFolder=" + _folder, "--console:fleetUrl=" + _services.Urls.First(), "--console:pacsUrl=" + _services.Urls.First()])
+        _console = new ServiceHost(["--web:url=http://127.0.0.1:0", "--node:dataFolder=" + _folder, "--console:fleetUrl=" + _services.Urls.First(), "--console:pacsUrl=" + _services.Urls.First(),
+            "--console:authUrl=" + _services.Urls.First()])
             .Add<ConsoleModule>().Build();
         await _console.StartAsync(Cancel);
         _http = Operator.Client(_console, inner: new HttpClientHandler { AllowAutoRedirect = false, UseCookies = false });
@@ -120,12 +133,75 @@ public sealed class PageTests : IAsyncLifetime
         Assert.Equal(["7 keep-apart", "retry 8", "give up 9"], _done);
     }
 
+    [Theory]
+    [InlineData("en", "Emergency access to review", "patient unconscious", "has to choose a password", "closed")]
+    [InlineData("zh-CN", "待复核的紧急访问", "patient unconscious", "须设置新密码", "已停用")]
+    public async Task The_server_draws_people_and_what_is_to_be_reviewed(string language, params string[] expected)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/people");
+        request.Headers.AcceptLanguage.Add(new StringWithQualityHeaderValue(language));
+        using var response = await _http.SendAsync(request, Cancel);
+        var html = await response.Content.ReadAsStringAsync(Cancel);
+        Assert.All([.. expected, "nurse-zhou", "clinician@east"], text => Assert.Contains(text, WebUtility.HtmlDecode(html), StringComparison.Ordinal));
+        Assert.DoesNotContain("Li <b>", html, StringComparison.Ordinal);
+        Assert.True(response.Headers.CacheControl?.NoStore);
+        Assert.Contains("default-src 'self'", string.Join(' ', response.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_review_is_made_in_the_name_of_who_makes_it_and_is_not_offered_to_who_may_not()
+    {
+        using var scope = _console.Services.CreateScope();
+        var desk = scope.ServiceProvider.GetRequiredService<PeopleDesk>();
+        SignIn(scope, "auditor@*");
+        var may = await desk.MayAsync("centre");
+        Assert.Equal((false, true), may);
+        var view = (await desk.ReadAsync(new(), may, Cancel)).Items[0].Value;
+        Assert.Null(view.Users);
+        var emergency = Assert.Single(view.Emergencies!);
+        Assert.Null(await desk.ReviewAsync(emergency, "in order", Cancel));
+        Assert.Equal("No emergency access 'e2' of east waits for review.", await desk.ReviewAsync(emergency with { Id = "e2" }, "again", Cancel));
+        Assert.Equal(["dr-li on e1: in order", "dr-li on e2: again"], _done);
+        SignIn(scope, "clinician@*");
+        Assert.Equal((false, false), await desk.MayAsync("centre"));
+    }
+
+    [Fact]
+    public async Task Every_page_keeps_its_content_from_caches_and_its_scripts_at_home()
+    {
+        foreach (var page in typeof(ConsoleModule).Assembly.GetTypes().SelectMany(t => t.GetCustomAttributes(false).OfType<Microsoft.AspNetCore.Components.RouteAttribute>()))
+        {
+            using var response = await _http.GetAsync(page.Template, Cancel);
+            Assert.True(response.Headers.CacheControl?.NoStore, page.Template);
+            Assert.True(response.Headers.Contains("Content-Security-Policy"), page.Template);
+        }
+    }
+
+    private static void SignIn(IServiceScope scope, string roles) =>
+        ((Microsoft.AspNetCore.Components.Authorization.IHostEnvironmentAuthenticationStateProvider)scope.ServiceProvider
+            .GetRequiredService<Microsoft.AspNetCore.Components.Authorization.AuthenticationStateProvider>()).SetAuthenticationState(
+                Task.FromResult(new Microsoft.AspNetCore.Components.Authorization.AuthenticationState(new System.Security.Claims.ClaimsPrincipal(
+                    new System.Security.Claims.ClaimsIdentity([new("sub", "dr-li"), new("roles", roles)], "Session")))));
+
     [Fact]
     public async Task A_gateway_that_does_not_answer_is_named_on_the_page_of_peers()
     {
         await _services.StopAsync(Cancel);
         var html = WebUtility.HtmlDecode(await _http.GetStringAsync("/peers", Cancel));
         Assert.Contains("The image archive does not answer at", html, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("en", "Who looked at this patient", "Last checkpoint", "Audit</a>")]
+    [InlineData("zh-CN", "谁看过这位患者", "最近检查点", "审计</a>")]
+    public async Task The_audit_page_is_drawn_in_the_language_of_the_browser_and_not_cached(string language, params string[] expected)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/audit");
+        request.Headers.AcceptLanguage.Add(new StringWithQualityHeaderValue(language));
+        using var response = await _http.SendAsync(request, Cancel);
+        var html = WebUtility.HtmlDecode(await response.Content.ReadAsStringAsync(Cancel));
+        Assert.All(expected, text => Assert.Contains(text, html, StringComparison.Ordinal));
+        Assert.True(response.Headers.CacheControl?.NoStore);
     }
 
     [Fact]
@@ -172,6 +248,7 @@ public sealed class PageTests : IAsyncLifetime
 
     [Theory]
     [InlineData("--console:fleetUrl=ftp://x", "console:fleetUrl is 'ftp://x'; accepted is an http:// or https:// address")]
+    [InlineData("--console:auditKey=log", "console:auditKey is 'log'; accepted is name+id+base64")]
     [InlineData("--console:dicomAddress=here", "console:dicomAddress is 'here'; accepted is host:port")]
     [InlineData("--console:dicomAeTitle=SEVENTEEN-LETTERS", "console:dicomAeTitle is 'SEVENTEEN-LETTERS'; accepted are at most 16 characters.")]
     public void A_wrong_option_is_refused(string argument, string expected) =>

@@ -1,6 +1,7 @@
 using System.Security.Claims;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.Hosting;
@@ -20,6 +21,10 @@ public sealed partial class LocalOperator : IHostedService, ITrustedIssuer, IDis
 {
     private static readonly TimeSpan Life = TimeSpan.FromHours(1);
     private static readonly TimeSpan Renewal = TimeSpan.FromMinutes(20);
+    private static readonly TimeSpan Borrowed = TimeSpan.FromMinutes(5);
+
+    /// <summary>What a session says of somebody beside the subject; one value is one word or several, as <see cref="Caller"/> reads it.</summary>
+    private static readonly string[] Carried = ["name", "roles", "sites", "scope", "break_glass"];
 
     private readonly ECDsa _key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
     private readonly JsonWebTokenHandler _handler = new() { SetDefaultTimesOnTokenCreation = false };
@@ -75,7 +80,41 @@ public sealed partial class LocalOperator : IHostedService, ITrustedIssuer, IDis
     /// <param name="sites">Sites, separated by spaces; <c>*</c> is all.</param>
     /// <param name="life">How long.</param>
     /// <param name="audience">For which service; null for all.</param>
-    public string Issue(string subject, string roles, string sites, TimeSpan life, string? audience = null)
+    public string Issue(string subject, string roles, string sites, TimeSpan life, string? audience = null) =>
+        Issue(subject, new() { ["roles"] = roles.Split(' '), ["sites"] = sites.Split(' '), ["node"] = Address }, life, audience);
+
+    /// <summary>
+    /// A token for five minutes with which a page asks this node's services as the person whose session it is: the services decide what
+    /// that person may, and the audit log names them.
+    /// </summary>
+    /// <param name="who">The session; its claims are those of <see cref="Caller"/>.</param>
+    /// <exception cref="ArgumentException">Nobody is signed in.</exception>
+    public string IssueFor(ClaimsPrincipal who)
+    {
+        if (who.Identity?.IsAuthenticated != true || who.FindFirstValue("sub") is not { Length: > 0 } subject)
+        {
+            throw new ArgumentException("Nobody is signed in.", nameof(who));
+        }
+
+        var claims = new Dictionary<string, object>();
+        foreach (var type in Carried)
+        {
+            if (who.FindAll(type).Select(claim => claim.Value).ToArray() is { Length: > 0 } values)
+            {
+                claims[type] = values is [var only] ? only : values;
+            }
+        }
+
+        // Keycloak's roles are an object in the claim's text.
+        if (who.FindFirstValue("realm_access") is { } realm)
+        {
+            claims["realm_access"] = JsonDocument.Parse(realm).RootElement;
+        }
+
+        return Issue(subject, claims, Borrowed, null);
+    }
+
+    private string Issue(string subject, Dictionary<string, object> claims, TimeSpan life, string? audience)
     {
         var now = _clock.GetUtcNow();
         return _handler.CreateToken(new SecurityTokenDescriptor
@@ -86,12 +125,7 @@ public sealed partial class LocalOperator : IHostedService, ITrustedIssuer, IDis
             NotBefore = now.UtcDateTime,
             Expires = (now + life).UtcDateTime,
             Subject = new ClaimsIdentity([new Claim("sub", subject)]),
-            Claims = new Dictionary<string, object>
-            {
-                ["roles"] = roles.Split(' '),
-                ["sites"] = sites.Split(' '),
-                ["node"] = Address,
-            },
+            Claims = claims,
             TokenType = "at+jwt",
             SigningCredentials = _credentials,
         });

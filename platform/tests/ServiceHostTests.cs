@@ -1,7 +1,10 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Security.Claims;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Platform.Tests;
 
@@ -50,6 +53,25 @@ public sealed class ServiceHostTests : IDisposable
         var ledger = app.Services.GetRequiredService<Ledger>();
         await app.DisposeAsync();
         Assert.Equal(["written", "closed"], ledger.Events);
+    }
+
+    [Fact]
+    public async Task A_page_asks_as_the_person_whose_session_it_is_and_gets_what_that_person_may()
+    {
+        await using var app = new ServiceHost(["--web:url=http://127.0.0.1:0", "--node:dataFolder=" + _folder]).Add<SampleModule>().Build();
+        await app.StartAsync(Cancel);
+        var issuer = app.Services.GetRequiredService<LocalOperator>();
+        foreach (var (roles, status) in new[] { ("auditor@*", HttpStatusCode.OK), ("clinician@*", HttpStatusCode.Forbidden), ("clinician@* auditor@*", HttpStatusCode.OK) })
+        {
+            var token = issuer.IssueFor(new ClaimsPrincipal(new ClaimsIdentity(
+                [new Claim("sub", "dr-li"), .. roles.Split(' ').Select(role => new Claim("roles", role)), new Claim("sites", "lakeside")], Session.Scheme)));
+            Assert.Equal("dr-li", new JsonWebToken(token).Subject);
+            using var http = new HttpClient { BaseAddress = new Uri(app.Urls.First()), DefaultRequestHeaders = { Authorization = new("Bearer", token) } };
+            using var answer = await http.GetAsync("/sample/ping", Cancel);
+            Assert.Equal(status, answer.StatusCode);
+        }
+
+        Assert.Throws<ArgumentException>(() => issuer.IssueFor(new ClaimsPrincipal()));
     }
 
     [Fact]

@@ -17,7 +17,7 @@ public sealed class ArrowsPointToWhatIsUsed
         ["services"] = ["platform", "storage", "contracts", "protocols"],
         ["edge"] = ["platform", "storage", "contracts", "protocols"],
         ["fleet"] = ["platform", "storage", "contracts", "protocols"],
-        ["console"] = ["platform", "contracts"],
+        ["console"] = ["platform", "contracts", "protocols"],
         ["samples"] = ["protocols"],
         ["host"] = ["services", "edge", "fleet", "console", "platform", "storage", "contracts"],
         ["drills"] = ["contracts", "platform", "protocols", "samples", "host"],

@@ -49,6 +49,12 @@ class ConsoleProcess {
     return new URL(await answer.text(), this.url).href;
   }
 
+  /** As a command on the same machine asks: with the operator's token. */
+  fetch(to, options = {}) {
+    const token = readFileSync(path.join(temporary, 'data/identity/operator.token'), 'utf8');
+    return fetch(new URL(to, this.url), { ...options, headers: { ...options.headers, Authorization: `Bearer ${token}` } });
+  }
+
   async stop(signal = 'SIGTERM') {
     if (this.process.exitCode !== null || this.process.signalCode !== null) return;
     const ended = new Promise(resolve => this.process.once('exit', resolve));
@@ -377,6 +383,78 @@ await test('The keyboard alone reaches the content, the language and the theme, 
   assert.equal(await page.locator('h1').innerText(), words.zh.network);
   await close(page);
 });
+
+for (const [language, said] of [['en', { title: 'Audit', patient: 'Patient ID', search: 'Search', verified: 'Verified', verify: 'Verify now', all: 'All as signed' }],
+  ['zh', { title: '审计', patient: '患者编号', search: '查找', verified: '已验证', verify: '立即验证', all: '全部与签名一致' }]]) {
+  for (const scheme of ['light', 'dark']) {
+    await test(`Who looked at a patient is shown with its proof, and the log is verified, in ${language}, ${scheme}`, async now => {
+      const patient = `P-${language}-${scheme}`;
+      const record = { eventId: '110103', action: 'R', outcome: 0, agent: '<b>dr-li</b>', source: 'pacs-gw@lakeside-clinic', entity: 'study/1.2.3', recordedMs: now, patient };
+      const created = await app.fetch('audit/records', { method: 'POST', body: JSON.stringify(record), headers: { 'content-type': 'application/json' } });
+      assert.equal(created.status, 201);
+      await until('the record is in the tree', async () =>
+        (await (await app.fetch(created.headers.get('location'))).json()).records.length === 1);
+      const page = await open(app, { language, scheme });
+      await page.getByRole('link', { name: said.title, exact: true }).click();
+      await page.locator('h1', { hasText: said.title }).waitFor();
+      await page.getByRole('status').filter({ hasText: words[language].live }).waitFor();
+      await page.getByLabel(said.patient).fill(patient);
+      await page.getByRole('button', { name: said.search, exact: true }).click();
+      const row = page.locator('tr[data-entry]');
+      await row.getByText(said.verified, { exact: true }).waitFor();
+      assert.equal(await row.count(), 1);
+      assert.ok(await row.getByText('<b>dr-li</b>').isVisible());
+      await page.getByRole('button', { name: said.verify, exact: true }).click();
+      await page.getByText(said.all, { exact: true }).waitFor();
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+      await accessible(page);
+      await shot(page, `audit-${language}-${scheme}`);
+      await close(page);
+    });
+  }
+}
+
+for (const [language, size, said] of [
+  ['en', desktop, { title: 'People', review: 'Close the review', name: 'Name', shown: 'Shown as', roles: 'Roles at sites', add: 'Add', save: 'Save roles', close: 'Close the account', closed: 'closed' }],
+  ['zh', tablet, { title: '人员', review: '完成复核', name: '用户名', shown: '显示名', roles: '各站点角色', add: '新增', save: '保存角色', close: '停用账户', closed: '已停用' }]]) {
+  await test(`Somebody is added, gets roles and leaves, and an emergency access is reviewed, in ${language}`, async now => {
+    services.emergencies = [{ id: 'e1', site: 'lakeside-clinic', who: '<b>nurse-zhou</b>', reason: '患者昏迷', fromMs: now - 7_200_000, untilMs: now - 3_600_000 }];
+    services.decided.length = 0;
+    const page = await open(app, { language, size });
+    await page.getByRole('link', { name: said.title, exact: true }).click();
+    await page.locator('h1', { hasText: said.title }).waitFor();
+    const waiting = page.locator('tr[data-emergency="e1"]');
+    await waiting.getByText('<b>nurse-zhou</b>').waitFor();
+    assert.ok(await waiting.getByRole('button', { name: said.review }).isDisabled());
+    await accessible(page);
+    await shot(page, `people-${language}`);
+    await waiting.locator('input').fill('Patient was unconscious; in order.');
+    await waiting.getByRole('button', { name: said.review }).click();
+    await waiting.waitFor({ state: 'detached' });
+    assert.deepEqual(services.decided, [{ path: '/fleet/emergencies/lakeside-clinic/e1/review', verdict: 'Patient was unconscious; in order.' }]);
+
+    const account = `dr-wu-${language}`;
+    await page.getByLabel(said.name, { exact: true }).fill(account);
+    await page.getByLabel(said.roles, { exact: true }).fill('captain@lakeside');
+    await page.getByRole('button', { name: said.add, exact: true }).click();
+    await page.getByRole('alert').filter({ hasText: 'captain' }).waitFor();
+    assert.equal(await page.getByLabel(said.name, { exact: true }).inputValue(), account, 'what was typed stays after a refusal');
+    await page.getByLabel(said.roles, { exact: true }).fill('clinician@lakeside');
+    await page.getByRole('button', { name: said.add, exact: true }).click();
+    assert.ok((await page.locator('code.password').innerText()).length >= 12);
+    const row = page.locator(`tr[data-user="${account}"]`);
+    await row.locator('input').fill('clinician@lakeside auditor@*');
+    await row.getByRole('button', { name: said.save }).click();
+    await row.getByRole('button', { name: said.save }).waitFor({ state: 'detached' });
+    await row.getByRole('button', { name: said.close }).click();
+    await row.getByRole('button', { name: said.close, exact: true }).click();
+    await row.getByText(said.closed).waitFor();
+    const [user] = (await (await app.fetch('auth/users')).json()).filter(u => u.name === account);
+    assert.deepEqual([user.roles, user.disabled], [['clinician@lakeside', 'auditor@*'], true]);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await close(page);
+  });
+}
 
 await test('A page survives a restart of the console and is live again by itself', async () => {
   const page = await open(app, { expectFailures: true });

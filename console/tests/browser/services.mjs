@@ -60,6 +60,16 @@ export class Services {
       return;
     }
 
+    if (path.startsWith('/fleet/emergencies/')) {
+      let body = '';
+      request.on('data', chunk => { body += chunk; }).on('end', () => {
+        this.decided.push({ path, ...JSON.parse(body) });
+        this.emergencies = this.emergencies.filter(e => !path.includes(`/${e.id}/`));
+        response.writeHead(204).end();
+      });
+      return;
+    }
+
     if (path.startsWith('/emr-adapter/')) {
       let body = '';
       request.on('data', chunk => { body += chunk; }).on('end', () => {
@@ -89,7 +99,7 @@ export class Services {
     const { pathname: path, searchParams } = new URL(request.url, this.url);
     const list = path.startsWith('/emr-adapter/') ? this.#page(this.emr[path.slice('/emr-adapter/'.length)], searchParams) : {
       '/fleet/sites': this.sites, '/pacs-gw/studies': this.studies, '/pacs-gw/peers': this.desk.peers, '/pacs-gw/routes': this.desk.routes,
-      '/pacs-gw/routes/failed': this.desk.failed, '/pacs-gw/conflicts': this.desk.conflicts,
+      '/pacs-gw/routes/failed': this.desk.failed, '/pacs-gw/conflicts': this.desk.conflicts, '/fleet/emergencies': this.emergencies ?? [],
     }[path];
     if (request.method !== 'GET') {
       this.#decide(request, path, response);
