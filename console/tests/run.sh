@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The console in Debian's Chromium: `./check console` calls this. Screenshots go to artifacts/console/.
+# CONSOLE_TESTS=audit runs those whose names match.
 # With CONSOLE_DLL=…/Yizhan.Host.dll the same tests run against the console inside the host.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

@@ -123,8 +123,10 @@ const rows = page => page.locator('tr[data-study]');
 const services = await new Services().start();
 const app = await new ConsoleProcess(services, await freePort()).start();
 let passed = 0, failed = 0;
+const only = new RegExp(process.env.CONSOLE_TESTS ?? '');
 
 async function test(name, run) {
+  if (!only.test(name)) return;
   const now = Date.now();
   services.sites = sampleSites(now);
   services.studies = sampleStudies(now);
@@ -137,6 +139,10 @@ async function test(name, run) {
     console.log(`ok    ${name}`);
   } catch (e) {
     failed++;
+    for (const [n, context] of browser.contexts().entries()) {
+      for (const page of context.pages()) await page.screenshot({ path: path.join(screenshots, `failed-${failed}-${n}.png`) }).catch(() => {});
+      await context.close();
+    }
     console.log(`FAIL  ${name}\n      ${e.stack.replaceAll('\n', '\n      ')}`);
   }
 }
