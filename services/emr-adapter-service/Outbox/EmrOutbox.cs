@@ -76,12 +76,16 @@ internal sealed class EmrOutbox(EmrDatabase database, IOptions<EmrAdapterOptions
     }
 
     /// <summary>The oldest message that may be sent now of each patient whom none is on its way about.</summary>
-    public IReadOnlyList<OutboxMessage> Next(string system, IReadOnlyCollection<string> busyLanes, int most) => database.Read(db => db.Command(
-        """
+    /// <param name="system">To whom.</param>
+    /// <param name="busyLanes">Patients about whom one is on its way.</param>
+    /// <param name="most">How many at most.</param>
+    /// <param name="inTurn">First what was not tried for longest, where little is tried: else the oldest is due again and again and no other shows that the system works.</param>
+    public IReadOnlyList<OutboxMessage> Next(string system, IReadOnlyCollection<string> busyLanes, int most, bool inTurn) => database.Read(db => db.Command(
+        $"""
         SELECT pk, fact, control_id, lane, attempts, failing_since_ms, payload, trace_parent FROM outbox o
         WHERE system = $1 AND state = 'waiting' AND next_ms <= $2
           AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.system = $1 AND e.lane = o.lane AND e.state = 'waiting' AND e.pk < o.pk)
-        ORDER BY pk LIMIT $3
+        ORDER BY {(inTurn ? "next_ms, pk" : "pk")} LIMIT $3
         """,
         system, Now(), most + busyLanes.Count).Rows(row => new OutboxMessage(
             row.GetInt64(0), system, row.GetString(1), row.GetString(2), row.GetString(3), row.GetInt32(4), row.IsDBNull(5) ? null : row.GetInt64(5),

@@ -44,10 +44,11 @@ internal sealed partial class OutboxSender(
             while (true)
             {
                 var changed = outbox.Changed;
-                var most = failures >= SystemFailures ? 1 : connections;
+                var away = failures >= SystemFailures;
+                var most = away ? 1 : connections;
                 if (busy.Count < most)
                 {
-                    foreach (var message in outbox.Next(system, busy.Keys, most - busy.Count))
+                    foreach (var message in outbox.Next(system, busy.Keys, most - busy.Count, inTurn: away))
                     {
                         busy.Add(message.Lane, SendAsync(driver, message, stopping));
                     }

@@ -146,6 +146,20 @@ public sealed class SenderTests
     }
 
     [Fact]
+    public async Task While_a_system_takes_nothing_each_message_has_its_turn_and_not_the_oldest_alone()
+    {
+        await using var engine = new MllpEngine { Answer = _ => AcknowledgmentCode.AR };
+
+        // The pause of the system grows faster than that of a message: whenever it ends, the oldest message is due.
+        await using var node = await Node.StartAsync([.. Node.Hl7System(engine.Port), "--emr-adapter:firstPauseMs=10", "--emr-adapter:maxPauseMs=60000"]);
+        await OrderAsync(node, "O1", "P1");
+        await OrderAsync(node, "O2", "P2");
+        await node.ReportAsync(Node.Report("R1", "final", "O1"));
+        await node.ReportAsync(Node.Report("R2", "final", "O2"));
+        await Wait.UntilAsync(() => node.Messages("waiting").Count(m => m.Attempts >= 4) == 2);
+    }
+
+    [Fact]
     public async Task An_answer_that_is_html_is_no_answer()
     {
         await using var engine = new MllpEngine { Raw = MllpFraming.Frame("<html><body>502 Bad Gateway</body></html>"u8) };
