@@ -25,7 +25,7 @@ internal static class BackfillBench
         var instances = new Option<int>("--instances") { Description = "Instances that wait.", DefaultValueFactory = _ => 2000 };
         var events = new Option<int>("--events") { Description = "Events that wait.", DefaultValueFactory = _ => 5000 };
         var bytes = new Option<int>("--instance-bytes") { Description = "Size of an instance.", DefaultValueFactory = _ => 500_000 };
-        var store = new Option<string>("--store") { Description = "Store of the site: sqlite or segments.", DefaultValueFactory = _ => "sqlite" };
+        var store = new Option<string>("--store") { Description = "Store of the site: sqlite or segments.", DefaultValueFactory = _ => "segments" };
         var json = new Option<bool>("--json") { Description = "Print only the JSON object." };
         var command = new Command("backfill", "What a site kept during an outage reaches the centre: MB/s, beside the disk's and the loopback's limit.")
         {

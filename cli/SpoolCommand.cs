@@ -101,7 +101,7 @@ internal static class SpoolCommand
     private static Command Verify()
     {
         var data = new Option<DirectoryInfo?>("--data") { Description = "Data folder of a node that does not run." };
-        var site = new Option<string?>("--site") { Description = "Its site; needed with --data for the store 'segments'." };
+        var site = new Option<string?>("--site") { Description = "Its site: with --data, a log of another one is refused." };
         var siteKey = new Option<FileInfo?>("--site-key") { Description = "Its site key when it is not in the data folder." };
         var command = new Command("verify", "Reads all entries and blobs and compares their checksums; names what is damaged and ends with 1.")
         {

@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 namespace Yizhan.Storage;
 
 /// <summary>One open folder: event log and blobs together, and the lock that keeps other processes out.</summary>
-internal sealed class Spool : IAsyncDisposable
+internal sealed partial class Spool : IAsyncDisposable
 {
     /// <summary>A file of this name in the folder says that it was restored from a backup: the next start begins a new epoch and removes it.</summary>
     public const string RestoredMarker = "restored";
@@ -31,6 +31,9 @@ internal sealed class Spool : IAsyncDisposable
     }
 
     public IEventLog Log => _log;
+
+    /// <summary>sqlite or segments.</summary>
+    public string Store { get; private init; } = "segments";
 
     public Journal Journal => _journal;
 
@@ -67,9 +70,9 @@ internal sealed class Spool : IAsyncDisposable
 
     /// <summary>Opens a folder; creates what is missing. A test may put something around the journal.</summary>
     /// <exception cref="IOException">Another process has it open, or the disk failed.</exception>
-    /// <exception cref="InvalidOperationException">It is another site's, or was written by a newer version.</exception>
+    /// <exception cref="InvalidOperationException">It is another site's or of another store, or was written by a newer version.</exception>
     public static Spool Open(
-        string folder, string site, StorageOptions options, IDisk disk, TimeProvider clock, ILogger logger, Func<Journal, Journal>? around = null)
+        string folder, string? site, StorageOptions options, IDisk disk, TimeProvider clock, ILogger logger, Func<Journal, Journal>? around = null)
     {
         Directory.CreateDirectory(Path.Combine(folder, "segments"));
         var keyFolder = Path.Combine(folder, "keys");
@@ -86,15 +89,17 @@ internal sealed class Spool : IAsyncDisposable
         Journal? journal = null;
         try
         {
+            var store = ChooseStore(folder, options);
+            Opening(logger, folder, store);
             var marker = Path.Combine(folder, RestoredMarker);
             var restored = File.Exists(marker);
             keys = new KeyRing(
                 disk, keyFolder, create => SiteKeyFile.Open(options.SiteKeyFile ?? Path.Combine(Path.GetDirectoryName(folder)!, "storage", "site.key"), create),
                 options.Encrypt, clock);
             segments = new SegmentFiles(disk, Path.Combine(folder, "segments"), SegmentBytes(options), keys);
-            journal = options.Store == "segments"
+            journal = store == "segments"
                 ? new SegmentJournal(disk, Path.Combine(folder, "segments"), site, restored, segments, logger)
-                : new SqliteJournal(Path.Combine(folder, "log.db"), site, restored, segments, checkpoints: options.CheckpointedBy == "node");
+                : new SqliteJournal(DatabaseIn(folder), site ?? OfflineLog.SiteOf(DatabaseIn(folder)), restored, segments, checkpoints: options.CheckpointedBy == "node");
             if (restored)
             {
                 File.Delete(marker);
@@ -103,7 +108,7 @@ internal sealed class Spool : IAsyncDisposable
 
             var balloon = new Balloon(disk, folder, options.BalloonBytes);
             balloon.Fill();
-            var spool = new Spool(folderLock, segments, around?.Invoke(journal) ?? journal, options, () => disk.FreeBytes(folder), clock, logger);
+            var spool = new Spool(folderLock, segments, around?.Invoke(journal) ?? journal, options, () => disk.FreeBytes(folder), clock, logger) { Store = store };
             spool._committer.MakeRoom = balloon.Burst;
             spool._refill = balloon.Fill;
             return spool;
@@ -149,6 +154,32 @@ internal sealed class Spool : IAsyncDisposable
         }
     }
 
+    /// <summary>The store of which a folder holds a log; null when it holds none.</summary>
+    public static string? StoreIn(string folder) =>
+        File.Exists(DatabaseIn(folder)) ? "sqlite"
+        : Directory.Exists(Path.Combine(folder, "segments")) && Directory.EnumerateFiles(Path.Combine(folder, "segments"), "*.seg").Any() ? "segments"
+        : null;
+
+    private static string DatabaseIn(string folder) => Path.Combine(folder, "log.db");
+
+    /// <summary>What the folder holds; of a new one what is set. To open a folder as the other store would be to begin an empty log over a full one.</summary>
+    private static string ChooseStore(string folder, StorageOptions options)
+    {
+        var held = StoreIn(folder);
+        if (held is not null && options.Store is not null && options.Store != held)
+        {
+            throw new InvalidOperationException(
+                $"{folder} holds a log of the store '{held}', and storage:store is '{options.Store}': a log is not moved from one store to the other. "
+                + $"Take the setting away or set it to '{held}'; if the log should be '{held}' no more, give the node a new node:dataFolder once everything is delivered."
+                + (options.Store == "sqlite" ? " If log.db was lost, put back a backup." : ""));
+        }
+
+        var store = held ?? options.Store ?? options.NewStore;
+        return store == "sqlite" || options.CheckpointedBy == "node" ? store : throw new InvalidOperationException(
+            $"storage:checkpointedBy is '{options.CheckpointedBy}', and the log in {folder} is of the store '{store}', which has no database that it could copy: "
+            + "set storage:store to sqlite before the first start, or take storage:checkpointedBy away.");
+    }
+
     /// <summary>A small quota gets small files, so that one half-empty file is not all of it.</summary>
     private static int SegmentBytes(StorageOptions options) =>
         (int)Math.Clamp(options.QuotaBytes / 16, 4 * 1024 * 1024, options.SegmentBytes) / Record.Alignment * Record.Alignment;
@@ -165,4 +196,7 @@ internal sealed class Spool : IAsyncDisposable
             throw new IOException($"The log in {folder} is open in another process: stop that one first, or give this one its own node:dataFolder.", e);
         }
     }
+
+    [LoggerMessage(102, LogLevel.Information, "The event log in {Folder} is of the store {Store}.")]
+    private static partial void Opening(ILogger logger, string folder, string store);
 }

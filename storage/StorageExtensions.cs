@@ -16,8 +16,15 @@ public static class StorageExtensions
     /// Registers <see cref="IEventLog"/> and <see cref="IBlobStore"/> of this node, from section <c>storage</c>, with their data below <c>log/</c> of
     /// the node's folder. They are opened when the host starts, so that a folder in use stops the start, and closed when it stops. May be called by several modules.
     /// </summary>
-    public static IHostApplicationBuilder AddEventLog(this IHostApplicationBuilder builder)
+    /// <param name="builder">The node's.</param>
+    /// <param name="ofSite">This is a site: it gives up what is delivered, so a new log gets the store whose index is in memory.</param>
+    public static IHostApplicationBuilder AddEventLog(this IHostApplicationBuilder builder, bool ofSite = false)
     {
+        if (ofSite)
+        {
+            builder.Services.Configure<StorageOptions>(options => options.NewStore = "segments");
+        }
+
         if (builder.Services.Any(s => s.ServiceType == typeof(Spool)))
         {
             return builder;

@@ -6,9 +6,15 @@ namespace Yizhan.Storage;
 /// <summary>Where and how a node keeps its event log and blobs. Section <c>storage</c>.</summary>
 public sealed class StorageOptions
 {
-    /// <summary><c>sqlite</c> (default): entries in one SQLite database. <c>segments</c>: entries in the segment files of the blobs.</summary>
+    /// <summary>
+    /// <c>segments</c>: entries in the segment files of the blobs. <c>sqlite</c>: entries in one SQLite database. Default: what the folder holds; a new
+    /// folder gets <c>segments</c> at a site and <c>sqlite</c> at a centre. A log is not moved from one to the other.
+    /// </summary>
     [RegularExpression("sqlite|segments", ErrorMessage = "storage:store must be sqlite or segments.")]
-    public string Store { get; set; } = "sqlite";
+    public string? Store { get; set; }
+
+    /// <summary>The store of a new folder when <see cref="Store"/> does not say: the node's modules know what they are, it is no setting.</summary>
+    public string NewStore { get; internal set; } = "sqlite";
 
     /// <summary>Most bytes that entries and blobs may take. Default 500 GiB; the real free space of the disk counts as well.</summary>
     [Range(16L * 1024 * 1024, long.MaxValue)]
@@ -72,7 +78,8 @@ public sealed class StorageOptions
     public int ScrubMiBPerSecond { get; set; } = 4;
 
     /// <summary>
-    /// Who moves the write-ahead log of <c>log.db</c> into the database: <c>node</c> (default), or <c>litestream</c>, which has to see every page before.
+    /// Who moves the write-ahead log of <c>log.db</c> into the database: <c>node</c> (default), or <c>litestream</c>, which has to see every page before
+    /// and needs the store <c>sqlite</c>.
     /// </summary>
     [RegularExpression("node|litestream", ErrorMessage = "storage:checkpointedBy must be node or litestream.")]
     public string CheckpointedBy { get; set; } = "node";

@@ -15,7 +15,7 @@ public sealed class MqttBridgeModule : IServiceModule
     public static void Register(IHostApplicationBuilder builder)
     {
         builder.AddSettings<MqttBridgeOptions, MqttBridgeOptionsValidator>(Name);
-        builder.AddEventLog();
+        builder.AddEventLog(ofSite: true);
         builder.Services.TryAddSingleton<DeviceIntake>();
         builder.Services.AddHostedService<BridgeService>();
     }

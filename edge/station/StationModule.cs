@@ -23,7 +23,7 @@ public sealed class StationModule : IServiceModule
     public static void Register(IHostApplicationBuilder builder)
     {
         builder.AddSettings<StationOptions, StationOptionsValidator>(Name);
-        builder.AddEventLog();
+        builder.AddEventLog(ofSite: true);
         builder.Services.TryAddSingleton<Quarantine>();
         builder.Services.TryAddSingleton<SpoolMetrics>();
         builder.Services.TryAddSingleton<Retention>();

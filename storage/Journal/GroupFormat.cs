@@ -15,11 +15,11 @@ internal static class GroupFormat
     public static void Entry(Packer packer, NewEntry entry, long rawSequence, KeyRing keys)
     {
         var (position, identity, _) = entry.Logged;
-        var (fact, isSealed) = EntrySeal.Seal(keys, entry.Logged.Entry, entry.Fact, position);
+        var (fact, key) = (entry.Logged.Entry, keys.Current());
         packer.Byte((int)Operation.Entry);
         var start = packer.Reserve(EntryHeaderBytes);
         packer.Int64(position);
-        packer.Byte((entry.Own ? 1 : 0) | (fact.TraceParent is null ? 0 : 2) | (isSealed ? 4 : 0));
+        packer.Byte((entry.Own ? 1 : 0) | (fact.TraceParent is null ? 0 : 2) | (key == 0 ? 0 : 4));
         packer.Byte((int)identity.Lane);
         packer.Int64(rawSequence);
         packer.UInt64(entry.Fact.High);
@@ -40,15 +40,24 @@ internal static class GroupFormat
         }
 
         packer.Text(fact.Type);
-        packer.Text(fact.Id);
-        packer.Text(fact.Key);
+        packer.Text(key == 0 ? fact.Id : "");
+        packer.Text(key == 0 ? fact.Key : "");
         if (fact.TraceParent is not null)
         {
             packer.Text(fact.TraceParent);
         }
 
-        packer.Int32(fact.Data.Length);
-        packer.Bytes(fact.Data.Span);
+        if (key == 0)
+        {
+            packer.Int32(fact.Data.Length);
+            packer.Bytes(fact.Data.Span);
+        }
+        else
+        {
+            var bytes = EntrySeal.BytesOf(fact);
+            packer.Int32(bytes);
+            EntrySeal.Seal(packer.Take(bytes), keys, key, fact, entry.Fact, position);
+        }
 
         var all = packer.Written.Span[start..];
         System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(all, all.Length - EntryHeaderBytes);

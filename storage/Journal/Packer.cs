@@ -4,9 +4,9 @@ using System.Text;
 namespace Yizhan.Storage;
 
 /// <summary>Writes numbers and texts into a growing buffer, little-endian.</summary>
-internal sealed class Packer
+internal sealed class Packer(int capacity = 4096)
 {
-    private byte[] _buffer = new byte[4096];
+    private byte[] _buffer = new byte[capacity];
 
     public int Length { get; private set; }
 
@@ -56,14 +56,8 @@ internal sealed class Packer
     /// <summary>Takes back everything after a length.</summary>
     public void Truncate(int length) => Length = length;
 
-    /// <summary>Space for a number that is known later.</summary>
-    public int Reserve(int length)
-    {
-        Take(length).Clear();
-        return Length - length;
-    }
-
-    private Span<byte> Take(int length)
+    /// <summary>Space that the caller fills before anything else is written.</summary>
+    public Span<byte> Take(int length)
     {
         if (Length + length > _buffer.Length)
         {
@@ -72,6 +66,13 @@ internal sealed class Packer
 
         Length += length;
         return _buffer.AsSpan(Length - length, length);
+    }
+
+    /// <summary>Space for a number that is known later.</summary>
+    public int Reserve(int length)
+    {
+        Take(length).Clear();
+        return Length - length;
     }
 }
 

@@ -8,7 +8,7 @@ internal sealed partial class SegmentJournal
     /// <summary>So many digests are fetched from the disk while one is applied: some 6 MB each when they are full.</summary>
     private const int DigestsAhead = 8;
 
-    private LogState Load(string site, bool newEpoch)
+    private LogState Load(string? site, bool newEpoch)
     {
         var replay = new Replay([.. _segments.List().Select(s => s.Number)]);
         var files = _disk.List(_folder).ToHashSet(StringComparer.Ordinal);
@@ -43,6 +43,7 @@ internal sealed partial class SegmentJournal
 
         FinishLast(replay);
         _serial = replay.Serial;
+        site ??= replay.Identity?.Site ?? throw new InvalidDataException($"{_folder} does not say whose log it is: nothing was ever committed to it.");
         if (replay.Identity is { } identity && identity.Site != site)
         {
             throw new InvalidOperationException($"{_folder} is the log of site '{identity.Site}', not of '{site}'.");

@@ -46,11 +46,11 @@ internal sealed partial class SegmentJournal : Journal
 
     /// <param name="disk">Where the digests are.</param>
     /// <param name="folder">The folder of the segment files.</param>
-    /// <param name="site">Site of the log.</param>
+    /// <param name="site">Site of the log; null: the one that it says, of a log that exists.</param>
     /// <param name="newEpoch">The log was restored: begin a new epoch.</param>
     /// <param name="segments">The segment files.</param>
     /// <param name="logger">Told what a start had to strike out.</param>
-    public SegmentJournal(IDisk disk, string folder, string site, bool newEpoch, SegmentFiles segments, ILogger logger)
+    public SegmentJournal(IDisk disk, string folder, string? site, bool newEpoch, SegmentFiles segments, ILogger logger)
     {
         _disk = disk;
         _folder = folder;

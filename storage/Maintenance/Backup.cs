@@ -13,7 +13,7 @@ namespace Yizhan.Storage;
 /// The order makes it one state: first what consumers made of the log, then the log, then the segment files up to where they were between two commits.
 /// So no index names an entry that is not there, and no entry names bytes that are not. Meanwhile nothing is released and no byte is given back.
 /// </remarks>
-internal sealed class Backup(Spool spool, string dataFolder, string store, TimeProvider clock)
+internal sealed class Backup(Spool spool, string dataFolder, TimeProvider clock)
 {
     /// <summary>Where the keys of days are, below the data folder.</summary>
     public const string KeyFolder = "log/keys";
@@ -38,7 +38,7 @@ internal sealed class Backup(Spool spool, string dataFolder, string store, TimeP
         {
             CopyOthers(target, cancellationToken);
             var (segments, marks, position) = await spool.CutAsync(cancellationToken).ConfigureAwait(false);
-            if (store == "sqlite")
+            if (spool.Store == "sqlite")
             {
                 CopyDatabase(target, "log/log.db");
 
@@ -58,7 +58,7 @@ internal sealed class Backup(Spool spool, string dataFolder, string store, TimeP
                 target.Copy(Path.Combine(dataFolder, KeyFolder, name), $"{KeyFolder}/{name}", VersionOf($"{KeyFolder}/{name}") ?? "", length: null);
             }
 
-            var manifest = new BackupManifest(1, spool.Log.Site, spool.Log.Epoch, store, takenMs, position, target.Files)
+            var manifest = new BackupManifest(1, spool.Log.Site, spool.Log.Epoch, spool.Store, takenMs, position, target.Files)
             {
                 SiteKey = spool.Segments.Keys.SiteKey,
                 SiteKeyFile = HasSiteKey(target) ? SiteKeyPath : null,

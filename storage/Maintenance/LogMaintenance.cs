@@ -57,7 +57,7 @@ public sealed class LogMaintenance : IDisposable
         await _one.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            var backup = new Backup(_spool, _dataFolder, _options.Store, _clock);
+            var backup = new Backup(_spool, _dataFolder, _clock);
             var (report, point) = await Task.Run(() => backup.RunAsync(folder, _options.BackupsKept, cancellationToken), cancellationToken).ConfigureAwait(false);
             DurableFile.Write(_pointPath, JsonSerializer.SerializeToUtf8Bytes(point, BackupJson.Default.BackupPoint));
             _lastBackup = point;

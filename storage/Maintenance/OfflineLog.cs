@@ -8,7 +8,7 @@ public static class OfflineLog
 {
     /// <summary>Reads all entries and blobs of a data folder and compares their checksums and hashes.</summary>
     /// <param name="dataFolder">The node's data folder.</param>
-    /// <param name="site">Its site; needed for the store <c>segments</c>, which does not say it before it is open.</param>
+    /// <param name="site">Its site; null: whatever it says.</param>
     /// <param name="siteKeyFile">The site key when it is not in the data folder.</param>
     /// <param name="progress">Told what was checked so far.</param>
     /// <param name="cancellationToken">Breaks it off.</param>
@@ -24,16 +24,18 @@ public static class OfflineLog
             throw new IOException($"{dataFolder} is no data folder of a node: it has no folder 'log'.");
         }
 
-        var database = Path.Combine(folder, "log.db");
-        var store = File.Exists(database) ? "sqlite" : "segments";
-        site ??= store == "sqlite" ? SiteOf(database)
-            : throw new ArgumentException("The store 'segments' does not say whose it is: give --site.");
+        if (Spool.StoreIn(folder) is null)
+        {
+            throw new IOException($"{folder} holds no log.");
+        }
+
         await using var spool = Spool.Open(
-            folder, site, new StorageOptions { Store = store, Encrypt = false, SiteKeyFile = siteKeyFile }, new RealDisk(), TimeProvider.System, NullLogger.Instance);
+            folder, site, new StorageOptions { Encrypt = false, SiteKeyFile = siteKeyFile }, new RealDisk(), TimeProvider.System, NullLogger.Instance);
         return await new Verifier(spool.Journal, spool.Log, spool.Blobs, null, progress).RunAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    private static string SiteOf(string database)
+    /// <summary>Whose log a database is.</summary>
+    internal static string SiteOf(string database)
     {
         using var connection = SqliteFile.OpenReader(database);
         using var command = new SqliteCommand("SELECT site FROM log", connection);

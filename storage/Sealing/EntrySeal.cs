@@ -22,25 +22,35 @@ internal static class EntrySeal
     /// <exception cref="DiskFullException">Today's key could not be made.</exception>
     public static (Entry Kept, bool Sealed) Seal(KeyRing keys, Entry entry, FactKey fact, long position)
     {
-        var id = keys.Current();
-        if (id == 0)
+        var key = keys.Current();
+        if (key == 0)
         {
             return (entry, false);
         }
 
+        var all = new byte[BytesOf(entry)];
+        Seal(all, keys, key, entry, fact, position);
+        return (entry with { Id = "", Key = "", Data = all }, true);
+    }
+
+    /// <summary>Bytes that stand in place of the data of an entry when it is sealed.</summary>
+    public static int BytesOf(Entry entry) =>
+        HeaderBytes + 2 + Encoding.UTF8.GetByteCount(entry.Id) + 2 + Encoding.UTF8.GetByteCount(entry.Key) + entry.Data.Length;
+
+    /// <summary>Puts what stands in place of the data of an entry where it is to be kept, which has <see cref="BytesOf"/>.</summary>
+    public static void Seal(Span<byte> all, KeyRing keys, ulong key, Entry entry, FactKey fact, long position)
+    {
         var (idBytes, keyBytes) = (Encoding.UTF8.GetByteCount(entry.Id), Encoding.UTF8.GetByteCount(entry.Key));
-        var all = new byte[HeaderBytes + 2 + idBytes + 2 + keyBytes + entry.Data.Length];
-        BinaryPrimitives.WriteUInt64LittleEndian(all, id);
-        keys.NextNonce(all.AsSpan(NonceAt, DataKey.NonceBytes));
-        BinaryPrimitives.WriteInt32LittleEndian(all.AsSpan(LengthAt), entry.Data.Length);
-        var body = all.AsSpan(HeaderBytes);
+        BinaryPrimitives.WriteUInt64LittleEndian(all, key);
+        keys.NextNonce(all.Slice(NonceAt, DataKey.NonceBytes));
+        BinaryPrimitives.WriteInt32LittleEndian(all[LengthAt..], entry.Data.Length);
+        var body = all[HeaderBytes..];
         BinaryPrimitives.WriteUInt16LittleEndian(body, (ushort)idBytes);
         Encoding.UTF8.GetBytes(entry.Id, body[2..]);
         BinaryPrimitives.WriteUInt16LittleEndian(body[(2 + idBytes)..], (ushort)keyBytes);
         Encoding.UTF8.GetBytes(entry.Key, body[(4 + idBytes)..]);
         entry.Data.Span.CopyTo(body[(4 + idBytes + keyBytes)..]);
-        keys.Get(id).Seal(all.AsSpan(NonceAt, DataKey.NonceBytes), body, body, all.AsSpan(TagAt, DataKey.TagBytes), Label(entry, fact, position));
-        return (entry with { Id = "", Key = "", Data = all }, true);
+        keys.Get(key).Seal(all.Slice(NonceAt, DataKey.NonceBytes), body, body, all.Slice(TagAt, DataKey.TagBytes), Label(entry, fact, position));
     }
 
     /// <summary>The entry again; what stands for it when its key was destroyed on purpose.</summary>
@@ -91,9 +101,9 @@ internal static class EntrySeal
     }
 
     /// <summary>What the seal binds: the entry cannot be put into another one's place, nor name other blobs.</summary>
-    private static byte[] Label(Entry entry, FactKey fact, long position)
+    private static ReadOnlySpan<byte> Label(Entry entry, FactKey fact, long position)
     {
-        var packer = new Packer();
+        var packer = new Packer(256);
         packer.Int64(position);
         packer.UInt64(fact.High);
         packer.UInt64(fact.Low);
@@ -106,6 +116,6 @@ internal static class EntrySeal
             packer.Int64(blob.Length);
         }
 
-        return packer.Written.ToArray();
+        return packer.Written.Span;
     }
 }

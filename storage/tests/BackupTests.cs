@@ -37,7 +37,7 @@ public sealed class BackupTests : IDisposable
             }
 
             var before = acknowledged.ToArray();
-            await BackUpAsync(store, kind);
+            await BackUpAsync(store);
             var released = store.Log.Released(Lane.Bulk);
 
             var restored = Path.Combine(_folder, $"restored{round}");
@@ -74,10 +74,10 @@ public sealed class BackupTests : IDisposable
             await store.AppendWithBlobAsync($"a{i}", Given.Bytes(1_000_000, $"a{i}"));
         }
 
-        var first = await BackUpAsync(store, kind);
+        var first = await BackUpAsync(store);
         await store.ReopenAsync();
         await store.AppendWithBlobAsync("b", Given.Bytes(500_000, "b"));
-        var second = await BackUpAsync(store, kind);
+        var second = await BackUpAsync(store);
         Assert.InRange(second.CopiedBytes, 500_000, 6_000_000);
         Assert.True(second.Bytes > 2 * second.CopiedBytes);
 
@@ -90,7 +90,7 @@ public sealed class BackupTests : IDisposable
             await store.AppendWithBlobAsync($"c{i}", Given.Bytes(1_000_000, $"c{i}"));
         }
 
-        await BackUpAsync(store, kind);
+        await BackUpAsync(store);
         foreach (var (backup, count) in new[] { (first, 12), (second, 13) })
         {
             var to = Path.Combine(_folder, Path.GetFileName(backup.Folder));
@@ -109,12 +109,12 @@ public sealed class BackupTests : IDisposable
         await using var store = LocalStore.Open(kind, folder: Path.Combine(Data, "log"));
         await store.AppendWithBlobAsync("stays", Given.Bytes(500_000, "stays"), Lane.Normal);
         await store.AppendWithBlobAsync("goes", Given.Bytes(500_000, "goes"));
-        await BackUpAsync(store, kind);
+        await BackUpAsync(store);
         await store.Log.MarkDeliveredAsync(Lane.Bulk, 1, Cancel);
         await store.Log.ReleaseAsync(Lane.Bulk, 1, Cancel);
         await store.ReopenAsync();
         await store.AppendWithBlobAsync("comes", Given.Bytes(500_000, "comes"));
-        await BackUpAsync(store, kind);
+        await BackUpAsync(store);
 
         Restore.Run(Backups, Path.Combine(_folder, "to"));
         await using var copy = LocalStore.Open(kind, folder: Path.Combine(_folder, "to", "log"));
@@ -138,7 +138,7 @@ public sealed class BackupTests : IDisposable
 
         await using (var store = LocalStore.Open("sqlite", folder: Path.Combine(Data, "log")))
         {
-            await BackUpAsync(store, "sqlite");
+            await BackUpAsync(store);
         }
 
         var to = Path.Combine(_folder, "to");
@@ -156,7 +156,7 @@ public sealed class BackupTests : IDisposable
     {
         await using var store = LocalStore.Open("sqlite", folder: Path.Combine(Data, "log"));
         await store.AppendWithBlobAsync("a", Given.Bytes(500_000, "a"));
-        var good = await BackUpAsync(store, "sqlite");
+        var good = await BackUpAsync(store);
         Directory.CreateDirectory(Path.Combine(Backups, "000002", "log"));
         Assert.Equal(good.Folder, Backup.Newest(Backups).Folder);
 
@@ -177,7 +177,7 @@ public sealed class BackupTests : IDisposable
         Assert.Contains("no complete backup", Assert.Throws<InvalidDataException>(() => Restore.Run(_folder, Path.Combine(_folder, "x"))).Message, StringComparison.Ordinal);
 
         // The next one removes what was broken off.
-        await BackUpAsync(store, "sqlite");
+        await BackUpAsync(store);
         Assert.False(Directory.Exists(Path.Combine(Backups, "000002")));
     }
 
@@ -192,7 +192,7 @@ public sealed class BackupTests : IDisposable
         for (var round = 0; round < 2; round++)
         {
             await store.AppendWithBlobAsync($"r{round}", Given.Bytes(700_000, $"r{round}"));
-            await BackUpAsync(store, kind);
+            await BackUpAsync(store);
 
             // The command of docs/operations/backup.md.
             using var rsync = Process.Start("/usr/bin/rsync", ["-aHS", "--delete", Backups + "/", second + "/"]);
@@ -291,8 +291,8 @@ public sealed class BackupTests : IDisposable
     private static async Task<VerifyReport> VerifyAsync(LocalStore store) =>
         await new Verifier(store.Spool.Journal, store.Log, store.Blobs, null, null).RunAsync(Cancel);
 
-    private async Task<BackupReport> BackUpAsync(LocalStore store, string kind) =>
-        (await new Backup(store.Spool, Data, kind, store.Clock).RunAsync(Backups, 7, Cancel)).Report;
+    private async Task<BackupReport> BackUpAsync(LocalStore store) =>
+        (await new Backup(store.Spool, Data, store.Clock).RunAsync(Backups, 7, Cancel)).Report;
 
     private static async Task ProduceAsync(LocalStore store, int producer, ConcurrentDictionary<string, (ContentHash, long)> acknowledged, CancellationToken stop)
     {

@@ -19,7 +19,7 @@ internal sealed class LocalStore : StoreFixture
         _ownsFolder = folder is null;
         Folder = folder ?? Directory.CreateTempSubdirectory("yizhan-storage-").FullName;
         Disk = disk ?? new RealDisk();
-        Options = new StorageOptions { Store = kind, SegmentBytes = 4 * 1024 * 1024, FreeFloorBytes = 0 };
+        Options = new StorageOptions { Store = kind.Length > 0 ? kind : null, SegmentBytes = 4 * 1024 * 1024, FreeFloorBytes = 0 };
         if (Path.GetFileName(Folder) != "log")
         {
             Options.SiteKeyFile = Path.Combine(Folder, "site.key");

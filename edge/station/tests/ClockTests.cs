@@ -45,14 +45,14 @@ public sealed class ClockTests
         Assert.Equal(
             ["in 1970", "after NTP", "set back", "in 1970 again"], arrived.Select(e => e.Entry.Id.Split('/')[0]).Distinct());
     }
+}
 
-    /// <summary>Runs like the real one, and shows another time.</summary>
-    private sealed class WrongClock : TimeProvider
-    {
-        private TimeSpan _offset;
+/// <summary>Runs like the real one, and shows another time.</summary>
+internal sealed class WrongClock : TimeProvider
+{
+    private TimeSpan _offset;
 
-        public void Set(DateTimeOffset time) => _offset = time - System.GetUtcNow();
+    public void Set(DateTimeOffset time) => _offset = time - System.GetUtcNow();
 
-        public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + _offset;
-    }
+    public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + _offset;
 }
