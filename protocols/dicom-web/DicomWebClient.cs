@@ -90,15 +90,24 @@ public sealed class DicomWebClient(HttpClient http)
     /// <returns>What became of each, as far as the server says.</returns>
     /// <exception cref="DicomWebException">The server refuses the request as a whole, or its answer says nothing of the instances.</exception>
     /// <exception cref="HttpRequestException">The server does not answer.</exception>
-    public async Task<StowAnswer> StoreAsync(string? study, IEnumerable<Func<Stream>> files, CancellationToken cancellationToken)
+    public Task<StowAnswer> StoreAsync(string? study, IEnumerable<Func<Stream>> files, CancellationToken cancellationToken) =>
+        StoreAsync(study, files.Select(open => (Func<Stream, CancellationToken, Task>)(async (body, cancel) =>
+        {
+            await using var file = open();
+            await file.CopyToAsync(body, 128 * 1024, cancel);
+        })), cancellationToken);
+
+    /// <summary>STOW-RS of files that are written into the request when their turn comes.</summary>
+    /// <inheritdoc cref="StoreAsync(string?, IEnumerable{Func{Stream}}, CancellationToken)"/>
+    public async Task<StowAnswer> StoreAsync(string? study, IEnumerable<Func<Stream, CancellationToken, Task>> files, CancellationToken cancellationToken)
     {
         var resource = study is null ? "studies" : $"studies/{study}";
         var boundary = Convert.ToHexString(RandomNumberGenerator.GetBytes(16));
         using var content = new MultipartContent("related", boundary);
         content.Headers.ContentType = MediaTypeHeaderValue.Parse($"multipart/related; type=\"application/dicom\"; boundary={boundary}");
-        foreach (var open in files)
+        foreach (var write in files)
         {
-            content.Add(new FilePart(open));
+            content.Add(new FilePart(write));
         }
 
         using var request = new HttpRequestMessage(HttpMethod.Post, resource) { Content = content };
@@ -202,19 +211,15 @@ public sealed class DicomWebClient(HttpClient http)
     /// <summary>A file that is open only while it is sent.</summary>
     private sealed class FilePart : HttpContent
     {
-        private readonly Func<Stream> _open;
+        private readonly Func<Stream, CancellationToken, Task> _write;
 
-        public FilePart(Func<Stream> open)
+        public FilePart(Func<Stream, CancellationToken, Task> write)
         {
-            _open = open;
+            _write = write;
             Headers.ContentType = new MediaTypeHeaderValue("application/dicom");
         }
 
-        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
-        {
-            await using var file = _open();
-            await file.CopyToAsync(stream, 128 * 1024, cancellationToken);
-        }
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken) => _write(stream, cancellationToken);
 
         protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => SerializeToStreamAsync(stream, context, CancellationToken.None);
 

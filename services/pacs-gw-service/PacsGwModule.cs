@@ -60,6 +60,7 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddSingleton<ReadAudit>();
         builder.Services.AddSingleton<RenderSource>();
 
+        builder.Services.AddSingleton<Ups.NotificationConnections>();
         builder.Services.AddSingleton<Ups.Workitems>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Ups.Workitems>());
         builder.Services.AddSingleton<PeerDirectory>();
@@ -67,6 +68,8 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddSingleton<PeerConnector>();
         builder.Services.AddSingleton<OpenAssociations>();
         builder.Services.AddSingleton<IClinicalWork>(services => services.GetRequiredService<OpenAssociations>());
+        builder.Services.AddSingleton<OpenUploads>();
+        builder.Services.AddSingleton<IClinicalWork>(services => services.GetRequiredService<OpenUploads>());
         builder.Services.AddSingleton<PeerClient>();
         builder.Services.AddSingleton<PeerServices>();
         builder.Services.AddSingleton<FindScp>();
@@ -86,6 +89,9 @@ public sealed class PacsGwModule : IServiceModule
         builder.Services.AddSingleton<RouteSender>();
         builder.Services.AddHostedService(services => services.GetRequiredService<RouteSender>());
     }
+
+    /// <summary>Events of the unified worklist go over WebSockets.</summary>
+    public static void MapRoot(WebApplication app) => app.UseWebSockets(new WebSocketOptions { KeepAliveInterval = TimeSpan.FromSeconds(20) });
 
     /// <inheritdoc/>
     public static void Map(IEndpointRouteBuilder routes)

@@ -1,20 +1,19 @@
 using System.Buffers;
-using System.Net.Http.Headers;
-using System.Text;
-using System.Text.Json.Nodes;
-using Microsoft.AspNetCore.WebUtilities;
+using System.Net;
 using Microsoft.Extensions.Options;
 using Yizhan.Dicom;
+using Yizhan.DicomWeb;
 using Yizhan.Platform;
 using Yizhan.Platform.Identity;
 
 namespace Yizhan.AiInfer.Clinical;
 
-/// <summary>Studies come from and go to the site's gateway by DICOMweb, as they would with any other archive.</summary>
+/// <summary>
+/// Studies come from and go to the site's gateway by DICOMweb, as they would with any other archive. Whatever the gateway refuses or fails at is
+/// <see cref="HttpRequestException"/>, which the runner takes as "later"; only what the series itself is to blame for is <see cref="SeriesRefusedException"/>.
+/// </summary>
 internal sealed class DicomWebClient(IOptions<AiInferOptions> options, IOptions<WebOptions> web, IOptions<NodeOptions> node) : IDisposable
 {
-    private const string Boundary = "yizhan-ai-infer";
-
     // The token of this node's operator is for this node: another gateway does not get it.
     private readonly HttpClient _http = new(new OperatorTokenHandler(
         () => options.Value.DicomWebUrl is null ? OperatorTokenHandler.Read(LocalOperator.PathIn(node.Value.DataFolder)) : null,
@@ -27,95 +26,111 @@ internal sealed class DicomWebClient(IOptions<AiInferOptions> options, IOptions<
     private readonly long _maxBytes = options.Value.MaxSeriesMiB * 1024L * 1024;
 
     /// <summary>What QIDO-RS says of a series; null when it is not there (yet).</summary>
-    /// <exception cref="HttpRequestException">The gateway does not answer.</exception>
-    public async Task<SeriesAttributes?> FindAsync(string study, string series, CancellationToken cancellationToken)
+    /// <exception cref="HttpRequestException">The gateway does not answer, or not with data sets.</exception>
+    public Task<SeriesAttributes?> FindAsync(string study, string series, CancellationToken cancellationToken) => LaterAsync<SeriesAttributes?>(async client =>
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, $"studies/{study}/series?SeriesInstanceUID={series}&includefield=BodyPartExamined&includefield=SeriesDescription");
-        request.Headers.Accept.ParseAdd("application/dicom+json");
-        using var answer = await _http.SendAsync(request, cancellationToken);
-        answer.EnsureSuccessStatusCode();
-        var text = await answer.Content.ReadAsStringAsync(cancellationToken);
-        if (text.Length == 0 || JsonNode.Parse(text) is not JsonArray { Count: > 0 } list)
+        var found = await client.SearchAsync(
+            $"studies/{study}/series",
+            [new("SeriesInstanceUID", series), new("includefield", "BodyPartExamined"), new("includefield", "SeriesDescription")],
+            cancellationToken);
+        if (found.Count == 0)
         {
             return null;
         }
 
-        string? Value(string tag) => list[0]![tag]?["Value"]?[0]?.ToString();
+        string? Value(string tag) => found[0]![tag]?["Value"]?[0]?.ToString();
         return new SeriesAttributes(Value("00080060"), Value("00180015"), Value("0008103E"));
-    }
+    });
 
     /// <summary>Retrieves a series, uncompressed.</summary>
-    /// <exception cref="HttpRequestException">The gateway does not answer.</exception>
+    /// <exception cref="HttpRequestException">The gateway does not answer, or stops in the middle.</exception>
     /// <exception cref="SeriesRefusedException">The series is too large, cannot be decompressed, or is no DICOM.</exception>
-    public async Task<IReadOnlyList<DicomDataset>> RetrieveAsync(string study, string series, CancellationToken cancellationToken)
+    public Task<IReadOnlyList<DicomDataset>> RetrieveAsync(string study, string series, CancellationToken cancellationToken) => LaterAsync<IReadOnlyList<DicomDataset>>(async client =>
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, $"studies/{study}/series/{series}");
-        request.Headers.TryAddWithoutValidation("Accept", $"multipart/related; type=\"application/dicom\"; transfer-syntax={DicomTransferSyntax.ExplicitVrLittleEndian.Uid}");
-        using var answer = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
-        if (answer.StatusCode == System.Net.HttpStatusCode.NotAcceptable)
+        var instances = new List<DicomDataset>();
+        var left = _maxBytes;
+        try
+        {
+            await foreach (var part in client.RetrieveAsync(
+                $"studies/{study}/series/{series}", DicomTransferSyntax.ExplicitVrLittleEndian.Uid, long.MaxValue, cancellationToken))
+            {
+                // Bounded here and not by the client, whose refusal would mean "later".
+                using var file = new BoundedFile(left, _maxBytes);
+                left -= await part.CopyToAsync(file, cancellationToken);
+                instances.Add(DicomFile.Parse(file.ToArray()).Dataset);
+            }
+        }
+        catch (DicomWebException e) when (e.Status == HttpStatusCode.NotAcceptable)
         {
             throw new SeriesRefusedException("The gateway cannot decompress the series.");
         }
-
-        answer.EnsureSuccessStatusCode();
-        var boundary = answer.Content.Headers.ContentType?.Parameters.FirstOrDefault(p => p.Name == "boundary")?.Value?.Trim('"')
-            ?? throw new HttpRequestException("The gateway answered no multipart.");
-        var parts = new MultipartReader(boundary, await answer.Content.ReadAsStreamAsync(cancellationToken), 128 * 1024);
-        var instances = new List<DicomDataset>();
-        var left = _maxBytes;
-        var piece = new byte[128 * 1024];
-        while (await parts.ReadNextSectionAsync(cancellationToken) is { } part)
+        catch (DicomFormatException e)
         {
-            var file = new ArrayBufferWriter<byte>(piece.Length);
-            while (await part.Body.ReadAsync(piece, cancellationToken) is > 0 and var read)
-            {
-                if ((left -= read) < 0)
-                {
-                    throw new SeriesRefusedException($"The series has more than {_maxBytes} bytes (ai-infer:maxSeriesMiB).");
-                }
-
-                file.Write(piece.AsSpan(0, read));
-            }
-
-            try
-            {
-                instances.Add(DicomFile.Parse(file.WrittenMemory).Dataset);
-            }
-            catch (DicomFormatException e)
-            {
-                throw new SeriesRefusedException($"An instance is not readable: {e.Message}");
-            }
+            throw new SeriesRefusedException($"An instance is not readable: {e.Message}");
         }
 
         return instances;
-    }
+    });
 
     /// <summary>Stores results. Repeating it changes nothing: equal content is one fact.</summary>
-    /// <exception cref="HttpRequestException">They are not durable at the gateway; the message has its answer.</exception>
-    public async Task StoreAsync(IReadOnlyList<DicomDataset> results, CancellationToken cancellationToken)
+    /// <exception cref="HttpRequestException">They are not all durable at the gateway; the message has its answer.</exception>
+    public Task StoreAsync(IReadOnlyList<DicomDataset> results, CancellationToken cancellationToken) => LaterAsync(async client =>
     {
-        var body = new ArrayBufferWriter<byte>();
-        foreach (var result in results)
+        try
         {
-            body.Write(Encoding.ASCII.GetBytes($"--{Boundary}\r\nContent-Type: application/dicom\r\n\r\n"));
-            DicomFile.Create(result, DicomTransferSyntax.ExplicitVrLittleEndian).Write(body);
-            body.Write("\r\n"u8);
+            var answer = await client.StoreAsync(null, results.Select(result => (Func<Stream>)(() => FileOf(result))), cancellationToken);
+            return answer.Failed.Count == 0 && answer.Stored.Count >= results.Count
+                ? true
+                : throw new HttpRequestException(
+                    $"STOW-RS stored {answer.Stored.Count} of {results.Count} results; refused: {string.Join(", ", answer.Failed.Select(f => $"{f.SopInstanceUid} ({f.Reason:X4})"))}");
         }
-
-        body.Write(Encoding.ASCII.GetBytes($"--{Boundary}--\r\n"));
-        using var request = new HttpRequestMessage(HttpMethod.Post, "studies") { Content = new ReadOnlyMemoryContent(body.WrittenMemory) };
-        request.Content.Headers.ContentType = MediaTypeHeaderValue.Parse($"multipart/related; type=\"application/dicom\"; boundary={Boundary}");
-        request.Headers.Accept.ParseAdd("application/dicom+json");
-        using var answer = await _http.SendAsync(request, cancellationToken);
-        if (answer.StatusCode != System.Net.HttpStatusCode.OK)
+        catch (DicomWebException e) when (e.Status == HttpStatusCode.OK)
         {
-            var text = await answer.Content.ReadAsStringAsync(cancellationToken);
-            throw new HttpRequestException($"STOW-RS answered {(int)answer.StatusCode}: {(text.Length > 400 ? text[..400] : text)}");
+            // 200 says that all of it is stored (PS3.18 Table 10.5.3-1), also where the answer does not list it.
+            return true;
         }
-    }
+    });
 
     /// <inheritdoc/>
     public void Dispose() => _http.Dispose();
+
+    private static MemoryStream FileOf(DicomDataset result)
+    {
+        var file = new ArrayBufferWriter<byte>();
+        DicomFile.Create(result, DicomTransferSyntax.ExplicitVrLittleEndian).Write(file);
+        return new MemoryStream(file.WrittenSpan.ToArray(), writable: false);
+    }
+
+    private async Task<T> LaterAsync<T>(Func<DicomWeb.DicomWebClient, Task<T>> work)
+    {
+        try
+        {
+            return await work(new DicomWeb.DicomWebClient(_http));
+        }
+        catch (DicomWebException e)
+        {
+            throw new HttpRequestException(e.Message, e, e.Status);
+        }
+        catch (IOException e)
+        {
+            throw new HttpRequestException(e.Message, e);
+        }
+    }
+
+    /// <summary>A file in memory that ends what is too large.</summary>
+    private sealed class BoundedFile(long left, long allowed) : MemoryStream
+    {
+        // The others come here (MemoryStream, for what is derived of it).
+        public override void Write(byte[] buffer, int offset, int count)
+        {
+            if (Length + count > left)
+            {
+                throw new SeriesRefusedException($"The series has more than {allowed} bytes (ai-infer:maxSeriesMiB).");
+            }
+
+            base.Write(buffer, offset, count);
+        }
+    }
 }
 
 /// <summary>What rules look at.</summary>

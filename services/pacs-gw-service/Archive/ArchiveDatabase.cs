@@ -216,7 +216,8 @@ internal sealed class ArchiveDatabase
             if (version == 2)
             {
                 // Names are folded in another way since, and have words.
-                new ArchiveWriter(db, transaction, 0).IndexNamesAgain();
+                using var statements = new ArchiveStatements(db);
+                new ArchiveWriter(statements, transaction, 0).IndexNamesAgain();
             }
 
             transaction.Commit();

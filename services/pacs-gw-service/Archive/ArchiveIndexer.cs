@@ -60,13 +60,14 @@ internal sealed partial class ArchiveIndexer(
     private async Task FollowAsync(CancellationToken cancellationToken)
     {
         using var db = database.OpenWriter();
+        using var statements = new ArchiveStatements(db);
         var position = ArchiveWriter.Cursor(db, log.Epoch);
         Following(position);
         progress.Reach(position);
         await pins.EndAsync(cancellationToken);
         while (true)
         {
-            var next = await IndexBatchAsync(db, position, cancellationToken);
+            var next = await IndexBatchAsync(statements, position, cancellationToken);
             if (next == position)
             {
                 await log.WaitForMoreAsync(position, cancellationToken);
@@ -77,7 +78,7 @@ internal sealed partial class ArchiveIndexer(
     }
 
     /// <summary>Indexes what comes after a position, up to a bound, and returns the new position; the same when there was nothing.</summary>
-    internal async Task<long> IndexBatchAsync(SqliteConnection db, long position, CancellationToken cancellationToken)
+    internal async Task<long> IndexBatchAsync(ArchiveStatements statements, long position, CancellationToken cancellationToken)
     {
         var batch = new List<(LoggedEntry Entry, ArchivedInstance? Instance)>();
         var bytes = 0L;
@@ -111,7 +112,7 @@ internal sealed partial class ArchiveIndexer(
         using (await pins.HoldAsync(cancellationToken))
         {
             await PinAsync([.. batch.Select(b => b.Instance).OfType<ArchivedInstance>()], cancellationToken);
-            await WriteAsync(db, batch, last, cancellationToken);
+            await WriteAsync(statements, batch, last, cancellationToken);
         }
 
         if (batch.Exists(b => b.Entry.Entry.Type == InstancesDeleted.EventType))
@@ -156,13 +157,13 @@ internal sealed partial class ArchiveIndexer(
     }
 
     private async ValueTask WriteAsync(
-        SqliteConnection db,
+        ArchiveStatements statements,
         List<(LoggedEntry Entry, ArchivedInstance? Instance)> batch,
         long last,
         CancellationToken cancellationToken)
     {
-        using var transaction = db.BeginTransaction();
-        var writer = new ArchiveWriter(db, transaction, clock.GetUtcNow().ToUnixTimeMilliseconds());
+        using var transaction = statements.Connection.BeginTransaction();
+        var writer = new ArchiveWriter(statements, transaction, clock.GetUtcNow().ToUnixTimeMilliseconds());
         foreach (var (entry, archived) in batch)
         {
             if (archived is not { } instance)
@@ -171,7 +172,7 @@ internal sealed partial class ArchiveIndexer(
                 continue;
             }
 
-            if (desk.Park(db, instance))
+            if (desk.Park(statements.Connection, instance))
             {
                 Parked(instance.Stored.SopInstanceUid, instance.Stored.StudyInstanceUid, instance.Position);
                 continue;

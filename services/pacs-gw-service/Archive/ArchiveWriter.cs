@@ -31,7 +31,7 @@ internal enum IndexOutcome
 }
 
 /// <summary>Writes a batch of instances and the cursor in one transaction. Not for concurrent use.</summary>
-internal sealed class ArchiveWriter(SqliteConnection db, SqliteTransaction transaction, long nowMs)
+internal sealed class ArchiveWriter(ArchiveStatements statements, SqliteTransaction transaction, long nowMs)
 {
     /// <summary>Tags whose disagreement within one study is counted as a conflict.</summary>
     private static readonly uint[] StudyIdentity = [0x00100010, 0x00100020, 0x00100030, 0x00100040, 0x00080020, 0x00080050];
@@ -94,8 +94,8 @@ internal sealed class ArchiveWriter(SqliteConnection db, SqliteTransaction trans
     /// <summary>Takes out what a person deleted, as far as it is there. Returns the hashes of what went.</summary>
     public List<string> Remove(InstancesDeleted deleted, long position)
     {
-        var hashes = ArchiveRemoval.Hashes(db, deleted.StudyInstanceUid, deleted.SeriesInstanceUid, deleted.SopInstanceUid);
-        ArchiveRemoval.Remove(db, deleted.StudyInstanceUid, deleted.SeriesInstanceUid, deleted.SopInstanceUid, position);
+        var hashes = ArchiveRemoval.Hashes(statements.Connection, deleted.StudyInstanceUid, deleted.SeriesInstanceUid, deleted.SopInstanceUid);
+        ArchiveRemoval.Remove(statements.Connection, deleted.StudyInstanceUid, deleted.SeriesInstanceUid, deleted.SopInstanceUid, position);
         return hashes;
     }
 
@@ -260,19 +260,9 @@ internal sealed class ArchiveWriter(SqliteConnection db, SqliteTransaction trans
         return true;
     }
 
-    private void Execute(string sql, params ReadOnlySpan<object?> values)
-    {
-        using var command = db.Command(sql, values);
-        command.Transaction = transaction;
-        command.ExecuteNonQuery();
-    }
+    private void Execute(string sql, params ReadOnlySpan<object?> values) => statements.Prepare(sql, transaction, values).ExecuteNonQuery();
 
-    private object? Scalar(string sql, params ReadOnlySpan<object?> values)
-    {
-        using var command = db.Command(sql, values);
-        command.Transaction = transaction;
-        return command.ExecuteScalar();
-    }
+    private object? Scalar(string sql, params ReadOnlySpan<object?> values) => statements.Prepare(sql, transaction, values).ExecuteScalar();
 
     private bool Exists(string sql, params ReadOnlySpan<object?> values) => Scalar(sql, values) is not null;
 }

@@ -31,7 +31,8 @@ internal static class StowEndpoint
     private static readonly DicomTag OtherFailuresSequence = new(0x0008, 0x119A);
 
     public static async Task<IResult> StoreAsync(
-        HttpContext context, InstanceIntake intake, StowMetadata metadata, IOptions<PacsGwOptions> options, TimeProvider clock, CancellationToken cancellationToken)
+        HttpContext context, InstanceIntake intake, StowMetadata metadata, OpenUploads uploads, IOptions<PacsGwOptions> options, TimeProvider clock,
+        CancellationToken cancellationToken)
     {
         if (FormOf(context.Request.ContentType) is not var (boundary, isMetadata))
         {
@@ -44,6 +45,8 @@ internal static class StowEndpoint
         {
             return TypedResults.Problem($"The answer is {DicomWebEndpoints.Json}; the request accepts something else.", statusCode: 406);
         }
+
+        using var upload = uploads.Begin();
 
         // A study has no largest size; what limits it is the spool, which refuses part by part.
         if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit)

@@ -11,7 +11,7 @@ namespace Yizhan.PacsGw.DicomWeb;
 
 /// <summary>
 /// STOW-RS of metadata and bulk data (PS3.18 §10.5.1, §8.6.1): parts of <c>application/dicom+json</c> say what the instances are, the others are bulk
-/// values, named by their Content-Location, in any order. Bulk values wait in a file without a name; one instance at a time is put together in memory.
+/// values, named by their Content-Location, in any order. Bulk values wait in a <see cref="SealedSpill"/>; one instance at a time is put together in memory.
 /// </summary>
 internal sealed class StowMetadata(InstanceIntake intake, IEventLog log, IOptions<PacsGwOptions> options, IOptions<NodeOptions> node)
 {
@@ -40,7 +40,7 @@ internal sealed class StowMetadata(InstanceIntake intake, IEventLog log, IOption
     public async Task ReceiveAsync(
         MultipartReader parts, Uri location, IntakeSource source, string? study, List<IntakeResult> results, CancellationToken cancellationToken)
     {
-        await using var bulk = OpenBulk();
+        using var bulk = new SealedSpill(Path.GetDirectoryName(node.Value.PathOf("pacs-gw", "incoming", "x"))!);
         var values = new Dictionary<Uri, BulkPart>();
         var metadata = new List<JsonDocument>();
         try
@@ -60,17 +60,8 @@ internal sealed class StowMetadata(InstanceIntake intake, IEventLog log, IOption
     private static IEnumerable<JsonElement> Instances(JsonDocument document) =>
         document.RootElement.ValueKind == JsonValueKind.Array ? document.RootElement.EnumerateArray() : [document.RootElement];
 
-    private FileStream OpenBulk()
-    {
-        var path = Path.Combine(node.Value.PathOf("pacs-gw", "incoming"), Path.GetRandomFileName());
-        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        var file = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.Delete, PieceBytes, FileOptions.Asynchronous);
-        File.Delete(path);
-        return file;
-    }
-
     private async Task ReadAsync(
-        MultipartReader parts, Uri location, FileStream bulk, Dictionary<Uri, BulkPart> values, List<JsonDocument> metadata, CancellationToken cancellationToken)
+        MultipartReader parts, Uri location, SealedSpill bulk, Dictionary<Uri, BulkPart> values, List<JsonDocument> metadata, CancellationToken cancellationToken)
     {
         var (count, metadataBytes, room) = (0, 0L, log.Usage(Lane.Bulk).RoomBytes);
         while (await parts.ReadNextSectionAsync(cancellationToken) is { } part)
@@ -97,8 +88,7 @@ internal sealed class StowMetadata(InstanceIntake intake, IEventLog log, IOption
             }
 
             var start = bulk.Length;
-            bulk.Position = start;
-            if (!await TryCopyAsync(part.Body, bulk, room - start, cancellationToken))
+            if (!await TryCopyAsync(part.Body, bulk.WriteAsync, room - start, cancellationToken))
             {
                 throw new SpoolFullException(Lane.Bulk, room);
             }
@@ -117,13 +107,14 @@ internal sealed class StowMetadata(InstanceIntake intake, IEventLog log, IOption
 
     private static async Task CopyAsync(Stream from, MemoryStream to, long most, CancellationToken cancellationToken)
     {
-        if (!await TryCopyAsync(from, to, most, cancellationToken))
+        if (!await TryCopyAsync(from, to.WriteAsync, most, cancellationToken))
         {
             throw new InvalidDataException("its metadata are larger than pacs-gw:maxHeaderBytes");
         }
     }
 
-    private static async Task<bool> TryCopyAsync(Stream from, Stream to, long most, CancellationToken cancellationToken)
+    private static async Task<bool> TryCopyAsync(
+        Stream from, Func<ReadOnlyMemory<byte>, CancellationToken, ValueTask> write, long most, CancellationToken cancellationToken)
     {
         var buffer = ArrayPool<byte>.Shared.Rent(PieceBytes);
         try
@@ -135,7 +126,7 @@ internal sealed class StowMetadata(InstanceIntake intake, IEventLog log, IOption
                     return false;
                 }
 
-                await to.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
+                await write(buffer.AsMemory(0, read), cancellationToken);
             }
 
             return true;
@@ -159,7 +150,7 @@ internal sealed class StowMetadata(InstanceIntake intake, IEventLog log, IOption
     }
 
     private async Task<IntakeResult> StoreAsync(
-        JsonElement json, Uri location, FileStream bulk, Dictionary<Uri, BulkPart> values, IntakeSource source, string? study, CancellationToken cancellationToken)
+        JsonElement json, Uri location, SealedSpill bulk, Dictionary<Uri, BulkPart> values, IntakeSource source, string? study, CancellationToken cancellationToken)
     {
         DicomTransferSyntax syntax;
         byte[] bytes;
@@ -183,7 +174,7 @@ internal sealed class StowMetadata(InstanceIntake intake, IEventLog log, IOption
     }
 
     /// <summary>The data set of an instance, in the transfer syntax that its pixels came in.</summary>
-    private (DicomTransferSyntax Syntax, byte[] Bytes) Build(JsonElement json, Uri location, FileStream bulk, Dictionary<Uri, BulkPart> values)
+    private (DicomTransferSyntax Syntax, byte[] Bytes) Build(JsonElement json, Uri location, SealedSpill bulk, Dictionary<Uri, BulkPart> values)
     {
         var total = 0L;
         var dataset = DicomJson.Read(json, new DicomJsonOptions
@@ -203,8 +194,7 @@ internal sealed class StowMetadata(InstanceIntake intake, IEventLog log, IOption
 
                 // A value has an even length (PS3.5 §7.1.1).
                 var value = new byte[part.Length + (part.Length & 1)];
-                bulk.Position = part.Offset;
-                bulk.ReadExactly(value, 0, (int)part.Length);
+                bulk.Read(part.Offset, value.AsSpan(0, (int)part.Length));
                 return value;
             },
         });

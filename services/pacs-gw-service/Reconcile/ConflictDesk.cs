@@ -117,7 +117,8 @@ internal sealed class ConflictDesk(
 
         using var db = archive.OpenWriter();
         using var transaction = db.BeginTransaction();
-        var writer = new ArchiveWriter(db, transaction, nowMs);
+        using var statements = new ArchiveStatements(db);
+        var writer = new ArchiveWriter(statements, transaction, nowMs);
         foreach (var instance in instances)
         {
             writer.Add(instance, out _);

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
@@ -95,7 +94,7 @@ internal sealed partial class RouteSender(
             {
                 return;
             }
-            catch (Exception e) when (e is AssociationException or IOException or SocketException or HttpRequestException or TaskCanceledException or SqliteException)
+            catch (Exception e) when (e is AssociationException or IOException or SocketException or HttpRequestException or TaskCanceledException or SqliteException or InvalidDataException)
             {
                 _away.TryAdd(destination.Name, (clock.GetUtcNow().ToUnixTimeMilliseconds(), e.Message));
                 Away(destination.Name, e.Message, wait.TotalSeconds);
@@ -122,8 +121,12 @@ internal sealed partial class RouteSender(
 
             var ended = batch.Count - copies.Count;
             return (copies.Count == 0 ? 0
-                : destination.Url is null ? await StoreAsync(destination, copies, cancellationToken)
-                : await PostAsync(destination, copies, cancellationToken)) + ended > 0;
+                : destination.Kind switch
+                {
+                    DestinationKind.Orthanc => await PostAsync(destination, copies, cancellationToken),
+                    DestinationKind.DicomWeb => await StowAsync(destination, copies, cancellationToken),
+                    _ => await StoreAsync(destination, copies, cancellationToken),
+                }) + ended > 0;
         }
         finally
         {
@@ -204,7 +207,7 @@ internal sealed partial class RouteSender(
     /// <exception cref="InvalidDataException">It becomes larger than what may be changed.</exception>
     private async Task<byte[]> DecodeAsync(Delivery delivery, ContentHash hash, CancellationToken cancellationToken)
     {
-        await using var decoded = transcoder.OpenRead(Stored(delivery, hash), DicomTransferSyntax.ExplicitVrLittleEndian.Uid, cancellationToken);
+        await using var decoded = transcoder.OpenRead(OpenCopy.Stored(delivery, hash), DicomTransferSyntax.ExplicitVrLittleEndian.Uid, cancellationToken);
         var bytes = new MemoryStream();
         var buffer = new byte[128 * 1024];
         while (await decoded.ReadAsync(buffer, cancellationToken) is > 0 and var read)
@@ -302,9 +305,40 @@ internal sealed partial class RouteSender(
         return ended;
     }
 
-    private static StoredInstance Stored(Delivery delivery, ContentHash hash) => new(
-        0, delivery.StudyInstanceUid, delivery.SeriesInstanceUid, delivery.SopInstanceUid, delivery.SopClassUid, delivery.TransferSyntaxUid, hash,
-        delivery.Length, delivery.CallingAeTitle);
+    /// <summary>Stores by STOW-RS; how many came to an end.</summary>
+    private async Task<int> StowAsync(Destination destination, List<OpenCopy> copies, CancellationToken cancellationToken)
+    {
+        // The answer names instances, so one request has each only once; another copy of the same waits for the next.
+        copies = [.. copies.DistinctBy(c => c.SopInstanceUid)];
+        foreach (var copy in copies)
+        {
+            // Before it is there: an Orthanc that takes by STOW-RS may be one that we follow.
+            queue.Posting(copy.OrthancId);
+        }
+
+        using var sender = new StowSender(destination, options.Value.AeTitle);
+        var ended = 0;
+        string? broken = null;
+        foreach (var result in await sender.SendAsync(copies, (copy, syntax) => copy.OpenDecoded(blobs, transcoder, syntax), cancellationToken))
+        {
+            switch (result.Outcome)
+            {
+                case StowOutcome.Stored:
+                    await DeliveredAsync(result.Copy.Delivery, cancellationToken);
+                    ended++;
+                    break;
+                case StowOutcome.Refused:
+                    Refuse(result.Copy.Delivery, result.Reason, final: false);
+                    break;
+                default:
+                    broken = result.Reason;
+                    break;
+            }
+        }
+
+        // The next batch would run into the same: wait before it, as for a destination that is away.
+        return broken is null || ended == copies.Count ? ended : throw new IOException(broken);
+    }
 
     private async ValueTask DeliveredAsync(Delivery delivery, CancellationToken cancellationToken)
     {
@@ -317,33 +351,6 @@ internal sealed partial class RouteSender(
         queue.Refused(delivery, reason, final);
         metrics.Copy(delivery.Destination, "refused");
         Refused(delivery.SopInstanceUid, delivery.Destination, delivery.Rule, reason);
-    }
-
-    /// <summary>A copy with what it holds open until it is sent.</summary>
-    private sealed record OpenCopy(
-        Delivery Delivery, string SopClassUid, string SopInstanceUid, string OrthancId, DicomTransferSyntax Syntax, BlobReader? Blob, ReadOnlyMemory<byte> Bytes) : IAsyncDisposable
-    {
-        /// <summary>True for what goes as it was stored: a changed copy keeps its transfer syntax.</summary>
-        public bool CanBe(DicomTransferSyntax syntax) => Blob is not null && Syntax.Uid != syntax.Uid && Transcoder.Can(Syntax.Uid, syntax.Uid);
-
-        public DataSetStream OpenDecoded(IBlobStore blobs, Transcoder transcoder, DicomTransferSyntax syntax)
-        {
-            _ = ContentHash.TryParse(Delivery.Sha256, out var hash);
-            return new DataSetStream(blobs, transcoder, Stored(Delivery, hash), syntax);
-        }
-
-        public Stream Open() => Blob is null ? new MemoryStream(Bytes.ToArray(), writable: false) : new BlobStream(Blob);
-
-        public async Task WriteFileAsync(Stream target, string sourceAeTitle, CancellationToken cancellationToken)
-        {
-            var header = new ArrayBufferWriter<byte>(512);
-            DicomFile.WriteHeader(header, DicomFile.CreateHeader(SopClassUid, SopInstanceUid, Syntax, sourceAeTitle));
-            await target.WriteAsync(header.WrittenMemory, cancellationToken);
-            await using var dataset = Open();
-            await dataset.CopyToAsync(target, cancellationToken);
-        }
-
-        public ValueTask DisposeAsync() => Blob?.DisposeAsync() ?? ValueTask.CompletedTask;
     }
 
     [LoggerMessage(3074, LogLevel.Warning, "Destination '{Destination}' cannot be reached ({Reason}); trying again in {Seconds} s.")]

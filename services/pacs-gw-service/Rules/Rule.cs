@@ -3,16 +3,32 @@ using Yizhan.PacsGw.Deidentify;
 
 namespace Yizhan.PacsGw.Rules;
 
-/// <summary>Where copies go: a DICOM peer, or an Orthanc over REST.</summary>
+/// <summary>How a destination takes copies.</summary>
+internal enum DestinationKind
+{
+    /// <summary>C-STORE.</summary>
+    Dicom,
+
+    /// <summary>The REST API of an Orthanc.</summary>
+    Orthanc,
+
+    /// <summary>STOW-RS.</summary>
+    DicomWeb,
+}
+
+/// <summary>Where copies go: a DICOM peer, an Orthanc over REST, or a DICOMweb server.</summary>
 /// <param name="Name">Name in the rules.</param>
-/// <param name="AeTitle">Its AE title; null for an Orthanc over REST.</param>
+/// <param name="AeTitle">Its AE title; null for what is reached over HTTP.</param>
 /// <param name="Host">Its address; null when it is a peer of the settings, which say address, port and TLS.</param>
 /// <param name="Port">Its port.</param>
-/// <param name="Url">REST address of an Orthanc; null for a DICOM peer.</param>
-/// <param name="User">User of the REST API, or null.</param>
+/// <param name="Kind">How it takes them.</param>
+/// <param name="Url">Root of an Orthanc's REST API, or of a DICOMweb service; null for a DICOM peer.</param>
+/// <param name="User">User there, or null.</param>
 /// <param name="PasswordFile">File with that user's password, or null.</param>
+/// <param name="TokenFile">File with a bearer token for a DICOMweb service, read for each request; or null.</param>
 internal sealed record Destination(
-    string Name, string? AeTitle, string? Host, int Port, string? Url = null, string? User = null, string? PasswordFile = null);
+    string Name, string? AeTitle, string? Host, int Port, DestinationKind Kind = DestinationKind.Dicom, string? Url = null, string? User = null,
+    string? PasswordFile = null, string? TokenFile = null);
 
 /// <summary>A condition: an attribute, or who sent it, has one of these values.</summary>
 /// <param name="What">As written: <c>peer</c>, <c>called</c>, a keyword or a tag.</param>

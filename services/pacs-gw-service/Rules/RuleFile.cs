@@ -81,7 +81,7 @@ internal sealed class RuleFile
 
     private Destination Destination(string name, YamlNode node)
     {
-        var keys = Map(node, "peer", "aeTitle", "host", "port", "orthanc", "user", "passwordFile");
+        var keys = Map(node, "peer", "aeTitle", "host", "port", "orthanc", "dicomweb", "user", "passwordFile", "tokenFile");
         if (keys.TryGetValue("peer", out var peer))
         {
             return keys.Count == 1
@@ -89,15 +89,9 @@ internal sealed class RuleFile
                 : throw Wrong(node, "a destination that is a peer has no other key: the settings (pacs-gw:peers) say its address");
         }
 
-        if (keys.TryGetValue("orthanc", out var orthanc))
+        if (keys.ContainsKey("orthanc") || keys.ContainsKey("dicomweb"))
         {
-            var url = Text(orthanc);
-            if (!Uri.TryCreate(url, UriKind.Absolute, out var parsed) || parsed.Scheme is not ("http" or "https"))
-            {
-                throw Wrong(orthanc, $"orthanc is '{url}'; accepted is an address such as http://127.0.0.1:8042/");
-            }
-
-            return new Destination(name, null, parsed.Host, parsed.Port, url, OptionalText(keys, "user"), OptionalText(keys, "passwordFile"));
+            return HttpDestination(name, node, keys);
         }
 
         var aeTitle = RequiredText(node, keys, "aeTitle");
@@ -116,6 +110,33 @@ internal sealed class RuleFile
         return int.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number is >= 1 and <= 65535
             ? new Destination(name, aeTitle, host, number)
             : throw Wrong(keys["port"], $"port is '{port}'; accepted is 1 to 65535");
+    }
+
+    private Destination HttpDestination(string name, YamlNode node, Dictionary<string, YamlNode> keys)
+    {
+        var (key, kind, example) = keys.ContainsKey("orthanc")
+            ? ("orthanc", DestinationKind.Orthanc, "http://127.0.0.1:8042/")
+            : ("dicomweb", DestinationKind.DicomWeb, "https://pacs.example.org/dicom-web/");
+        string[] others = kind == DestinationKind.Orthanc ? ["user", "passwordFile"] : ["user", "passwordFile", "tokenFile"];
+        if (keys.Keys.FirstOrDefault(k => k != key && !others.Contains(k)) is { } other)
+        {
+            throw Wrong(keys[other], $"'{other}' does not go with '{key}'; accepted beside it: {string.Join(", ", others)}");
+        }
+
+        // What is in an address ends in logs: no password there, and the message does not repeat it.
+        var url = Text(keys[key]);
+        if (!Uri.TryCreate(url, UriKind.Absolute, out var parsed) || parsed.Scheme is not ("http" or "https") || parsed.UserInfo.Length > 0)
+        {
+            throw Wrong(keys[key], parsed is { UserInfo.Length: > 0 }
+                ? $"{key} has a user in its address; accepted is one without, such as {example}, with 'user' and 'passwordFile' beside it"
+                : $"{key} is '{url}'; accepted is an address such as {example}");
+        }
+
+        return keys.ContainsKey("user") && keys.ContainsKey("tokenFile")
+            ? throw Wrong(node, "a destination signs in with 'user' and 'passwordFile' or with 'tokenFile', not with both")
+            : new Destination(
+                name, null, parsed.Host, parsed.Port, kind, url.EndsWith('/') ? url : url + "/",
+                OptionalText(keys, "user"), OptionalText(keys, "passwordFile"), OptionalText(keys, "tokenFile"));
     }
 
     private DeidentifyProfile Profile(string name, YamlNode node)

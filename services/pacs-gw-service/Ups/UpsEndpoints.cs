@@ -2,7 +2,6 @@ using System.Numerics;
 using Microsoft.Extensions.Options;
 using Yizhan.Dicom;
 using Yizhan.PacsGw.DicomWeb;
-using Yizhan.PacsGw.Query;
 using Yizhan.Platform.Identity;
 
 namespace Yizhan.PacsGw.Ups;
@@ -33,6 +32,7 @@ internal static class UpsEndpoints
         web.MapPost("/workitems/{workitem}", UpdateAsync).WithSummary("UPS-RS: update").Needs(Permission.WriteStudies);
         web.MapPut("/workitems/{workitem}/state", ChangeStateAsync).WithSummary("UPS-RS: claim, complete or cancel").Needs(Permission.WriteStudies);
         web.MapPost("/workitems/{workitem}/cancelrequest", RequestCancelAsync).WithSummary("UPS-RS: ask for cancellation").Needs(Permission.WriteStudies);
+        SubscriptionEndpoints.Map(web);
     }
 
     private static async Task<IResult> CreateAsync(
@@ -112,9 +112,20 @@ internal static class UpsEndpoints
             : TypedResults.Problem("TransactionUID is missing or not a UID.", statusCode: 400);
     }
 
-    private static async Task<IResult> RequestCancelAsync(HttpContext context, string workitem, Workitems workitems, CancellationToken cancellationToken)
+    private static async Task<IResult> RequestCancelAsync(
+        HttpContext context, string workitem, Workitems workitems, IOptions<PacsGwOptions> options, CancellationToken cancellationToken)
     {
-        var outcome = await workitems.RequestCancelAsync(workitem, Caller.AgentOf(context), cancellationToken);
+        // Why, and whom to ask, may be in the body; there may be none (PS3.18 §11.8.1).
+        var (reasons, refusal) = context.Request.ContentLength is null or 0 && context.Request.ContentType is null
+            ? (new DicomDataset(), null)
+            : await ReadAsync(context.Request, cancellationToken);
+        if (reasons is null)
+        {
+            return refusal!;
+        }
+
+        var outcome = await workitems.RequestCancelAsync(
+            workitem, UpsEvent.CancelRequested(workitem, reasons, options.Value.AeTitle), Caller.AgentOf(context), cancellationToken);
         return outcome is WorkitemOutcome.Done or WorkitemOutcome.AlreadySo ? TypedResults.StatusCode(202) : Answer(outcome, workitem, context);
     }
 
@@ -122,7 +133,7 @@ internal static class UpsEndpoints
         HttpContext context, Workitems workitems, ReadAudit audit, IOptions<PacsGwOptions> options, CancellationToken cancellationToken)
     {
         var (limit, offset) = (options.Value.MaxResults, 0);
-        var matches = new List<(DicomTag[] Path, string Value)>();
+        var keys = new List<KeyValuePair<string, string>>();
         foreach (var (name, values) in context.Request.Query)
         {
             var text = values.ToString();
@@ -137,65 +148,21 @@ internal static class UpsEndpoints
             }
             else if (name is not ("includefield" or "fuzzymatching" or "accept"))
             {
-                if (MatchKey.Find(name) is not { } key)
-                {
-                    return TypedResults.Problem($"'{name}' is no attribute that can be matched.", statusCode: 400);
-                }
-
-                matches.Add(([.. key.Path.Select(tag => new DicomTag(tag))], text));
+                keys.Add(new(name, text));
             }
+        }
+
+        if (WorkitemFilter.Of(keys, out var unknown) is not { } filter)
+        {
+            return TypedResults.Problem($"'{unknown}' is no attribute that can be matched.", statusCode: 400);
         }
 
         await audit.RecordAsync(ReadAudit.Query, Reader.Of(context), "workitems", null, cancellationToken);
-        var state = matches.Find(m => m.Path is [var only] && only == Workitems.State).Value;
-        var found = (await workitems.ListAsync(state, MaxSearched, cancellationToken))
+        var found = (await workitems.ListAsync(filter.Only(Workitems.State), MaxSearched, cancellationToken))
             .Select(Workitems.Dataset)
-            .Where(dataset => matches.TrueForAll(m => Matches(dataset, m.Path, m.Value)))
+            .Where(filter.Matches)
             .Skip(offset).Take(limit);
         return TypedResults.Bytes(Array(found), DicomWebEndpoints.Json);
-    }
-
-    /// <summary>Single value, wildcard, list of UIDs, or range of dates (PS3.4 §C.2.2.2).</summary>
-    private static bool Matches(DicomDataset dataset, ReadOnlySpan<DicomTag> path, string value)
-    {
-        if (path.Length > 1)
-        {
-            foreach (var item in dataset.GetItems(path[0]))
-            {
-                if (Matches(item, path[1..], value))
-                {
-                    return true;
-                }
-            }
-
-            return false;
-        }
-
-        if (value.Length == 0)
-        {
-            return true;
-        }
-
-        var tag = path[0];
-        var vr = DicomDictionary.GetVr(tag);
-        foreach (var known in dataset.GetStrings(tag))
-        {
-            var hit = vr switch
-            {
-                DicomVr.UI => value.Split(',', '\\').Contains(known),
-                DicomVr.DA or DicomVr.DT or DicomVr.TM when value.IndexOf('-', StringComparison.Ordinal) is >= 0 and var dash =>
-                    string.CompareOrdinal(known, value[..dash]) >= 0
-                    && (dash == value.Length - 1 || string.CompareOrdinal(known, value[(dash + 1)..] + "~") <= 0),
-                DicomVr.DA or DicomVr.DT or DicomVr.TM => known.StartsWith(value, StringComparison.Ordinal),
-                _ => System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(value, known, ignoreCase: vr == DicomVr.PN),
-            };
-            if (hit)
-            {
-                return true;
-            }
-        }
-
-        return false;
     }
 
     /// <summary>The UID that stands alone behind the question mark, as PS3.18 §11.4.1 and §11.6.1 write it, or as <c>workitem=</c>, <c>transaction=</c>.</summary>

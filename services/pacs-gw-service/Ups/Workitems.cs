@@ -38,7 +38,7 @@ internal enum WorkitemOutcome
 /// The unified worklist. Each change is one event in the log, durable before the caller hears of it; the table beside it
 /// (<c>pacs-gw/workitems.db</c>) is what the events of this node add up to, and catches up with them when the node starts.
 /// </summary>
-internal sealed class Workitems : IHostedService, IDisposable
+internal sealed partial class Workitems : IHostedService, IDisposable
 {
     public const string Scheduled = "SCHEDULED";
     public const string InProgress = "IN PROGRESS";
@@ -71,14 +71,15 @@ internal sealed class Workitems : IHostedService, IDisposable
     private static readonly DicomTag[] Fixed = [DicomTags.SOPClassUID, DicomTags.SOPInstanceUID, DicomTags.TransactionUID, State];
 
     private readonly IEventLog _log;
+    private readonly NotificationConnections _connections;
     private readonly TimeProvider _clock;
     private readonly SqliteConnection _db;
     private readonly SemaphoreSlim _gate = new(1, 1);
 
-    public Workitems(IEventLog log, IOptions<NodeOptions> node, TimeProvider clock)
+    public Workitems(IEventLog log, NotificationConnections connections, IOptions<NodeOptions> node, TimeProvider clock)
     {
-        (_log, _clock) = (log, clock);
-        _db = SqliteFile.OpenWriter(node.Value.PathOf("pacs-gw", "workitems.db"), Schema);
+        (_log, _connections, _clock) = (log, connections, clock);
+        _db = SqliteFile.OpenWriter(node.Value.PathOf("pacs-gw", "workitems.db"), Schema, SubscriptionSchema);
     }
 
     /// <summary>Applies what was made durable and not yet applied when the node ended.</summary>
@@ -92,7 +93,10 @@ internal sealed class Workitems : IHostedService, IDisposable
             using var transaction = _db.BeginTransaction();
             foreach (var entry in entries.Where(e => e.Entry.Type == WorkitemChanged.EventType))
             {
-                Apply(JsonSerializer.Deserialize(entry.Entry.Data.Span, ContractsJson.Default.WorkitemChanged)!);
+                var changed = JsonSerializer.Deserialize(entry.Entry.Data.Span, ContractsJson.Default.WorkitemChanged)!;
+                var known = Find(changed.WorkitemUid);
+                Apply(changed);
+                SubscribeWhoWants(known, changed);
             }
 
             sequence = entries[^1].Identity.Sequence;
@@ -147,8 +151,8 @@ internal sealed class Workitems : IHostedService, IDisposable
             _ => (WorkitemOutcome.WrongState, null),
         }, cancellationToken);
 
-    /// <summary>Cancels what nobody has claimed; asks whoever has claimed it, who sees it in the workitem.</summary>
-    public Task<WorkitemOutcome> RequestCancelAsync(string uid, string agent, CancellationToken cancellationToken) =>
+    /// <summary>Cancels what nobody has claimed; asks whoever has claimed it, who sees it in the workitem and, subscribed, gets the event.</summary>
+    public Task<WorkitemOutcome> RequestCancelAsync(string uid, UpsEvent request, string agent, CancellationToken cancellationToken) =>
         ChangeAsync(uid, agent, known => known?.State switch
         {
             null => (WorkitemOutcome.NotFound, null),
@@ -156,7 +160,7 @@ internal sealed class Workitems : IHostedService, IDisposable
             Scheduled => (WorkitemOutcome.Done, Moved(known, Canceled, null)),
             InProgress => (WorkitemOutcome.Done, known with { CancelRequested = true }),
             _ => (WorkitemOutcome.WrongState, null),
-        }, cancellationToken);
+        }, cancellationToken, request);
 
     /// <summary>One workitem; null when there is none.</summary>
     public async Task<WorkitemChanged?> FindAsync(string uid, CancellationToken cancellationToken)
@@ -213,7 +217,8 @@ internal sealed class Workitems : IHostedService, IDisposable
 
     /// <summary>One at a time: looks, decides, makes it durable, applies it.</summary>
     private async Task<WorkitemOutcome> ChangeAsync(
-        string uid, string agent, Func<WorkitemChanged?, (WorkitemOutcome, WorkitemChanged?)> decide, CancellationToken cancellationToken)
+        string uid, string agent, Func<WorkitemChanged?, (WorkitemOutcome, WorkitemChanged?)> decide, CancellationToken cancellationToken,
+        UpsEvent? cancelRequest = null)
     {
         await _gate.WaitAsync(cancellationToken);
         try
@@ -238,8 +243,10 @@ internal sealed class Workitems : IHostedService, IDisposable
                 CancellationToken.None);
             using var transaction = _db.BeginTransaction();
             Apply(changed);
+            SubscribeWhoWants(known, changed);
             MoveCursor(receipts[0].Identity.Sequence);
             transaction.Commit();
+            Report(known, changed, cancelRequest);
             return outcome;
         }
         finally

@@ -33,7 +33,8 @@ public sealed class ArchiveTests
                     using var db = database.OpenWriter();
                     Assert.Equal(position, ArchiveWriter.Cursor(db, gateway.Log.Epoch));
                     using var transaction = db.BeginTransaction();
-                    var writer = new ArchiveWriter(db, transaction, nowMs: 1);
+                    using var statements = new ArchiveStatements(db);
+                    var writer = new ArchiveWriter(statements, transaction, nowMs: 1);
                     Assert.Equal(IndexOutcome.Added, writer.Add(Archived(entry), out _));
                     writer.MoveCursor(gateway.Log.Epoch, entry.Position);
                     if (attempt == 1)

@@ -60,11 +60,11 @@ public sealed class DicomWebPeerTests(SharedGateway shared) : IClassFixture<Shar
         /// <summary>Its own service.</summary>
         public Uri DicomWeb { get; } = new($"http://127.0.0.1:{port}/dicom-web/");
 
-        public static async Task<OrthancDicomWeb> StartAsync(string ours, string token)
+        public static async Task<OrthancDicomWeb> StartAsync(string ours, string token, int? port = null)
         {
             Assert.SkipUnless(File.Exists("/usr/sbin/Orthanc") && File.Exists(Plugin), "Orthanc or its DICOMweb plugin is not installed (Debian packages orthanc, orthanc-dicomweb).");
             var folder = Directory.CreateTempSubdirectory("yizhan-orthanc-").FullName;
-            var (http, dicom) = (Outside.FreePort(), Outside.FreePort());
+            var (http, dicom) = (port ?? Outside.FreePort(), Outside.FreePort());
             var settings = Path.Combine(folder, "orthanc.json");
             await File.WriteAllTextAsync(settings, JsonSerializer.Serialize(new Dictionary<string, object>
             {
@@ -96,6 +96,8 @@ public sealed class DicomWebPeerTests(SharedGateway shared) : IClassFixture<Shar
             using var response = await _http.PostAsync(new Uri("instances", UriKind.Relative), content, Gateway.Cancel);
             return (string)JsonNode.Parse(await response.Content.ReadAsStringAsync(Gateway.Cancel))!["ID"]!;
         }
+
+        public async Task<JsonNode> GetAsync(string path) => JsonNode.Parse(await _http.GetStringAsync(new Uri(path, UriKind.Relative), Gateway.Cancel))!;
 
         public async Task<JsonNode?> PostAsync(string path, JsonObject body)
         {

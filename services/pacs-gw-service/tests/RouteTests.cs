@@ -212,7 +212,7 @@ public sealed class RouteTests
         }
     }
 
-    private static async Task<DestinationView> UntilAsync(
+    internal static async Task<DestinationView> UntilAsync(
         Gateway gateway, Func<DestinationView, bool> reached, string name = "research", [CallerArgumentExpression(nameof(reached))] string what = "")
     {
         DestinationView? view = null;

@@ -1,6 +1,8 @@
 using System.Net;
+using Microsoft.Extensions.DependencyInjection;
 using Yizhan.Contracts;
 using Yizhan.Dicom;
+using Yizhan.Platform;
 
 namespace Yizhan.PacsGw.Tests;
 
@@ -45,6 +47,25 @@ public sealed class StowTests
     }
 
     [Fact]
+    public async Task An_upload_under_way_keeps_the_site_from_being_restarted_and_a_refused_request_does_not()
+    {
+        await using var gateway = await Gateway.StartAsync();
+        var uploads = Assert.Single(gateway.Services.GetServices<IClinicalWork>(), w => w.Kind == "upload");
+        using var refused = await gateway.Http.PostAsync(new Uri("dicom-web/studies", UriKind.Relative), new StringContent("{}"), Gateway.Cancel);
+        Assert.Equal((HttpStatusCode.UnsupportedMediaType, 0, 0L), (refused.StatusCode, uploads.UnderWay, uploads.Begun));
+
+        var body = new SlowBody();
+        var answer = gateway.Http.PostAsync(new Uri("dicom-web/studies", UriKind.Relative), body, Gateway.Cancel);
+        await Wait.UntilAsync(() => Task.FromResult(uploads.UnderWay == 1), "the upload is under way");
+        Assert.Equal(1, uploads.Begun);
+        body.Rest.SetResult();
+        using var stored = await answer;
+        Assert.Equal(HttpStatusCode.OK, stored.StatusCode);
+        await Wait.UntilAsync(() => Task.FromResult(uploads.UnderWay == 0), "the upload is over");
+        Assert.Equal(1, uploads.Begun);
+    }
+
+    [Fact]
     public async Task One_bad_part_among_ten_thousand_costs_only_itself()
     {
         const int parts = 10_000;
@@ -81,5 +102,28 @@ public sealed class StowTests
         content.Headers.TryAddWithoutValidation("Content-Type", contentType);
         using var response = await gateway.Http.PostAsync(new Uri("dicom-web/studies", UriKind.Relative), content, Gateway.Cancel);
         Assert.Equal(expected, response.StatusCode);
+    }
+
+    /// <summary>One instance, of which the last bytes come when they are asked for.</summary>
+    private sealed class SlowBody : HttpContent
+    {
+        public SlowBody() => Headers.TryAddWithoutValidation("Content-Type", "multipart/related; type=\"application/dicom\"; boundary=b");
+
+        public TaskCompletionSource Rest { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context)
+        {
+            await stream.WriteAsync("--b\r\nContent-Type: application/dicom\r\n\r\n"u8.ToArray(), Gateway.Cancel);
+            await stream.WriteAsync(Instance("1.1").ToFile(), Gateway.Cancel);
+            await stream.FlushAsync(Gateway.Cancel);
+            await Rest.Task;
+            await stream.WriteAsync("\r\n--b--\r\n"u8.ToArray(), Gateway.Cancel);
+        }
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = 0;
+            return false;
+        }
     }
 }

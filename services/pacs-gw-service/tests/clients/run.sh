@@ -5,11 +5,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../../.." && pwd)
 # shellcheck source=../../../../scripts/build.sh
 . "$root/scripts/build.sh"
 mkdir -p "$root/artifacts"
-need_packages "DICOMweb clients run in node" node=nodejs npm=npm
+need_packages "DICOMweb clients run in node and in a real browser" node=nodejs npm=npm chromium=chromium storescu=dcmtk gdcmconv=libgdcm-tools
 build_if_needed services/pacs-gw-service/PacsGw.csproj
 cd "$root/services/pacs-gw-service/tests/clients"
-if [ ! -e node_modules/dicomweb-client ] || [ package-lock.json -nt node_modules ]; then
+if [ ! -e node_modules/esbuild ] || [ package-lock.json -nt node_modules ]; then
   npm ci --no-audit --no-fund --loglevel=error
   touch node_modules
 fi
-exec "$root/scripts/isolated.sh" node client.mjs "$root/artifacts/bin/PacsGw/release/Yizhan.PacsGw.dll"
+exec "$root/scripts/isolated.sh" node run.mjs "$root/artifacts/bin/PacsGw/release/Yizhan.PacsGw.dll"
