@@ -1,6 +1,7 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using MudBlazor.Services;
 using Yizhan.Console.Emr;
+using Yizhan.Console.Inventory;
 using Yizhan.Console.Language;
 using Yizhan.Console.Layout;
 using Yizhan.Console.Live;
@@ -26,6 +27,7 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddSingleton<ServiceAddresses>();
         builder.Services.AddSingleton<PeerDesk>();
         builder.Services.AddSingleton<EmrDesk>();
+        builder.Services.AddSingleton<InventoryDesk>();
         builder.Services.AddSingleton<Feeds>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());
     }
