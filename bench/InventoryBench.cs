@@ -18,6 +18,8 @@ internal static class InventoryBench
     private const int Sites = 1000;
     private const int Items = 5000;
     private const int Batch = 1000;
+    private const int Deep = 20_000;
+    private const string Peers = "services/inventory-service/tests/peers";
 
     private static readonly string[] Scans =
     [
@@ -40,6 +42,12 @@ internal static class InventoryBench
 
     private static async Task<int> RunAsync(int movements, TimeSpan time, bool json, CancellationToken cancellationToken)
     {
+        if (!Directory.Exists(Path.Combine(Peers, "node_modules")) || !File.Exists("/usr/bin/node"))
+        {
+            await Console.Error.WriteLineAsync($"The peer from npm is not installed: apt-get install nodejs npm, then npm ci in {Peers}.");
+            return 1;
+        }
+
         void Say(string text) => (json ? Console.Error : Console.Out).WriteLine(text);
         var folder = Path.Combine(Path.GetFullPath("artifacts"), "bench", "inventory");
         if (Directory.Exists(folder))
@@ -74,6 +82,8 @@ internal static class InventoryBench
         var queries = new LedgerQueries(file);
         rows.Add(BenchRow.Less(Text($"goal 5 ms: balance of an item at a site, {next * (long)Batch} movements: p99"), P99(random => queries.Stock(new StockFilter(SiteOf(random.Next(Sites)), ItemOf(random.Next(Items))), 10)), 5, "ms"));
         rows.Add(BenchRow.Less(Text($"goal 5 ms: the same as of a time in the past: p99"), P99(random => queries.StockAt(new StockFilter(SiteOf(random.Next(Sites)), ItemOf(random.Next(Items))), Start + 5000, null, 10)), 5, "ms"));
+        RecordDeep(book);
+        rows.Add(BenchRow.Less(Text($"goal 5 ms: a stock of {Deep} movements as of any time in the past: p99"), P99(random => queries.StockAt(new StockFilter("deep", ItemOf(1)), Start + random.Next(Deep), null, 10)), 5, "ms"));
         rows.Add(BenchRow.Less(Text($"goal 5 ms: recall of a lot at all sites: p99"), P99(random => queries.Recall(ItemOf(random.Next(Items)), "L1", 100)), 5, "ms"));
         Say("Scans ...");
         var scans = 0L;
@@ -94,6 +104,7 @@ internal static class InventoryBench
             },
             cancellationToken)));
         rows.Add(BenchRow.More(Text($"goal 1000000: GS1 element strings, {Environment.ProcessorCount} threads"), scans / watch.Elapsed.TotalSeconds, 1_000_000, "scans/s"));
+        rows.Add(await PeerScansAsync(folder, time, cancellationToken));
         BenchTable.Print("inventory", rows, json);
         book.Dispose();
         file.Dispose();
@@ -122,6 +133,43 @@ internal static class InventoryBench
     private static MovementBatch BatchOf(int n) => new(
         $"b{n}", "bench", "bench",
         [.. Enumerable.Range(0, Batch).Select(i => new Movement("receive", ItemOf(((n / Sites * Batch) + i) % Items), 5, "", Start + n, "L1", "2027-12-31", BaseQuantity: 5))], Start + n);
+
+    /// <summary>One stock that is touched each millisecond: a balance of its past is not to walk all of it.</summary>
+    private static void RecordDeep(LedgerBook book)
+    {
+        book.Begin();
+        for (var first = 0; first < Deep; first += Batch)
+        {
+            var movements = Enumerable.Range(first, Batch).Select(i => new Movement("receive", ItemOf(1), 5, "", Start + i, "L1", "2027-12-31", BaseQuantity: 5));
+            if (book.Apply("deep", new MovementBatch(Text($"deep-{first}"), "bench", "bench", [.. movements], Start + first)) is not ApplyResult.Applied)
+            {
+                throw new InvalidOperationException($"Batch deep-{first} was not applied.");
+            }
+        }
+
+        book.Commit();
+    }
+
+    /// <summary>gs1-barcode-parser on the scans that both read (it knows no parentheses), one thread each; lot and expiry are taken.</summary>
+    private static async Task<BenchRow> PeerScansAsync(string folder, TimeSpan time, CancellationToken cancellationToken)
+    {
+        var scans = Scans.Where(s => s[0] != '(').ToArray();
+        var (watch, done, sum, today) = (Stopwatch.StartNew(), 0, 0, new DateOnly(2026, 1, 1));
+        for (; watch.Elapsed < time; done += 1000)
+        {
+            for (var i = 0; i < 1000; i++)
+            {
+                var read = ElementString.Parse(scans[i % scans.Length]);
+                sum += (read.Lot?.Length ?? 0) + (read.Expiry(today)?.Day ?? 0);
+            }
+        }
+
+        var ours = done / watch.Elapsed.TotalSeconds;
+        var file = Path.Combine(folder, "scans.json");
+        await File.WriteAllTextAsync(file, System.Text.Json.JsonSerializer.Serialize(scans), cancellationToken);
+        var peer = await EmrBench.NodeAsync(Path.Combine(Peers, "gs1-parse.mjs"), cancellationToken, file, Text($"{(int)time.TotalMilliseconds}"));
+        return sum == 0 ? throw new InvalidOperationException("Nothing was read.") : BenchRow.More("gs1-barcode-parser: GS1 element strings with lot and expiry, one thread", ours, peer, "scans/s");
+    }
 
     private static string SiteOf(int site) => Text($"site-{site}");
 

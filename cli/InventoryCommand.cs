@@ -25,6 +25,8 @@ internal static class InventoryCommand
     private static readonly Option<string> Location = new("--location") { Description = "Place at the site." };
     private static readonly Option<int> Limit = new("--limit") { Description = "Most rows, 1 to 10000.", DefaultValueFactory = _ => 1000 };
 
+    private static readonly Option<int> Skip = new("--skip") { Description = "Rows before the first that is shown: the next part of a long list." };
+
     public static Command Create() => new("inventory", "Stock, movements, expiry and recalls of a node and, at the centre, of every site.")
     {
         Node,
@@ -42,13 +44,13 @@ internal static class InventoryCommand
             Examples:
               yizhan inventory sources
               yizhan inventory sources --json | tail -n 1 | jq '.rows[] | select(.last.outcome != "complete")'
-            """, ["site", "last.source", "last.kind", "last.outcome", "last.lastSuccessMs", "last.problem"], Site),
+            """, ["site", "last.source", "last.kind", "last.outcome", "last.lastSuccessMs", "last.problem"], Site, Skip, Limit),
         Table("assets", "assets", """
             Shows equipment and nodes, the newest report first.
 
             Examples:
               yizhan inventory assets --site lakeside
-            """, ["id", "site", "last.kind", "last.name", "last.manufacturer", "last.model", "last.seenMs"], Site),
+            """, ["id", "site", "last.kind", "last.name", "last.manufacturer", "last.model", "last.seenMs"], Site, Skip, Limit),
     };
 
     private static Command Stock()
@@ -62,7 +64,7 @@ internal static class InventoryCommand
               yizhan inventory stock --site lakeside
               yizhan inventory stock --item gtin:06901234567892 --at 2026-03-01T08:00:00Z
               yizhan inventory stock --json | tail -n 1 | jq '.rows[] | select(.quantity < 10)'
-            """, ["site", "location", "item", "name", "lot", "expiry", "quantity", "unit", "recalled"], Site, Item, Lot, Location, Limit, at, known);
+            """, ["site", "location", "item", "name", "lot", "expiry", "quantity", "unit", "recalled"], Site, Item, Lot, Location, Skip, Limit, at, known);
     }
 
     private static Command Movements() => Table("movements", "movements", """
@@ -82,7 +84,7 @@ internal static class InventoryCommand
             Examples:
               yizhan inventory expiring
               yizhan inventory expiring --days 30 --site lakeside
-            """, ["expiry", "site", "location", "item", "name", "lot", "quantity", "unit"], Site, days, Limit);
+            """, ["expiry", "site", "location", "item", "name", "lot", "quantity", "unit"], Site, days, Skip, Limit);
     }
 
     private static Command Shortage()
@@ -95,10 +97,10 @@ internal static class InventoryCommand
             Examples:
               yizhan inventory shortage
               yizhan inventory shortage --site lakeside --days 30
-            """) { Site, days, all };
+            """) { Site, days, all, Skip, Limit };
         command.SetAction((parsed, cancellationToken) => NodeClient.RunAsync(parsed.GetValue(Node)!, async http =>
         {
-            var query = $"all={(parsed.GetValue(all) ? "true" : "false")}{Query(parsed, Site)}{(parsed.GetResult(days) is null ? "" : Query(parsed, days))}";
+            var query = $"all={(parsed.GetValue(all) ? "true" : "false")}{Query(parsed, Site, Skip, Limit)}{(parsed.GetResult(days) is null ? "" : Query(parsed, days))}";
             var shortage = await NodeClient.GetAsync(http, $"inventory/shortage?{query}", cancellationToken);
             if (parsed.GetValue(Json))
             {
@@ -108,6 +110,7 @@ internal static class InventoryCommand
 
             Print(shortage["items"]!.AsArray(), ["site", "item", "name", "usable", "unit", "perDay", "daysOfCover", "runsOutOn", "willExpire", "reorderPoint", "order"]);
             Console.WriteLine(shortage["method"]);
+            SayIfMore(shortage["more"]);
             return 0;
         }));
         return command;
@@ -154,10 +157,10 @@ internal static class InventoryCommand
             Examples:
               yizhan inventory recall A213B1 --item gtin:06901234567892
               yizhan inventory recall A213B1 --json | tail -n 1 | jq -r '.uses[].studyInstanceUid'
-            """) { lot, Item };
+            """) { lot, Item, Skip, Limit };
         command.SetAction((parsed, cancellationToken) => NodeClient.RunAsync(parsed.GetValue(Node)!, async http =>
         {
-            var recall = await NodeClient.GetAsync(http, $"inventory/recall?lot={Escape(parsed.GetValue(lot)!)}{Query(parsed, Item)}", cancellationToken);
+            var recall = await NodeClient.GetAsync(http, $"inventory/recall?lot={Escape(parsed.GetValue(lot)!)}{Query(parsed, Item, Skip, Limit)}", cancellationToken);
             if (parsed.GetValue(Json))
             {
                 Console.WriteLine(recall.ToJsonString());
@@ -166,6 +169,7 @@ internal static class InventoryCommand
 
             Print(recall["stock"]!.AsArray(), ["site", "location", "item", "expiry", "quantity", "unit", "recalled"]);
             Print(recall["uses"]!.AsArray(), ["effectiveMs", "site", "item", "patientId", "studyInstanceUid", "quantity"]);
+            SayIfMore(recall["moreUses"]!.GetValue<bool>() ? recall["moreUses"] : recall["moreStock"]);
             Console.WriteLine($"The lot was at {recall["sites"]!.AsArray().Count} sites: {string.Join(", ", recall["sites"]!.AsArray())}.");
             return 0;
         }));
@@ -229,6 +233,14 @@ internal static class InventoryCommand
             return 0;
         }));
         return command;
+    }
+
+    private static void SayIfMore(JsonNode? more)
+    {
+        if (more?.GetValue<bool>() == true)
+        {
+            Console.WriteLine("There are more: see them with --skip.");
+        }
     }
 
     private static void Print(JsonArray rows, string[] columns) =>

@@ -3,6 +3,7 @@ using Microsoft.Extensions.Options;
 using MudBlazor.Services;
 using Yizhan.Console.Audit;
 using Yizhan.Console.Emr;
+using Yizhan.Console.Inventory;
 using Yizhan.Console.Language;
 using Yizhan.Console.Layout;
 using Yizhan.Console.Live;
@@ -33,6 +34,7 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddSingleton<PeerDesk>();
         builder.Services.AddSingleton<EmrDesk>();
         builder.Services.AddScoped<PeopleDesk>();
+        builder.Services.AddSingleton<InventoryDesk>();
         builder.Services.AddSingleton<Feeds>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());
     }

@@ -76,6 +76,8 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<AssetView>))]
 [JsonSerializable(typeof(IReadOnlyList<AssetConflict>))]
 [JsonSerializable(typeof(ShortageView))]
+[JsonSerializable(typeof(IReadOnlyList<ExpiryMonth>))]
+[JsonSerializable(typeof(IReadOnlyList<double>))]
 [JsonSerializable(typeof(AnalysisFinished))]
 [JsonSerializable(typeof(IReadOnlyList<AnalysisFinished>))]
 [JsonSerializable(typeof(RolloutView))]

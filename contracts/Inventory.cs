@@ -115,10 +115,11 @@ public sealed record MovementView(
 /// <param name="Lot">Lot.</param>
 /// <param name="Stock">What is still there, by site and place.</param>
 /// <param name="Uses">To whom it was issued.</param>
-/// <param name="Sites">Every site that ever had it.</param>
-/// <param name="MoreUses">True when there are more uses than were asked for.</param>
+/// <param name="Sites">Every site that ever had it; all of them on every page.</param>
+/// <param name="MoreUses">True when there are uses behind these.</param>
+/// <param name="MoreStock">True when there is stock behind this.</param>
 public sealed record RecallView(
-    string Item, string Lot, IReadOnlyList<StockView> Stock, IReadOnlyList<LotUse> Uses, IReadOnlyList<string> Sites, bool MoreUses);
+    string Item, string Lot, IReadOnlyList<StockView> Stock, IReadOnlyList<LotUse> Uses, IReadOnlyList<string> Sites, bool MoreUses, bool MoreStock = false);
 
 /// <summary>One issue of a lot.</summary>
 /// <param name="Site">Site.</param>

@@ -120,4 +120,10 @@ public sealed record ForecastView(
 /// <summary>The answer of <c>GET /inventory/shortage</c>.</summary>
 /// <param name="Method">How the figures are made.</param>
 /// <param name="Items">The scarcest first.</param>
-public sealed record ShortageView(string Method, IReadOnlyList<ForecastView> Items);
+/// <param name="More">There are further ones behind these.</param>
+public sealed record ShortageView(string Method, IReadOnlyList<ForecastView> Items, bool More = false);
+
+/// <summary>Lots that expire in one month; an element of <c>GET /inventory/expiry-calendar</c>.</summary>
+/// <param name="Month"><c>YYYY-MM</c>; empty for what has expired.</param>
+/// <param name="Lots">Lots of which there is some, at each place.</param>
+public sealed record ExpiryMonth(string Month, long Lots);

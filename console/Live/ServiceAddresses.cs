@@ -22,6 +22,9 @@ internal sealed class ServiceAddresses(IOptions<ConsoleOptions> options, IServer
     /// <inheritdoc cref="Fleet"/>
     public Uri Audit => Base(options.Value.AuditUrl);
 
+    /// <inheritdoc cref="Fleet"/>
+    public Uri Inventory => Base(options.Value.InventoryUrl);
+
     private Uri Base(string configured)
     {
         var address = configured.Length > 0 ? configured : server.Features.Get<IServerAddressesFeature>()!.Addresses.First();

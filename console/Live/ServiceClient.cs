@@ -64,6 +64,10 @@ internal sealed class ServiceClient : IDisposable
     public async Task<IReadOnlyList<T>> ListAsync<T>(Uri address, JsonTypeInfo<IReadOnlyList<T>> type, CancellationToken cancellationToken) =>
         await _http.GetFromJsonAsync(address, type, cancellationToken) ?? throw new JsonException("The list is null.");
 
+    /// <summary>One record.</summary>
+    public async Task<T> OneAsync<T>(Uri address, JsonTypeInfo<T> type, CancellationToken cancellationToken) =>
+        await _http.GetFromJsonAsync(address, type, cancellationToken) ?? throw new JsonException("The answer is null.");
+
     /// <summary>Does something: the answer, or why it was not done.</summary>
     public async Task<(JsonNode? Answer, string? Problem)> DoAsync(HttpMethod method, Uri address, HttpContent? body, CancellationToken cancellationToken)
     {

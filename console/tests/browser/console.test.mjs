@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createRequire } from 'node:module';
 import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
-import { Services, sampleDesk, sampleEmr, sampleSites, sampleStudies } from './services.mjs';
+import { Services, sampleDesk, sampleEmr, sampleInventory, sampleSites, sampleStudies } from './services.mjs';
 
 const [consoleDll, screenshots] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -30,7 +30,7 @@ class ConsoleProcess {
   async start() {
     const node = path.basename(consoleDll) === 'Yizhan.Host.dll' ? ['centre'] : [];
     this.process = spawn('dotnet', [consoleDll, ...node, `--web:url=http://127.0.0.1:${this.port}`, `--node:dataFolder=${temporary}/data`,
-      `--console:fleetUrl=${this.services.url}`, `--console:pacsUrl=${this.services.url}`, `--console:emrUrl=${this.services.url}`,
+      `--console:fleetUrl=${this.services.url}`, `--console:pacsUrl=${this.services.url}`, `--console:emrUrl=${this.services.url}`, `--console:inventoryUrl=${this.services.url}`,
       '--console:dicomAddress=127.0.0.1:11112', '--console:dicomAeTitle=YIZHAN'], { cwd: os.tmpdir() });
     this.process.stdout.on('data', d => { this.log += d; });
     this.process.stderr.on('data', d => { this.log += d; });
@@ -125,6 +125,9 @@ const app = await new ConsoleProcess(services, await freePort()).start();
 let passed = 0, failed = 0;
 const only = new RegExp(process.env.CONSOLE_TESTS ?? '');
 
+// CONSOLE_ONLY is a regular expression: those tests alone, while one is made.
+const only = new RegExp(process.env.CONSOLE_ONLY ?? '');
+
 async function test(name, run) {
   if (!only.test(name)) return;
   const now = Date.now();
@@ -132,6 +135,7 @@ async function test(name, run) {
   services.studies = sampleStudies(now);
   services.desk = sampleDesk(now);
   services.emr = sampleEmr(now);
+  services.inventory = sampleInventory(now);
   services.decided = [];
   try {
     await run(now);
@@ -319,6 +323,124 @@ for (const [language, say] of Object.entries({
     });
   }
 }
+
+for (const [language, say] of Object.entries({
+  en: { stock: 'Stock', next: 'Next: In stock', find: 'Find', search: 'Name, code or lot', site: 'Site', all: 'All sites', chosen: 'Choose a site above', method: 'Days of cover = usable stock', unknown: 'not known yet', stale: 'stale', refused: 'partly refused', lot: 'Lot', trace: 'Trace the lot', at: 'It was at 2 sites:', nextUses: 'Next: Where a lot went', never: "Lot 'X-9' was never recorded here", plot: 'Plot', said: '90 days: from 90', count: 'Count stock and scan labels', nothing: "Nothing in stock has 'zzz'", recalled: 'recalled', expired: 'expired', download: 'stock as XLSX', service: 'The inventory does not answer at', none: 'Nothing is in stock yet', noSource: 'No source has been collected yet' },
+  zh: { stock: '物资库存', next: '下一页: 现有库存', find: '查找', search: '名称、编码或批号', site: '站点', all: '全部站点', chosen: '请先在上方选择站点', method: '可用天数 = 可用库存', unknown: '暂无数据', stale: '已过时', refused: '部分被拒', lot: '批号（召回）', trace: '追溯批号', at: '涉及 2 个站点：', nextUses: '下一页: 批号追溯', never: '此处从未记录过批号“X-9”', plot: '查看走势', said: '90 天：从 90', count: '盘点与扫码', nothing: '库存中没有名称、编码或批号含“zzz”的物资', recalled: '已召回', expired: '已过期', download: '库存（XLSX）', service: '物资库存服务在', none: '尚无库存', noSource: '尚无采集来源' },
+})) {
+  for (const [sizeName, size, scheme] of [['desktop', desktop, 'light'], ['tablet', tablet, 'dark']]) {
+    await test(`Stock is found, plotted and traced, shortages and silent sources are seen in ${language} at ${sizeName} width, ${scheme}`, async () => {
+      const page = await open(app, { language, size, scheme });
+      await page.getByRole('navigation').getByRole('link', { name: say.stock, exact: true }).click();
+      await page.locator('h1', { hasText: say.stock }).waitFor();
+      const lots = page.locator('section:has(#stock) tr[data-stock]');
+      await lots.first().waitFor();
+      await interactive(page);
+
+      // Of all sites: no shortage is told, everything else is.
+      await page.getByText(say.chosen).waitFor();
+      assert.equal(await lots.count(), 20);
+      await page.getByRole('button', { name: say.next }).click();
+      await lots.filter({ hasText: 'L-20' }).waitFor();
+      await page.getByRole('button', { name: say.next }).click();
+      await lots.filter({ hasText: 'L-44' }).waitFor();
+      assert.equal(await lots.count(), 5);
+      assert.ok(await page.getByRole('button', { name: say.next }).isDisabled());
+      assert.equal(await page.locator('[data-calendar] rect').count(), 13);
+      const silent = page.locator('tr[data-source="county-hospital-a/pharmacy"]');
+      for (const text of [say.stale, say.refused, 'row 7 has no quantity']) assert.ok(await silent.getByText(text).isVisible(), text);
+      assert.equal(await page.locator('tr[data-source="lakeside-clinic/emr"]').getByText(say.stale).count(), 0);
+
+      // Of one site, with its shortages and how they are found.
+      await page.locator('form[role=search] select').selectOption('lakeside-clinic');
+      await page.locator('tr[data-shortage="gloves"]').waitFor();
+      assert.match((await page.locator('tr[data-shortage="gloves"]').innerText()).replaceAll('\n', ' '), /100 只\s+12.5\s+8\s+\d{4}-\d\d-\d\d\s+200\s+4/);
+      assert.ok(await page.locator('tr[data-shortage="tape"]').getByText(say.unknown).first().isVisible());
+      assert.ok(await page.getByText(say.method).isVisible());
+      await until('only its stock is shown', async () => !(await lots.allInnerTexts()).some(t => t.includes('county-hospital-a')));
+      assert.equal(await page.getByRole('link', { name: say.download }).getAttribute('href'), '/inventory/export?what=stock&format=xlsx&site=lakeside-clinic');
+      assert.equal(await page.getByRole('link', { name: say.count }).getAttribute('href'), '/inventory/app/');
+
+      await page.getByLabel(say.search).fill('l-43');
+      await page.getByRole('button', { name: say.find, exact: true }).click();
+      await until('one lot is left', async () => await lots.count() === 1);
+      await lots.getByRole('button').click();
+      await page.locator('[data-plot]').getByText(say.said).waitFor();
+      assert.ok(await page.locator('[data-plot] polyline').evaluate(l => l.points.length === 180));
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+      await page.getByLabel(say.search).fill('zzz');
+      await page.getByRole('button', { name: say.find, exact: true }).click();
+      await page.getByText(say.nothing).waitFor();
+
+      // Where a lot went: all that is there, and for whom it was used, page by page.
+      await page.getByLabel(say.lot, { exact: true }).fill('A213B1');
+      await page.getByRole('button', { name: say.trace }).click();
+      await page.getByText(say.at).waitFor();
+      assert.deepEqual(await page.locator('[data-recall-site]').allInnerTexts(), ['county-hospital-a', 'lakeside-clinic']);
+      assert.ok(await page.locator('section:has(#recall) tr[data-stock]').first().getByText(say.recalled).isVisible());
+      assert.ok(await page.locator('section:has(#recall) tr[data-stock]').first().getByText(say.expired).isVisible());
+      assert.equal(await page.locator('tr[data-use]').count(), 20);
+      await accessible(page);
+      await shot(page, `inventory-${language}-${sizeName}-${scheme}`);
+      await page.getByRole('button', { name: say.nextUses }).click();
+      await page.locator('tr[data-use="P-22"]').waitFor();
+      assert.equal(await page.locator('tr[data-use]').count(), 3);
+      assert.ok(await page.locator('tr[data-use="P-22"]').getByText('1.2.826.0.1.3680043.10.1511.22').isVisible());
+      await page.getByLabel(say.lot, { exact: true }).fill('X-9');
+      await page.getByRole('button', { name: say.trace }).click();
+      await page.getByText(say.never).waitFor();
+      await accessible(page);
+      await close(page);
+    });
+  }
+
+  await test(`An inventory without anything says in ${language} what to do, and one that is away is named`, async () => {
+    services.inventory = { sites: ['lakeside-clinic'], stock: [], expiring: [], shortage: [], sources: [], uses: [], calendar: [] };
+    const page = await open(app, { language });
+    await page.getByRole('navigation').getByRole('link', { name: say.stock, exact: true }).click();
+    for (const text of [say.none, say.noSource]) await page.getByText(text).waitFor();
+    await accessible(page);
+    await shot(page, `inventory-empty-${language}`);
+    const { port } = services;
+    await services.stop();
+    await page.getByText(say.service).waitFor();
+    assert.ok(await page.getByText(say.none).isVisible());
+    await services.start(port);
+    await close(page);
+  });
+}
+
+await test('Stock is found and traced with the keyboard alone', async () => {
+  const page = await open(app);
+  await page.getByRole('navigation').getByRole('link', { name: 'Stock', exact: true }).press('Enter');
+  await page.locator('section:has(#stock) tr[data-stock]').first().waitFor();
+  await interactive(page);
+  const named = () => page.evaluate(() => document.activeElement.labels?.[0]?.innerText.trim().split('\n')[0] ?? document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText.trim());
+  const reach = async wanted => {
+    for (let i = 0; i < 60; i++) {
+      await page.keyboard.press('Tab');
+      if ((await named()).toLowerCase().startsWith(wanted.toLowerCase())) return;
+    }
+    assert.fail(`${wanted} was not reached, but ${await named()}`);
+  };
+  await page.evaluate(() => document.activeElement.blur());
+  await reach('Name, code or lot');
+  await page.keyboard.type('L-44');
+  await page.keyboard.press('Enter');
+  await until('one lot is left', async () => await page.locator('section:has(#stock) tr[data-stock]').count() === 1);
+  await reach('Over time: ');
+  await page.keyboard.press('Enter');
+  await page.locator('[data-plot]').waitFor();
+  await reach('Close the plot');
+  await page.keyboard.press('Enter');
+  await page.locator('[data-plot]').waitFor({ state: 'detached' });
+  await page.locator('h1').focus();
+  await reach('Lot');
+  await page.keyboard.type('A213B1');
+  await page.keyboard.press('Enter');
+  await page.getByText('It was at 2 sites:').waitFor();
+  await close(page);
+});
 
 await test('A site that goes offline is shown so on an open page', async now => {
   const page = await open(app);

@@ -6,6 +6,7 @@ export class Services {
   studies = [];
   desk = { peers: [], routes: [], failed: [], conflicts: [] };
   emr = { systems: [], orders: [], messages: [], 'dead-letters': [], unmapped: [], 'identity-conflicts': [] };
+  inventory = { sites: [], stock: [], expiring: [], shortage: [], sources: [], uses: [], calendar: [] };
   decided = [];
   streams = true;
   #open = new Set();
@@ -95,9 +96,31 @@ export class Services {
     return all?.slice(skip, skip + Number(query.get('limit') ?? 100));
   }
 
+  /** As the inventory does: by site and part of a name, page by page. */
+  #inventory(path, query) {
+    const { sites, stock, expiring, shortage, sources, uses, calendar } = this.inventory;
+    const here = list => list.filter(e => !query.get('site') || e.site === query.get('site'));
+    const search = query.get('search')?.toLowerCase() ?? '';
+    const lot = query.get('lot');
+    const after = list => list.length > Number(query.get('skip')) + Number(query.get('limit'));
+    switch (path) {
+      case 'sites': return sites;
+      case 'stock': return this.#page(here(stock).filter(s => `${s.name} ${s.item} ${s.lot}`.toLowerCase().includes(search)), query);
+      case 'expiring': return this.#page(here(expiring), query);
+      case 'expiry-calendar': return calendar;
+      case 'sources': return this.#page(here(sources), query);
+      case 'shortage': return { method: 'as it is', items: this.#page(here(shortage), query), more: after(here(shortage)) };
+      case 'history': return Array.from({ length: Number(query.get('days')) }, (_, i) => i < 45 ? 90 : 90 - i);
+      case 'recall': {
+        const of = list => list.filter(e => e.lot === lot);
+        return { item: query.get('item') ?? '', lot, stock: this.#page(of(stock), query), uses: this.#page(of(uses), query), sites: [...new Set(of([...stock, ...uses]).map(e => e.site))], moreUses: after(of(uses)), moreStock: after(of(stock)) };
+      }
+    }
+  }
+
   #answer(request, response) {
     const { pathname: path, searchParams } = new URL(request.url, this.url);
-    const list = path.startsWith('/emr-adapter/') ? this.#page(this.emr[path.slice('/emr-adapter/'.length)], searchParams) : {
+    const list = path.startsWith('/inventory/') ? this.#inventory(path.slice('/inventory/'.length), searchParams) : path.startsWith('/emr-adapter/') ? this.#page(this.emr[path.slice('/emr-adapter/'.length)], searchParams) : {
       '/fleet/sites': this.sites, '/pacs-gw/studies': this.studies, '/pacs-gw/peers': this.desk.peers, '/pacs-gw/routes': this.desk.routes,
       '/pacs-gw/routes/failed': this.desk.failed, '/pacs-gw/conflicts': this.desk.conflicts, '/fleet/emergencies': this.emergencies ?? [],
     }[path];
@@ -154,6 +177,26 @@ export function sampleEmr(now) {
     'dead-letters': [letter(17, 'his', 'out', 'report', 'R-17', 'AE: unknown order number'), letter(-3, 'region', 'in', 'ServiceRequest', 'ServiceRequest/9', 'Patient/9 is not known there.')],
     unmapped: [{ map: 'procedures', system: 'L', code: 'XH1', text: '胸部', orders: 4, firstMs: now - 3_600_000 }],
     'identity-conflicts': [{ key: 5, patientId: 'P-2', issuer: 'HOSP', problem: "Another patient has the same identifier of 'urn:oid:2.16.156.10011.1.3'.", firstMs: now - 7_200_000, otherPatientId: 'P-1', otherIssuer: 'HOSP' }],
+  };
+}
+
+/** What an operator finds on the page of stock: 45 lots are three pages, 23 uses of a lot are two. */
+export function sampleInventory(now) {
+  const day = days => new Date(now + days * 86_400_000).toISOString().slice(0, 10);
+  const lot = i => ({ site: i % 3 ? 'lakeside-clinic' : 'county-hospital-a', location: i % 2 ? '一号库房' : 'CT room', item: `gtin:0690123456${String(i).padStart(4, '0')}`, name: i % 2 ? `碘海醇注射液 ${i}` : `Gloves ${i}`,
+    lot: i < 2 ? 'A213B1' : `L-${i}`, expiry: day(i * 9 - 20), quantity: 1200.5 - i, unit: i % 2 ? '瓶' : 'piece', recalled: i < 2, lastEffectiveMs: now - i * 3_600_000 });
+  const stock = Array.from({ length: 45 }, (_, i) => lot(i));
+  const source = (site, source, kind, hours, outcome, problem) =>
+    ({ site, last: { source, kind, endedMs: now - 600_000, outcome, problem, movements: 4, assets: 0, lastSuccessMs: now - hours * 3_600_000, everyMinutes: 60 } });
+  return {
+    sites: ['county-hospital-a', 'lakeside-clinic'], stock, expiring: stock.slice(0, 12),
+    shortage: [
+      { site: 'lakeside-clinic', item: 'gloves', name: '手套', unit: '只', onHand: 120, usable: 100, perDay: 12.5, daysOfCover: 8, runsOutOn: day(8), willExpire: 4, reorderPoint: 200, order: true },
+      { site: 'lakeside-clinic', item: 'tape', name: 'Tape', unit: 'roll', onHand: 1, usable: 1, perDay: null, daysOfCover: null, runsOutOn: null, willExpire: 0, reorderPoint: 5, order: true },
+    ],
+    sources: [source('county-hospital-a', 'pharmacy', 'csv', 30, 'partial', '1 refused: row 7 has no quantity'), source('lakeside-clinic', 'emr', 'fhir', 0.2, 'complete', '')],
+    uses: Array.from({ length: 23 }, (_, i) => ({ site: 'lakeside-clinic', item: 'gtin:06901234560001', patientId: `P-${i}`, studyInstanceUid: `1.2.826.0.1.3680043.10.1511.${i}`, quantity: 1, effectiveMs: now - i * 3_600_000, lot: 'A213B1' })),
+    calendar: ['', ...Array.from({ length: 12 }, (_, i) => new Date(Date.UTC(new Date(now).getUTCFullYear(), new Date(now).getUTCMonth() + i, 1)).toISOString().slice(0, 7))].map((month, i) => ({ month, lots: i % 4 })),
   };
 }
 

@@ -15,10 +15,17 @@ internal static class AppEndpoints
         ["app.css"] = "text/css",
         ["app.js"] = "text/javascript",
         ["sw.js"] = "text/javascript",
+        ["zxing.js"] = "text/javascript",
         ["manifest.webmanifest"] = "application/manifest+json",
     };
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapGet("/app/{file?}", Get).ExcludeFromDescription().OpenToAll("the page has no data; what it asks for needs a permission");
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        routes.MapGet("/app/{file?}", Get).ExcludeFromDescription().OpenToAll("the page has no data; what it asks for needs a permission");
+
+        // A browser that may not is sent to where this node signs people in, and from there back to here.
+        routes.MapGet("/app/sign-in", () => TypedResults.Redirect("./")).ExcludeFromDescription().Needs(Permission.ReadStock);
+    }
 
     private static Results<FileStreamHttpResult, RedirectHttpResult, NotFound> Get(HttpContext context, string file = "index.html")
     {

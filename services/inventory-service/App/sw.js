@@ -1,6 +1,6 @@
 // The page works without a line: its files come from the cache, which is filled when it is installed and renewed when there is a line.
 const NAME = 'inventory-app';
-const FILES = ['./', 'app.css', 'app.js', 'manifest.webmanifest'];
+const FILES = ['./', 'app.css', 'app.js', 'zxing.js', 'manifest.webmanifest'];
 
 self.addEventListener('install', event => event.waitUntil(caches.open(NAME).then(cache => cache.addAll(FILES)).then(() => self.skipWaiting())));
 self.addEventListener('activate', event => event.waitUntil(self.clients.claim()));

@@ -23,7 +23,10 @@ internal sealed partial class CollectionService(
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         var sources = options.Value.Sources.Append(new SourceOptions { Name = SourceOptions.NodeName, Kind = SourceOptions.NodeName, EveryMinutes = 360 }).ToList();
-        await Task.WhenAll(sources.Select(source => FollowAsync(source, stoppingToken)).Append(ForgetRemovedAsync(sources, stoppingToken)));
+
+        // Before the first run: what a run says of a source is not to be taken for what is left of an earlier setting.
+        await ForgetRemovedAsync(sources, stoppingToken);
+        await Task.WhenAll(sources.Select(source => FollowAsync(source, stoppingToken)));
     }
 
     /// <summary>Runs a source once and records how it went.</summary>
@@ -90,9 +93,17 @@ internal sealed partial class CollectionService(
     private async Task ForgetRemovedAsync(List<SourceOptions> sources, CancellationToken cancellationToken)
     {
         await ledger.CaughtUpAsync(cancellationToken);
-        foreach (var gone in queries.Sources(_site).Where(s => sources.All(c => c.Name != s.Last.Source)))
+        foreach (var gone in queries.Sources(_site, Page.All).Where(s => sources.All(c => c.Name != s.Last.Source)))
         {
-            await AppendAsync(gone.Last with { Outcome = "removed", EndedMs = clock.GetUtcNow().ToUnixTimeMilliseconds() }, cancellationToken);
+            try
+            {
+                await AppendAsync(gone.Last with { Outcome = "removed", EndedMs = clock.GetUtcNow().ToUnixTimeMilliseconds() }, cancellationToken);
+            }
+            catch (IOException e)
+            {
+                // It is forgotten at the next start; what is configured is collected all the same.
+                NotSaid(e, gone.Last.Source);
+            }
         }
     }
 
@@ -117,7 +128,7 @@ internal sealed class CollectionMetrics : IHostedService, IDisposable
         _meter = meters.Create("Yizhan.Inventory");
         _meter.CreateObservableGauge(
             "yizhan.inventory.last_success_timestamp",
-            () => queries.Sources(null).Select(s => new Measurement<double>(s.Last.LastSuccessMs / 1000.0, new("site", s.Site), new("source", s.Last.Source))),
+            () => queries.Sources(null, Page.All).Select(s => new Measurement<double>(s.Last.LastSuccessMs / 1000.0, new("site", s.Site), new("source", s.Last.Source))),
             "s", "When a source was last collected completely, Unix time; until the first time, when it was first tried.");
     }
 

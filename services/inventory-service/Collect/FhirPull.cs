@@ -53,6 +53,7 @@ internal sealed class FhirPull(RestClient rest)
         SourceOptions source, Sink sink, string type, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken)
     {
         string? next = $"{type}?_count=200";
+        var (found, total) = (0L, 0L);
         for (var page = 0; next is not null; page++)
         {
             if (page == MaxPages)
@@ -66,10 +67,12 @@ internal sealed class FhirPull(RestClient rest)
                 throw new FormatException($"A search for {type} was not answered with a Bundle.");
             }
 
+            total = Math.Max(total, bundle.RootElement.TryGetProperty("total", out var said) && said.TryGetInt64(out var all) ? all : 0);
             foreach (var resource in bundle.RootElement.List("entry").Select(e => e.TryGetProperty("resource", out var r) ? r : default))
             {
                 if (resource.Text("resourceType") == type)
                 {
+                    found++;
                     yield return resource;
                 }
                 else if (resource.Text("resourceType") == "OperationOutcome")
@@ -79,6 +82,12 @@ internal sealed class FhirPull(RestClient rest)
             }
 
             next = bundle.RootElement.List("link").Where(l => l.Text("relation") == "next").Select(l => l.Text("url")).FirstOrDefault(u => u.Length > 0);
+        }
+
+        if (found < total)
+        {
+            // A server that has more than it gives on one page, and no link to the next.
+            sink.Refuse($"{type}: the server says that it has {total} and gave {found}; accepted: links of relation next to the rest.");
         }
     }
 

@@ -21,11 +21,20 @@ internal static partial class EquipmentEndpoints
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapPost("/agents/{source}", TakeAsync).OpenToAll("agents of GLPI and FusionInventory have no token; only sources of kind push that the settings name are taken");
-        routes.MapGet("/assets", (LedgerQueries queries, string? site) => TypedResults.Ok(queries.Assets(site, 10_000))).Needs(Permission.ReadStock);
-        routes.MapGet("/assets/conflicts", (LedgerQueries queries, string? site) => TypedResults.Ok(queries.Conflicts(site))).Needs(Permission.ReadStock);
+        routes.MapGet("/assets", Assets).Needs(Permission.ReadStock);
+        routes.MapGet("/assets/conflicts", Conflicts).Needs(Permission.ReadStock);
         routes.MapPost("/assets/decisions", DecideAsync).Needs(Permission.ChangeStock);
-        routes.MapGet("/sources", (LedgerQueries queries, string? site) => TypedResults.Ok(queries.Sources(site))).Needs(Permission.ReadStock);
+        routes.MapGet("/sources", Sources).Needs(Permission.ReadStock);
     }
+
+    private static Results<Ok<IReadOnlyList<AssetView>>, ProblemHttpResult> Assets(LedgerQueries queries, string? site, int skip = 0, int limit = 1000) =>
+        LedgerEndpoints.TryPage(skip, limit, out var page, out var problem) ? TypedResults.Ok(queries.Assets(site, page)) : problem;
+
+    private static Results<Ok<IReadOnlyList<AssetConflict>>, ProblemHttpResult> Conflicts(LedgerQueries queries, string? site, int skip = 0, int limit = 1000) =>
+        LedgerEndpoints.TryPage(skip, limit, out var page, out var problem) ? TypedResults.Ok(queries.Conflicts(site, page)) : problem;
+
+    private static Results<Ok<IReadOnlyList<SourceView>>, ProblemHttpResult> Sources(LedgerQueries queries, string? site, int skip = 0, int limit = 1000) =>
+        LedgerEndpoints.TryPage(skip, limit, out var page, out var problem) ? TypedResults.Ok(queries.Sources(string.IsNullOrEmpty(site) ? null : site, page)) : problem;
 
     /// <summary>
     /// What a GLPI or FusionInventory agent posts (JSON, XML, or XML behind zlib), for a source of kind push. An agent of old first asks whether it may (PROLOG). Answered once
@@ -87,7 +96,7 @@ internal static partial class EquipmentEndpoints
     private static async Task<Results<NoContent, ProblemHttpResult>> DecideAsync(
         AssetDecision decision, LedgerQueries queries, IEventLog log, TimeProvider clock, CancellationToken cancellationToken)
     {
-        if (!queries.Conflicts(log.Site).Any(c => (c.First == decision.First && c.Second == decision.Second) || (c.First == decision.Second && c.Second == decision.First)))
+        if (!queries.IsConflict(log.Site, decision.First, decision.Second))
         {
             return TypedResults.Problem($"There is no open conflict of '{decision.First}' and '{decision.Second}' at {log.Site}.", statusCode: 404);
         }

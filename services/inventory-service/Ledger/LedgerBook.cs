@@ -22,15 +22,22 @@ internal sealed class LedgerBook : IDisposable
     /// <summary>How many rows a batch may have: sequence = batch × this + place.</summary>
     public const int RowsPerBatch = 4096;
 
+    /// <summary>Movements of a stock between two checkpoints: so many at most are folded for a balance of the past.</summary>
+    public const int CheckpointEvery = 256;
+
     private readonly SqliteConnection _db;
+    private readonly int _checkpointEvery;
     private readonly List<Statement> _statements = [];
     private readonly Statement _begin, _commit, _rollback, _savepoint, _release, _undo;
-    private readonly Statement _findBatch, _addBatch, _findStock, _addStock, _setExpiry, _addMovement, _setBalance, _addUse, _findRecall, _addRecall;
+    private readonly Statement _findBatch, _addBatch, _findStock, _addStock, _setExpiry, _addMovement, _setBalance, _addCheckpoint, _dropCheckpoints, _addUse, _findRecall, _addRecall;
     private readonly Statement _lastCount, _history, _findItem, _putItem, _park, _cursor, _moveCursor;
 
     /// <summary>Opens or creates the file.</summary>
-    public LedgerBook(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="checkpointEvery">Movements between two checkpoints.</param>
+    public LedgerBook(string path, int checkpointEvery = CheckpointEvery)
     {
+        _checkpointEvery = checkpointEvery;
         _db = SqliteFile.OpenWriter(path, LedgerSchema.Migrations);
         // What a savepoint may have to undo stays in memory; a checkpoint is worth its syncs.
         Prepare("PRAGMA cache_size = -65536", 0).Run();
@@ -40,11 +47,13 @@ internal sealed class LedgerBook : IDisposable
         (_savepoint, _release, _undo) = (Prepare("SAVEPOINT batch", 0), Prepare("RELEASE batch", 0), Prepare("ROLLBACK TO batch", 0));
         _findBatch = Prepare("SELECT digest FROM batch WHERE site = ?1 AND id = ?2", 2);
         _addBatch = Prepare("INSERT INTO batch (site, id, digest, source, actor, recorded) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING pk", 6);
-        _findStock = Prepare("SELECT pk, balance, last_effective, expiry FROM stock WHERE site = ?1 AND item = ?2 AND lot = ?3 AND location = ?4", 4);
-        _addStock = Prepare("INSERT INTO stock (site, item, lot, location, expiry, balance, last_effective) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING pk", 7);
+        _findStock = Prepare("SELECT pk, balance, last_effective, expiry, since FROM stock WHERE site = ?1 AND item = ?2 AND lot = ?3 AND location = ?4", 4);
+        _addStock = Prepare("INSERT INTO stock (site, item, lot, location, expiry, balance, last_effective, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING pk", 8);
         _setExpiry = Prepare("UPDATE stock SET expiry = ?2 WHERE pk = ?1", 2);
         _addMovement = Prepare("INSERT INTO movement (stock, effective, seq, kind, quantity, reference) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", 6);
-        _setBalance = Prepare("UPDATE stock SET balance = ?2, last_effective = ?3 WHERE pk = ?1", 3);
+        _setBalance = Prepare("UPDATE stock SET balance = ?2, last_effective = ?3, since = ?4 WHERE pk = ?1", 4);
+        _addCheckpoint = Prepare("INSERT INTO checkpoint (stock, effective, seq, balance) VALUES (?1, ?2, ?3, ?4)", 4);
+        _dropCheckpoints = Prepare("DELETE FROM checkpoint WHERE stock = ?1 AND effective > ?2", 2);
         _addUse = Prepare("INSERT INTO used (seq, stock, effective, quantity, patient, study) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", 6);
         _findRecall = Prepare("SELECT reference FROM recall WHERE site = ?1 AND item = ?2 AND lot = ?3 AND effective <= ?4", 4);
         _addRecall = Prepare(
@@ -224,16 +233,30 @@ internal sealed class LedgerBook : IDisposable
         }
 
         var last = isLast ? m.EffectiveMs : stock.LastEffective;
+        var since = stock.Since + 1;
+        if (!isLast && _dropCheckpoints.Run(pk, m.EffectiveMs) > 0)
+        {
+            // Nobody counts how many there are behind the one that is left: the next at the end makes a new one.
+            since = _checkpointEvery;
+        }
+
+        var isCheckpoint = isLast && since >= _checkpointEvery;
+        since = isCheckpoint ? 0 : since;
         if (pk == Stock.None)
         {
-            pk = (long)_addStock.Single(site, m.Item, m.Lot, location, m.Expiry, balance, last)!;
+            pk = (long)_addStock.Single(site, m.Item, m.Lot, location, m.Expiry, balance, last, since)!;
         }
         else
         {
-            _setBalance.Run(pk, balance, last);
+            _setBalance.Run(pk, balance, last, since);
         }
 
         _addMovement.Run(pk, m.EffectiveMs, seq, (int)kind, quantity, m.Reference);
+        if (isCheckpoint)
+        {
+            _addCheckpoint.Run(pk, m.EffectiveMs, seq, balance);
+        }
+
         return null;
     }
 
@@ -291,8 +314,8 @@ internal sealed class LedgerBook : IDisposable
     {
         using var found = _findStock.Read(site, m.Item, m.Lot, location);
         return found.Read()
-            ? new Stock(found.GetInt64(0), found.GetInt64(1), found.GetInt64(2), found.GetString(3))
-            : new Stock(Stock.None, 0, 0, m.Expiry);
+            ? new Stock(found.GetInt64(0), found.GetInt64(1), found.GetInt64(2), found.GetString(3), found.GetInt64(4))
+            : new Stock(Stock.None, 0, 0, m.Expiry, 0);
     }
 
     private (string, IReadOnlyDictionary<string, decimal>)? FindUnits(string site, string code)
@@ -312,7 +335,7 @@ internal sealed class LedgerBook : IDisposable
     private static byte[] DigestOf(MovementBatch batch) =>
         SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(batch with { RecordedMs = 0, Count = null }, ContractsJson.Default.MovementBatch));
 
-    private readonly record struct Stock(long Pk, long Balance, long LastEffective, string Expiry)
+    private readonly record struct Stock(long Pk, long Balance, long LastEffective, string Expiry, long Since)
     {
         /// <summary>Key of a stock that is not in the table yet: those of the table begin with 1.</summary>
         public const long None = 0;

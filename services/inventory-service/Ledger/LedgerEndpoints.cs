@@ -10,6 +10,7 @@ namespace Yizhan.Inventory.Ledger;
 internal static class LedgerEndpoints
 {
     private const int MaxLimit = 10_000;
+    private const int MaxSkip = 10_000_000;
 
     public static void Map(IEndpointRouteBuilder routes)
     {
@@ -19,6 +20,8 @@ internal static class LedgerEndpoints
         routes.MapGet("/items", Items).Needs(Permission.ReadStock);
         routes.MapGet("/stock", Stock).Needs(Permission.ReadStock);
         routes.MapGet("/expiring", Expiring).Needs(Permission.ReadStock);
+        routes.MapGet("/expiry-calendar", Calendar).Needs(Permission.ReadStock);
+        routes.MapGet("/sites", (LedgerQueries ledger) => TypedResults.Ok(ledger.Sites())).Needs(Permission.ReadStock);
         routes.MapGet("/recall", Recall).Needs(Permission.ReadStock);
         routes.MapGet("/parked", Parked).Needs(Permission.ReadStock);
     }
@@ -44,11 +47,11 @@ internal static class LedgerEndpoints
         await ledger.DefineAsync(item, cancellationToken) is var result && result is ApplyResult.Applied ? TypedResults.NoContent() : ProblemOf(result);
 
     private static Results<Ok<IReadOnlyList<StockView>>, ProblemHttpResult> Stock(
-        LedgerQueries ledger, string? site, string? item, string? lot, string? location, string? at, string? known, bool empty = false, int limit = 1000)
+        LedgerQueries ledger, string? site, string? item, string? lot, string? location, string? search, string? at, string? known, bool empty = false, int skip = 0, int limit = 1000)
     {
-        if (limit is < 1 or > MaxLimit)
+        if (!TryPage(skip, limit, out var page, out var problem))
         {
-            return LimitProblem(limit);
+            return problem;
         }
 
         if (!TryTime(at, out var atMs) || !TryTime(known, out var knownMs))
@@ -56,36 +59,55 @@ internal static class LedgerEndpoints
             return TypedResults.Problem("at and known are RFC 3339 times with a zone, such as 2026-03-01T08:00:00Z.", statusCode: 400);
         }
 
-        var filter = new StockFilter(site, item, lot, location, empty);
+        var filter = new StockFilter(Named(site), Named(item), Named(lot), Named(location), empty, Named(search));
         if (atMs is null && knownMs is null)
         {
-            return TypedResults.Ok(ledger.Stock(filter, limit));
+            return TypedResults.Ok(ledger.Stock(filter, page));
         }
 
         return item is null && lot is null
             ? TypedResults.Problem("With at or known, name an item or a lot: its movements are read again.", statusCode: 400)
-            : TypedResults.Ok(ledger.StockAt(filter, atMs ?? long.MaxValue, knownMs, limit));
+            : TypedResults.Ok(ledger.StockAt(filter, atMs ?? long.MaxValue, knownMs, page));
     }
 
     private static Results<Ok<IReadOnlyList<MovementView>>, ProblemHttpResult> Movements(
         LedgerQueries ledger, string? site, string? item, string? lot, string? location, long before = long.MaxValue, int limit = 100) =>
-        limit is < 1 or > MaxLimit ? LimitProblem(limit) : TypedResults.Ok(ledger.Movements(new StockFilter(site, item, lot, location), before, limit));
+        TryPage(0, limit, out _, out var problem) ? TypedResults.Ok(ledger.Movements(new StockFilter(site, item, lot, location), before, limit)) : problem;
 
-    private static Results<Ok<IReadOnlyList<ItemDefinition>>, ProblemHttpResult> Items(LedgerQueries ledger, string? site, int limit = 1000) =>
-        limit is < 1 or > MaxLimit ? LimitProblem(limit) : TypedResults.Ok(ledger.Items(site, limit));
+    private static Results<Ok<IReadOnlyList<ItemDefinition>>, ProblemHttpResult> Items(LedgerQueries ledger, string? site, int skip = 0, int limit = 1000) =>
+        TryPage(skip, limit, out var page, out var problem) ? TypedResults.Ok(ledger.Items(Named(site), page)) : problem;
 
     private static Results<Ok<IReadOnlyList<StockView>>, ProblemHttpResult> Expiring(
-        LedgerQueries ledger, TimeProvider clock, string? site, int days = 90, int limit = 1000) =>
-        limit is < 1 or > MaxLimit ? LimitProblem(limit)
+        LedgerQueries ledger, TimeProvider clock, string? site, int days = 90, int skip = 0, int limit = 1000) =>
+        !TryPage(skip, limit, out var page, out var problem) ? problem
         : days is < 0 or > 3650 ? TypedResults.Problem($"days is {days}; accepted: 0 to 3650.", statusCode: 400)
-        : TypedResults.Ok(ledger.Expiring(site, DateOnly.FromDateTime(clock.GetUtcNow().UtcDateTime).AddDays(days), limit));
+        : TypedResults.Ok(ledger.Expiring(Named(site), Today(clock).AddDays(days), page));
 
-    private static Results<Ok<RecallView>, ProblemHttpResult> Recall(LedgerQueries ledger, string lot, string? item, int limit = 10_000) =>
-        limit is < 1 or > MaxLimit ? LimitProblem(limit)
+    private static Results<Ok<IReadOnlyList<ExpiryMonth>>, ProblemHttpResult> Calendar(LedgerQueries ledger, TimeProvider clock, string? site, int months = 12) =>
+        months is < 1 or > 120 ? TypedResults.Problem($"months is {months}; accepted: 1 to 120.", statusCode: 400)
+        : TypedResults.Ok(ledger.ExpiryCalendar(Named(site), Today(clock), months));
+
+    private static Results<Ok<RecallView>, ProblemHttpResult> Recall(LedgerQueries ledger, string lot, string? item, int skip = 0, int limit = 10_000) =>
+        !TryPage(skip, limit, out var page, out var problem) ? problem
         : lot.Length == 0 ? TypedResults.Problem("lot is empty; accepted: the lot that is recalled.", statusCode: 400)
-        : TypedResults.Ok(ledger.Recall(item, lot, limit));
+        : TypedResults.Ok(ledger.Recall(Named(item), lot, page));
 
-    private static Ok<IReadOnlyList<ParkedBatch>> Parked(LedgerQueries ledger) => TypedResults.Ok(ledger.Parked(1000));
+    private static Results<Ok<IReadOnlyList<ParkedBatch>>, ProblemHttpResult> Parked(LedgerQueries ledger, int skip = 0, int limit = 1000) =>
+        TryPage(skip, limit, out var page, out var problem) ? TypedResults.Ok(ledger.Parked(page)) : problem;
+
+    /// <summary>The part of a list that is asked for; the problem when nobody can be given it.</summary>
+    internal static bool TryPage(int skip, int limit, out Page page, [System.Diagnostics.CodeAnalysis.NotNullWhen(false)] out ProblemHttpResult? problem)
+    {
+        page = new Page(skip, limit);
+        problem = limit is < 1 or > MaxLimit ? TypedResults.Problem($"limit is {limit}; accepted: 1 to {MaxLimit}.", statusCode: 400)
+            : skip is < 0 or > MaxSkip ? TypedResults.Problem($"skip is {skip}; accepted: 0 to {MaxSkip}.", statusCode: 400) : null;
+        return problem is null;
+    }
+
+    /// <summary>A form sends an empty field as an empty parameter: it names nothing.</summary>
+    private static string? Named(string? text) => string.IsNullOrEmpty(text) ? null : text;
+
+    private static DateOnly Today(TimeProvider clock) => DateOnly.FromDateTime(clock.GetUtcNow().UtcDateTime);
 
     /// <summary>How a refusal is answered.</summary>
     internal static ProblemHttpResult ProblemOf(ApplyResult refused) => refused switch
@@ -96,8 +118,6 @@ internal static class LedgerEndpoints
         ApplyResult.NoRoom { Problem: var p } => TypedResults.Problem(p, statusCode: 507),
         _ => throw new System.Diagnostics.UnreachableException(refused.ToString()),
     };
-
-    private static ProblemHttpResult LimitProblem(int limit) => TypedResults.Problem($"limit is {limit}; accepted: 1 to {MaxLimit}.", statusCode: 400);
 
     private static bool TryTime(string? text, out long? ms)
     {

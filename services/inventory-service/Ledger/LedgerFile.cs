@@ -31,7 +31,7 @@ internal sealed class LedgerFile : IDisposable
     }
 
     /// <summary>Opens the writer; there must be no other.</summary>
-    public LedgerBook OpenBook() => new(_path);
+    public LedgerBook OpenBook(int checkpointEvery = LedgerBook.CheckpointEvery) => new(_path, checkpointEvery);
 
     /// <summary>Batches that wait for a person.</summary>
     public long CountParked() => Read(db => db.ExecuteScalar<long>("SELECT count(*) FROM parked"));

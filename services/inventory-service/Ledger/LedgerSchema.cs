@@ -146,5 +146,19 @@ internal static class LedgerSchema
         -- What a site had recorded by a time.
         CREATE INDEX batch_by_time ON batch (site, recorded);
         """,
+        """
+        -- What a stock's movements up to one of them, in the order of taking effect, came to: a balance of the past is folded from there on. Derived, and dropped when something
+        -- is recorded before it; so no movement before it was recorded after it, and it also counts for what was known at any time since.
+        CREATE TABLE checkpoint (
+            stock     INTEGER NOT NULL,
+            effective INTEGER NOT NULL,
+            seq       INTEGER NOT NULL,
+            balance   INTEGER NOT NULL,
+            PRIMARY KEY (stock, effective, seq)
+        ) STRICT, WITHOUT ROWID;
+
+        -- Movements since the last one.
+        ALTER TABLE stock ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+        """,
     ];
 }

@@ -90,14 +90,15 @@ internal sealed class Forecast(LedgerFile file, TimeProvider clock)
     /// <summary>Adds what was used of a stock on each of the last days, today first; returns the time of its first movement.</summary>
     private static long Consumption(SqliteConnection db, long stock, long nowMs, double[] days)
     {
-        var (balance, first) = (0L, nowMs);
+        var (before, seq, start) = LedgerQueries.Checkpoint(db, stock, nowMs - (WindowDays * DayMs));
+        var (balance, first) = (start, seq > 0 ? before : nowMs);
         foreach (var (effective, kind, quantity) in db.Query<(long, long, long)>(
-            "SELECT effective, kind, quantity FROM movement WHERE stock = @stock ORDER BY effective, seq", new { stock }))
+            "SELECT effective, kind, quantity FROM movement WHERE stock = @stock AND (effective, seq) > (@before, @seq) ORDER BY effective, seq", new { stock, before, seq }))
         {
             first = Math.Min(first, effective);
-            var before = balance;
+            var had = balance;
             balance = kind == (long)MovementKind.Count ? quantity : balance + quantity;
-            var used = kind == (long)MovementKind.Issue || (kind == (long)MovementKind.Count && balance < before) ? before - balance : 0;
+            var used = kind == (long)MovementKind.Issue || (kind == (long)MovementKind.Count && balance < had) ? had - balance : 0;
             var day = (nowMs - effective) / DayMs;
             if (used > 0 && day is >= 0 and < WindowDays)
             {

@@ -15,10 +15,10 @@ internal sealed class History(LedgerFile file, TimeProvider clock)
         var ends = new double[days];
         foreach (var stock in db.Query<long>($"SELECT pk FROM stock WHERE item = @item {(site is null ? "" : "AND site = @site")}", new { item, site }))
         {
-            var balance = 0L;
+            var (before, seq, balance) = LedgerQueries.Checkpoint(db, stock, now - (days * DayMs));
             var day = 0;
             foreach (var (effective, kind, quantity) in db.Query<(long, long, long)>(
-                "SELECT effective, kind, quantity FROM movement WHERE stock = @stock AND effective <= @now ORDER BY effective, seq", new { stock, now }))
+                "SELECT effective, kind, quantity FROM movement WHERE stock = @stock AND (effective, seq) > (@before, @seq) AND effective <= @now ORDER BY effective, seq", new { stock, before, seq, now }))
             {
                 for (; day < days && now - ((days - 1 - day) * DayMs) < effective; day++)
                 {

@@ -27,15 +27,20 @@ internal static class WorkEndpoints
     }
 
     /// <summary>Items that last fewer days than asked (their lead time when left out) or are at their reorder point; all of them with <c>all</c>.</summary>
-    private static Results<Ok<ShortageView>, ProblemHttpResult> Shortage(Forecast forecast, IOptions<NodeOptions> node, string? site, double? days, bool all = false)
+    private static Results<Ok<ShortageView>, ProblemHttpResult> Shortage(Forecast forecast, IOptions<NodeOptions> node, string? site, double? days, bool all = false, int skip = 0, int limit = 1000)
     {
+        if (!LedgerEndpoints.TryPage(skip, limit, out _, out var problem))
+        {
+            return problem;
+        }
+
         if (days is < 0 or > 3650)
         {
             return TypedResults.Problem(string.Create(CultureInfo.InvariantCulture, $"days is {days}; accepted: 0 to 3650."), statusCode: 400);
         }
 
-        var items = forecast.Of(site ?? node.Value.SiteId);
-        return TypedResults.Ok(new ShortageView(Forecast.Method, [.. items.Where(i => all || i.Order || (days is { } d && i.DaysOfCover < d))]));
+        var items = forecast.Of(string.IsNullOrEmpty(site) ? node.Value.SiteId : site).Where(i => all || i.Order || (days is { } d && i.DaysOfCover < d)).Skip(skip).Take(limit + 1).ToList();
+        return TypedResults.Ok(new ShortageView(Forecast.Method, [.. items.Take(limit)], items.Count > limit));
     }
 
     private static Results<Ok<IReadOnlyList<double>>, ProblemHttpResult> HistoryOf(History history, string item, string? site, int days = 90) =>

@@ -21,14 +21,14 @@ public sealed class EquipmentTests : IDisposable
         await using var node = await StartAsync(_folder.Path);
         await ReportAsync(node, "a1", "serial:S9911");
         await ReportAsync(node, "a2", "serial:S9911", "agent:two");
-        var conflict = Assert.Single(node.Queries.Conflicts(Site));
+        var conflict = Assert.Single(node.Queries.Conflicts(Site, 100));
         Assert.Equal(["serial:S9911"], conflict.Shared);
         Assert.Equal(2, Assets(node).Count);
 
         // The same reports an hour later open nothing new.
         await ReportAsync(node, "b1", "serial:S9911");
         await ReportAsync(node, "b2", "serial:S9911", "agent:two");
-        Assert.Single(node.Queries.Conflicts(Site));
+        Assert.Single(node.Queries.Conflicts(Site, 100));
         Assert.Equal(2, Assets(node).Count);
 
         var decision = new AssetDecision(conflict.First, conflict.Second, Same: true, "engineer");
@@ -38,7 +38,7 @@ public sealed class EquipmentTests : IDisposable
         await ReportAsync(node, "c1", "serial:S9911");
         await ReportAsync(node, "c2", "serial:S9911", "agent:two");
         Assert.Single(Assets(node));
-        Assert.Empty(node.Queries.Conflicts(Site));
+        Assert.Empty(node.Queries.Conflicts(Site, 100));
         Assert.Equal(System.Net.HttpStatusCode.NotFound, (await node.Http.PostAsJsonAsync("assets/decisions", decision, ContractsJson.Default.AssetDecision, Cancel)).StatusCode);
     }
 
@@ -53,12 +53,12 @@ public sealed class EquipmentTests : IDisposable
         // A cloned disk: name, agent and address of the old machine on a new board.
         await ReportAsync(node, "3", "mac:ACF1DF8E8E01", "host:ws1", "uuid:FFAB34CD56EF");
         Assert.Equal(2, Assets(node).Count);
-        Assert.Contains("differ in uuid", Assert.Single(node.Queries.Conflicts(Site)).Reason, StringComparison.Ordinal);
+        Assert.Contains("differ in uuid", Assert.Single(node.Queries.Conflicts(Site, 100)).Reason, StringComparison.Ordinal);
 
         // Two that only have one name are nobody's question.
         await ReportAsync(node, "4", "host:ws1", "serial:S5678");
         Assert.Equal(3, Assets(node).Count);
-        Assert.Single(node.Queries.Conflicts(Site));
+        Assert.Single(node.Queries.Conflicts(Site, 100));
     }
 
     [Theory]
@@ -109,7 +109,7 @@ public sealed class EquipmentTests : IDisposable
         var asset = Assert.Single(Assets(node));
         Assert.Equal("computer_1_partial_cpu.json", asset.Last.ReportId);
         Assert.Contains(asset.Last.Software, s => s.Name == "gitg");
-        Assert.Empty(node.Queries.Conflicts(Site));
+        Assert.Empty(node.Queries.Conflicts(Site, 100));
     }
 
     [Theory]

@@ -196,7 +196,7 @@ public sealed class FreshnessTests : IDisposable
         }
 
         await using var again = await StartAsync(_folder["node"], _clock);
-        await Wait.UntilAsync(() => again.Queries.Sources(Site).All(s => s.Last.Source != "agents"));
+        await Wait.UntilAsync(() => again.Queries.Sources(Site, 100).All(s => s.Last.Source != "agents"));
     }
 
     [Fact]
@@ -256,6 +256,17 @@ public sealed class FreshnessTests : IDisposable
     }
 
     private void Settle(string name) => File.SetLastWriteTimeUtc(_folder["drop", name], _clock.GetUtcNow().UtcDateTime.AddMinutes(-1));
+
+    [Fact]
+    public async Task The_names_and_labels_of_the_metrics_are_those_that_alerts_and_dashboards_ask_for()
+    {
+        await using var node = await StartAsync(_folder["node"], _clock);
+        await Wait.UntilAsync(() => node.Queries.Sources(Site, 10).Count > 0);
+        var shown = await node.Http.GetStringAsync("/metrics", Cancel);
+        var names = shown.Split('\n').Where(l => l.StartsWith("yizhan_inventory_", StringComparison.Ordinal))
+            .Select(l => System.Text.RegularExpressions.Regex.Replace(l.Split('}')[0], "=\"[^\"]*\"", "") + "}").Distinct().Order(StringComparer.Ordinal);
+        Assert.Equal(["yizhan_inventory_last_success_timestamp_seconds{otel_scope_name,site,source}"], names);
+    }
 
     private static async Task StaysAsync(Node node, string source, DateTimeOffset success)
     {

