@@ -333,6 +333,11 @@ def chart():
     return objects
 
 
+def compose_flows():
+    """The flow list beside the compose file, which may name no file above its folder: it is copied to boxes with it."""
+    return {'docker/flows.yaml': '# Written by infra/generate.py from infra/flows.yaml.\n' + (INFRA / 'flows.yaml').read_text()}
+
+
 def dockerfiles():
     """One for each image, at the folder it is built from: the same but for the name. A folder that is not there yet gets none."""
     template = (INFRA / 'docker/service.Dockerfile').read_text()
@@ -351,7 +356,7 @@ def main():
     parser.add_argument('--check', action='store_true', help='write nothing; exit 1 when a file differs')
     check = parser.parse_args().check
     differing, number = 0, 0
-    for path, objects in itertools.chain(files().items(), dockerfiles().items(), ((path, make()) for path, make in [('helm/yizhan/templates/site.yaml', chart)])):
+    for path, objects in itertools.chain(files().items(), dockerfiles().items(), compose_flows().items(), ((path, make()) for path, make in [('helm/yizhan/templates/site.yaml', chart)])):
         number += 1
         file, wanted = INFRA / path, text(objects)
         # A new service gets its Dockerfile with the next run; until then its image is built with the template.
