@@ -151,7 +151,7 @@ skipped=0
 compose=$(find "$work/compose" /usr/libexec/docker /usr/lib/docker -name docker-compose -path '*cli-plugins*' 2>/dev/null | head -n 1)
 if [ -e "$stick/docker.tar" ] && [ -n "$compose" ]; then
   podman volume create "docker-$$" >/dev/null
-  expect "a box with Docker boots" boot box-docker --privileged -v "docker-$$:/var/lib/docker" -v "$compose:/usr/libexec/docker/cli-plugins/docker-compose:ro"
+  expect "a box with Docker boots" boot box-docker --privileged --cgroupns=private -v "docker-$$:/var/lib/docker" -v "$compose:/usr/libexec/docker/cli-plugins/docker-compose:ro"
   expect "its Docker is up" wait_until 60 docker_is_up
   expect "--runtime docker: the image is loaded and the station runs, healthy" docker_run
   expect "the station has the site's name, certificate and secrets of the box" site_is_its_own

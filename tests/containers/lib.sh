@@ -8,13 +8,13 @@ passed=0 failed=0
 expect() {
   local name=$1 from=$SECONDS
   shift
-  if "$@" >"$work/last.log" 2>&1; then
+  if "$@" >"$work/$(basename "$0" .sh).log" 2>&1; then
     passed=$((passed + 1))
     echo "ok    $name ($((SECONDS - from)) s)"
   else
     failed=$((failed + 1))
     echo "FAIL  $name"
-    tail -n 20 "$work/last.log" | sed 's/^/      /'
+    tail -n 20 "$work/$(basename "$0" .sh).log" | sed 's/^/      /'
   fi
 }
 

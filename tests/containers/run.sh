@@ -218,7 +218,7 @@ expect "a missing secret stops the start with its name, each of them" missing_se
 expect "the profile edge is orthanc, monai-infer, espnet and what they need" edge_profile_is_exact
 expect "an image that there is not is refused with those that there are" images_of_what_is_not_there
 expect "the images of host, ai-infer and nmt-asr are built on Debian packages" scripts/images.sh build host ai-infer nmt-asr
-grep -a ' MB, ' "$work/last.log"
+grep -a ' MB, ' "$work/run.log"
 # For bootstrap.sh, which brings it to a box.
 docker save -o "$work/host.tar" "localhost/yizhan/host:$(sed -n 's/^version: *//p' infra/images.lock)" 2>/dev/null || rm -f "$work/host.tar"
 expect "PostgreSQL, Orthanc and nginx are built of Debian packages" images_of_others

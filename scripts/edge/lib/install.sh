@@ -327,7 +327,8 @@ load_images() {
 # install_compose BUNDLE ENGINE COMMAND
 install_compose() {
   local services=edge
-  put_all "$1/compose" /opt/yizhan 600
+  # Mounted into containers, whose user reads them; secrets are in .env.
+  put_all "$1/compose" /opt/yizhan 644
   read_images "$1"
   put_environment "$1/compose/env.example"
   put_site_pki
