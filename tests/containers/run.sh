@@ -175,7 +175,20 @@ browsers_come_in() {
   [ "$(page -o /dev/null -w '%{http_code}' "$url/metrics")" = 404 ] || return 1
   [ "$(page -o /dev/null -w '%{http_code}' "$url/pacs-gw/dicom-web/studies")" = 401 ] || return 1
   [ "$(page "$url/auth/.well-known/openid-configuration" | jq -r .issuer)" = "$url/auth" ] || return 1
-  page -L -o "$work/page.html" -w '%{http_code} %{url_effective}\n' -H "Accept: text/html" -c "$work/cookies" "$url/" && grep -qi '<form' "$work/page.html"
+  first_sign_in
+}
+
+# By the pages, as a browser does: the first password, the new one, then the console and its live connection.
+first_sign_in() {
+  local first new
+  first=$(docker exec yizhan-centre-1 cat /data/auth/first-password) new=$(openssl rand -hex 12)
+  rm -f "$work/cookies"
+  seen() { page -H "Accept: text/html" -b "$work/cookies" -c "$work/cookies" "$@"; }
+  mark() { sed -n 's/.*name="__RequestVerificationToken" value="\([^"]*\)".*/\1/p' "$work/page.html"; }
+  seen -L "$url/" -o "$work/page.html" && seen --data-urlencode "__RequestVerificationToken=$(mark)" -d 'back=/&name=admin' --data-urlencode "password=$first" "$url/sign-in" -o "$work/page.html" &&
+    seen --data-urlencode "__RequestVerificationToken=$(mark)" -d "back=/&name=admin&new=$new&again=$new" --data-urlencode "password=$first" "$url/sign-in/password" -o /dev/null || return 1
+  [ "$(seen "$url/" -o "$work/page.html" -w '%{http_code}')" = 200 ] && grep -q '<title>[^<]*Yizhan' "$work/page.html" && ! grep -q 'action="/sign-in"' "$work/page.html" || return 1
+  seen -H 'Sec-Fetch-Site: same-origin' -H "Origin: $url" -X POST "$url/_blazor/negotiate?negotiateVersion=1" | jq -e '.availableTransports[] | select(.transport == "WebSockets")'
 }
 
 # The site's Orthanc: a study that it has is sent on to the station, and is at the centre.
