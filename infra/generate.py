@@ -60,9 +60,20 @@ def pod(name, spec, lock, at):
     env, mounts, volumes = [], [], []
     if ours:
         env = [{'name': 'YIZHAN_node__dataFolder', 'value': '/data'}, {'name': 'YIZHAN_log__format', 'value': 'json'},
-               {'name': 'YIZHAN_node__siteId', 'valueFrom': {'configMapKeyRef': {'name': 'site', 'key': 'siteId'}}}]
-        mounts.append({'name': 'tls', 'mountPath': '/etc/yizhan/pki', 'readOnly': True})
-        volumes.append({'name': 'tls', 'secret': {'secretName': f'{name}-tls', 'defaultMode': 0o440}})
+               {'name': 'YIZHAN_node__siteId', 'valueFrom': {'configMapKeyRef': {'name': 'site', 'key': 'siteId'}}},
+               *({'name': key, 'value': value} for key, value in service_tls(spec['ports']['web']).items())]
+        goes = {flow['to'] for flow in load()[1] if flow['from'] == name}
+        if 'otel-collector' in goes:
+            env.append({'name': 'YIZHAN_telemetry__otlpUrl', 'value': 'http://otel-collector.observability.svc:4318'})
+        if 'auth' in goes:
+            # Tokens that people sign in for count here: their issuer is what browsers see, its keys are asked for inside.
+            env += [{'name': 'YIZHAN_identity__issuers__0__url', 'valueFrom': {'configMapKeyRef': {'name': 'site', 'key': 'issuer'}}},
+                    {'name': 'YIZHAN_identity__issuers__0__keysUrl', 'value': f"https://auth.platform.svc:{load()[0]['deployments']['auth']['ports']['web']}/auth/.well-known/jwks"},
+                    {'name': 'YIZHAN_identity__issuers__0__service', 'value': 'auth'}]
+        mounts += [{'name': 'tls', 'mountPath': '/etc/yizhan/pki', 'readOnly': True}, {'name': 'root', 'mountPath': '/etc/yizhan/root', 'readOnly': True},
+                   {'name': 'flows', 'mountPath': '/etc/yizhan/flows', 'readOnly': True}]
+        volumes += [{'name': 'tls', 'secret': {'secretName': f'{name}-tls', 'defaultMode': 0o440}}, {'name': 'root', 'configMap': {'name': 'yizhan-root'}},
+                    {'name': 'flows', 'configMap': {'name': 'flows'}}]
     env += [{'name': key, 'valueFrom': {'configMapKeyRef': {'name': 'site', 'key': of}}} for key, of in spec.get('siteEnv', {}).items()]
     env += [{'name': key, 'value': str(value)} for key, value in spec.get('env', {}).items()]
     if secret := spec.get('secret'):
@@ -104,6 +115,36 @@ def pod(name, spec, lock, at):
         'containers': [first], 'volumes': volumes}}
 
 
+def service_tls(port):
+    """What a service of ours needs to be reached by others: its second listener, and who it and they are."""
+    return {'YIZHAN_web__url': f'http://127.0.0.1:8080;https://0.0.0.0:{port}', 'YIZHAN_service-tls__certificatePath': '/etc/yizhan/pki/tls.crt',
+            'YIZHAN_service-tls__keyPath': '/etc/yizhan/pki/tls.key', 'YIZHAN_service-tls__rootPath': '/etc/yizhan/root/root.crt', 'YIZHAN_service-tls__flowsPath': '/etc/yizhan/flows/flows.yaml'}
+
+
+def certificate(name, namespace, at, app=None, hosts=()):
+    """Who a service is, at both ends of a connection: the SPIFFE id counts, the names are for those who look at names."""
+    return {'apiVersion': 'cert-manager.io/v1', 'kind': 'Certificate', 'metadata': meta(f'{name}-tls', namespace, at, app or name), 'spec': {
+        'secretName': f'{name}-tls', 'duration': '720h', 'renewBefore': '240h', 'privateKey': {'algorithm': 'ECDSA', 'size': 256, 'rotationPolicy': 'Always'},
+        'usages': ['digital signature', 'server auth', 'client auth'], 'dnsNames': [name, f'{name}.{namespace}.svc', *hosts],
+        'uris': [f'spiffe://yizhan/{namespace}/{name}'], 'issuerRef': {'name': 'yizhan-services', 'kind': 'ClusterIssuer', 'group': 'cert-manager.io'}}}
+
+
+def flow_list(namespace):
+    """What the listeners themselves go by: the file out of which the policies are made."""
+    return {'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': meta('flows', namespace, 'both'), 'data': {'flows.yaml': (INFRA / 'flows.yaml').read_text()}}
+
+
+def monitors(services, flows):
+    """One for each service, since the name in its certificate is looked at; metrics are on the web port."""
+    monitor = lambda name, namespace, endpoint: {'apiVersion': 'monitoring.coreos.com/v1', 'kind': 'ServiceMonitor', 'metadata': {'name': name, 'namespace': 'observability'}, 'spec': {
+        'namespaceSelector': {'matchNames': [namespace]}, 'selector': {'matchLabels': {'app.kubernetes.io/name': name}}, 'jobLabel': 'app.kubernetes.io/name', 'endpoints': [endpoint]}}
+    asked = [flow['to'] for flow in flows if flow['from'] == 'prometheus' and flow['to'] in services['deployments']]
+    return [monitor(name, 'platform', {'port': 'web', 'scheme': 'https', 'path': '/metrics', 'interval': '30s', 'scrapeTimeout': '10s', 'tlsConfig': {
+        'ca': {'configMap': {'name': 'yizhan-root', 'key': 'root.crt'}}, 'cert': {'secret': {'name': 'prometheus-tls', 'key': 'tls.crt'}},
+        'keySecret': {'name': 'prometheus-tls', 'key': 'tls.key'}, 'serverName': f'{name}.platform.svc'}}) for name in asked] + [
+        monitor('redpanda', 'data', {'port': 'admin', 'path': '/public_metrics', 'interval': '30s'})]
+
+
 def claim(name, namespace, size, at):
     return {'apiVersion': 'v1', 'kind': 'PersistentVolumeClaim', 'metadata': meta(f'{name}-data', namespace, at, name),
             'spec': {'accessModes': ['ReadWriteOnce'], 'resources': {'requests': {'storage': size}}}}
@@ -135,10 +176,7 @@ def workload(kind, name, namespace, spec, lock, at='centre', **service_extra):
     if kind == 'Deployment' and spec.get('disk'):
         objects.append(claim(name, namespace, spec['disk'], at))
     if 'folder' in spec:
-        objects.append({'apiVersion': 'cert-manager.io/v1', 'kind': 'Certificate', 'metadata': meta(f'{name}-tls', namespace, at, name), 'spec': {
-            'secretName': f'{name}-tls', 'duration': '720h', 'renewBefore': '240h', 'privateKey': {'algorithm': 'ECDSA', 'size': 256, 'rotationPolicy': 'Always'},
-            'usages': ['digital signature', 'server auth', 'client auth'], 'dnsNames': [name, f'{name}.{namespace}.svc'],
-            'uris': [f'spiffe://yizhan/{namespace}/{name}'], 'issuerRef': {'name': 'yizhan-services', 'kind': 'ClusterIssuer', 'group': 'cert-manager.io'}}})
+        objects.append(certificate(name, namespace, at))
     return objects
 
 
@@ -215,10 +253,13 @@ service:
     traces: {receivers: [otlp], processors: [memory_limiter, batch], exporters: [otlphttp]}
 """
 # The link's certificate is of the centre's own authority (fleet), not of the cluster: bootstrap.sh brings it.
-STATION = {'folder': 'host', 'image': 'host', 'args': ['edge'], 'ports': {'web': 8080, 'dicom': 11112, 'mqtt': 8883}, 'cpu': '1', 'memory': '1Gi', 'disk': '200Gi',
+STATION = {'folder': 'host', 'image': 'host', 'args': ['edge'], 'ports': {'web': 8081, 'dicom': 11112, 'mqtt': 8883}, 'cpu': '1', 'memory': '1Gi', 'disk': '200Gi',
            'siteEnv': {'YIZHAN_station__centreUrl': 'centreUrl'}, 'secret': {'name': 'station-link', 'keys': ['site.crt', 'site.key', 'root.crt']},
            'env': {'YIZHAN_station__certificatePath': '/run/secrets/app/site.crt', 'YIZHAN_station__keyPath': '/run/secrets/app/site.key',
-                   'YIZHAN_station__rootPath': '/run/secrets/app/root.crt', 'YIZHAN_pacs-gw__dicomAddress': '0.0.0.0', 'YIZHAN_pacs-gw__evictAbovePercent': 80}}
+                   'YIZHAN_station__rootPath': '/run/secrets/app/root.crt', 'YIZHAN_pacs-gw__dicomAddress': '0.0.0.0', 'YIZHAN_pacs-gw__evictAbovePercent': 80,
+                   # Devices have certificates of the same authority as the link.
+                   'YIZHAN_mqtt-bridge__address': '0.0.0.0', 'YIZHAN_mqtt-bridge__port': 8883, 'YIZHAN_mqtt-bridge__certificatePath': '/etc/yizhan/pki/tls.crt',
+                   'YIZHAN_mqtt-bridge__keyPath': '/etc/yizhan/pki/tls.key', 'YIZHAN_mqtt-bridge__rootPath': '/run/secrets/app/root.crt'}}
 ORTHANC = {'ports': {'http': 8042, 'dicom': 4242}, 'cpu': '500m', 'memory': '1Gi', 'disk': '100Gi', 'single': True, 'mount': '/var/lib/orthanc/db', 'user': 1000, 'scratch': ['/tmp'],
            'secret': {'name': 'orthanc', 'keys': ['orthanc.json']}, 'env': {'ORTHANC__DICOM_AET': 'ORTHANC', 'DICOM_UID_ROOT': '1.2.826.0.1.3680043.10'}}
 
@@ -262,11 +303,16 @@ def files():
     out['k8s/base/namespaces.yaml'] = namespaces()
     out['k8s/base/pki.yaml'] = pki()
     out['k8s/base/network-policies.yaml'] = policies(flows, places, at_site=False)
-    out['k8s/base/site.yaml'] = [site_map('platform', {'siteId': 'centre'})]
+    out['k8s/base/site.yaml'] = [site_map('platform', {'siteId': 'centre', 'publicHost': 'yizhan.example', 'issuer': 'https://yizhan.example/auth'})]
+    out['k8s/base/flows.yaml'] = [flow_list('platform')]
+    # Those who call and are no workload of ours.
+    out['k8s/base/callers.yaml'] = [certificate('ingress', 'platform', 'centre'), certificate('prometheus', 'observability', 'centre')]
+    out['k8s/components/service-monitors/monitors.yaml'] = monitors(services, flows)
     out['k8s/base/kustomization.yaml'] = [{'apiVersion': 'kustomize.config.k8s.io/v1beta1', 'kind': 'Kustomization', 'resources': sorted(Path(p).name for p in out if p.startswith('k8s/base/'))}]
     edge = 'k8s/overlays/edge'
     out[f'{edge}/station.yaml'] = workload('Deployment', 'station', 'edge', STATION, lock, 'both', type='LoadBalancer', externalTrafficPolicy='Local')
     out[f'{edge}/orthanc.yaml'] = workload('Deployment', 'orthanc', 'edge', ORTHANC, lock, 'both')
+    out[f'{edge}/flows.yaml'] = [flow_list('edge')]
     out[f'{edge}/network-policies.yaml'] = policies(flows, places, at_site=True)[2 * len(NAMESPACES):]
     return out
 
@@ -287,6 +333,11 @@ def chart():
     return objects
 
 
+def compose_flows():
+    """The flow list beside the compose file, which may name no file above its folder: it is copied to boxes with it."""
+    return {'docker/flows.yaml': '# Written by infra/generate.py from infra/flows.yaml.\n' + (INFRA / 'flows.yaml').read_text()}
+
+
 def dockerfiles():
     """One for each image, at the folder it is built from: the same but for the name. A folder that is not there yet gets none."""
     template = (INFRA / 'docker/service.Dockerfile').read_text()
@@ -305,7 +356,7 @@ def main():
     parser.add_argument('--check', action='store_true', help='write nothing; exit 1 when a file differs')
     check = parser.parse_args().check
     differing, number = 0, 0
-    for path, objects in itertools.chain(files().items(), dockerfiles().items(), ((path, make()) for path, make in [('helm/yizhan/templates/site.yaml', chart)])):
+    for path, objects in itertools.chain(files().items(), dockerfiles().items(), compose_flows().items(), ((path, make()) for path, make in [('helm/yizhan/templates/site.yaml', chart)])):
         number += 1
         file, wanted = INFRA / path, text(objects)
         # A new service gets its Dockerfile with the next run; until then its image is built with the template.

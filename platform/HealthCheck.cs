@@ -34,7 +34,9 @@ public static class HealthCheck
         IReadOnlyList<string> args, string path, TimeSpan patience, TextWriter errors, Func<Uri, HttpResponseMessage, Task<int>> read)
     {
         var at = args.Count > 0 ? args[0] : Environment.GetEnvironmentVariable("YIZHAN_web__url") ?? new WebOptions().Url;
-        if (!Uri.TryCreate(at, UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https"))
+
+        // Own address first, that for services apart after it.
+        if (!Uri.TryCreate(at.Split(';')[0], UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https"))
         {
             await errors.WriteLineAsync($"yizhan: '{at}' is not an address; accepted is one such as {new WebOptions().Url}.");
             return 1;

@@ -38,6 +38,10 @@ internal static class YamlConfiguration
         {
             throw new SettingException($"{path}:{e.Start.Line}:{e.Start.Column}: {e.InnerException?.Message ?? e.Message}");
         }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new SettingException($"The configuration file '{path}' cannot be read: {e.Message}");
+        }
 
         ((IConfigurationBuilder)configuration).Add(new MemoryConfigurationSource { InitialData = values });
     }

@@ -123,7 +123,7 @@ build() {
     { [[ $f =~ ^(fleet|argocd)= ]] && [ -d "${f#*=}" ]; } || wrong "--register is '$f'; accepted: fleet=FOLDER or argocd=FOLDER."
     mkdir -p "$b/register" && cp -r "${f#*=}" "$b/register/${f%%=*}"
   done
-  cp "$root_of_tree"/infra/docker/{docker-compose.yml,docker-compose.bahmni.yml,edge.yaml,.env.example} "$b/compose/" && mv "$b/compose/.env.example" "$b/compose/env.example"
+  cp "$root_of_tree"/infra/docker/{docker-compose.yml,docker-compose.bahmni.yml,edge.yaml,centre.yaml,ingress.conf,flows.yaml,.env.example} "$b/compose/" && mv "$b/compose/.env.example" "$b/compose/env.example"
   if command -v kubectl >/dev/null; then kubectl kustomize "$root_of_tree/infra/k8s/overlays/edge" | sed "s/: site-1$/: $site/" >"$b/kubernetes/site.yaml"; fi
   find "$b" -type d -empty -delete
   created=$(date +%s)

@@ -38,7 +38,8 @@ public sealed class AccountDesk : IDisposable
         TimeProvider clock, ServiceTls? tls = null)
     {
         (_ca, _emergencies, _operators, _server, _options, _audience, _clock) = (ca, emergencies, operators, server, options.Value, identity.Value.Audience, clock);
-        _http = new HttpClient(tls?.Client("auth") ?? new SocketsHttpHandler { UseProxy = false, UseCookies = false, AllowAutoRedirect = false })
+        // The node itself is asked on its loopback, without TLS.
+        _http = new HttpClient((_options.AuthUrl.Length > 0 ? tls?.Client("auth") : null) ?? new SocketsHttpHandler { UseProxy = false, UseCookies = false, AllowAutoRedirect = false })
         {
             Timeout = TimeSpan.FromSeconds(10),
             MaxResponseContentBufferSize = 1024 * 1024,

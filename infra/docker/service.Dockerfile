@@ -10,7 +10,9 @@ LABEL org.opencontainers.image.title="yizhan/${NAME}" \
 COPY app/ /app/
 # Volumes take their owner from here. Nothing else is writable.
 COPY --chown=10001:10001 empty/ /data/
-COPY --chown=10001:10001 empty/ /pki/
+COPY --chown=10001:10001 empty/ /pki/centre/
+COPY --chown=10001:10001 empty/ /pki/site/
+COPY --chown=10001:10001 empty/ /pki/services/
 USER 10001:10001
 WORKDIR /data
 ENV YIZHAN_node__dataFolder=/data YIZHAN_log__format=json DOTNET_EnableDiagnostics=0 TMPDIR=/tmp

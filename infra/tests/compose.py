@@ -75,7 +75,7 @@ def secrets_are_asked_for(services):
 def images_are_locked(services):
     known = {rules.generate.image_of(n, rules.LOCK) for n in rules.LOCK['images']}
     for name, s in services.items():
-        image = re.sub(r'\$\{ORTHANC_IMAGE:-(.*)\}$', r'\1', s['image'])
+        image = re.sub(r'\$\{\w+_IMAGE:-(.*)\}$', r'\1', s['image'])
         if not image.startswith('${YIZHAN_IMAGES') and image not in known:
             yield f'{name}: {image} is not in infra/images.lock'
 
@@ -92,7 +92,30 @@ def is_hardened(services):
             yield f'{name}: may gain privileges, keeps capabilities or writes to its root'
 
 
+def service_apart_is_reached(services):
+    """One of ours that has a port for others has the certificates, the root and the flow list of the policies for it; nobody else reads the authority's key."""
+    volumes = lambda s: {v.rsplit(':', 2 if v.endswith(':ro') else 1)[1 if v.endswith(':ro') else -1] for v in s.get('volumes', [])}
+    for name, s in services.items():
+        environment = s.get('environment', {})
+        if name in ('centre', 'ingress') or any(k.startswith('YIZHAN_service-tls') or k == 'YIZHAN_web__url' for k in environment) or name in ('monai-infer', 'espnet'):
+            if '/pki/services' not in volumes(s) or s.get('depends_on', {}).keys().isdisjoint({'pki', 'centre'}):
+                yield f'{name}: it starts before it has a certificate'
+        if '/data' not in volumes(s) and s.get('image', '').startswith('${YIZHAN_IMAGES') and name != 'pki':
+            yield f'{name}: it keeps who it is in /data, and its root is read-only'
+        if name in ('monai-infer', 'espnet'):
+            own = {'monai-infer': 'ai-infer', 'espnet': 'nmt-asr'}[name]
+            wanted = {'YIZHAN_web__url': 'http://127.0.0.1:8080;https://0.0.0.0:8081', 'YIZHAN_service-tls__certificatePath': f'/pki/services/{own}/tls.crt', 'YIZHAN_service-tls__keyPath': f'/pki/services/{own}/tls.key',
+                      'YIZHAN_service-tls__rootPath': '/pki/services/root.crt', 'YIZHAN_service-tls__flowsPath': '/etc/yizhan/flows.yaml'}
+            if any(environment.get(k) != v for k, v in wanted.items()) or '/etc/yizhan/flows.yaml' not in volumes(s):
+                yield f'{name}: its web listener stays on its loopback, or lacks what service-tls needs'
+            if f"{own}={name}" not in services['pki']['command']:
+                yield f'{name}: nobody issues its certificate'
+        if '/pki/centre' in volumes(s) and name not in ('centre', 'pki'):
+            yield f"{name}: it can read the authority's key"
+
+
 PROOFS = [
+    (service_apart_is_reached, lambda s: s['monai-infer']['environment'].pop('YIZHAN_web__url')),
     (closes, lambda s: s['postgres'].update(profiles=['data'])),
     (edge_is_exact, lambda s: s['grafana'].pop('profiles')),
     (is_the_draft, lambda s: s['orthanc'].update(ports=['${BIND:-127.0.0.1}:8042:8042'])),

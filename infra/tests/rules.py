@@ -85,8 +85,19 @@ def probe_port_exists(objects):
                     yield f"{named(o)}: {name} asks port {c[name][how]['port']}, which is none of it"
 
 
-def config_map_exists(objects):
+def config_maps(objects):
+    """(namespace, name) -> keys; those that trust-manager writes are in every namespace that its selector names."""
     maps = {key(m): set(m.get('data', {})) for m in kind(objects, 'ConfigMap')}
+    for bundle in kind(objects, 'Bundle'):
+        target = bundle['spec']['target']
+        for n in kind(objects, 'Namespace'):
+            if matches(target['namespaceSelector']['matchLabels'], n['metadata'].get('labels', {})):
+                maps[(n['metadata']['name'], bundle['metadata']['name'])] = {target['configMap']['key']}
+    return maps
+
+
+def config_map_exists(objects):
+    maps = config_maps(objects)
     for o, spec, c in containers(objects):
         namespace = o['metadata']['namespace']
         for env in c.get('env', []):
@@ -291,6 +302,87 @@ def site_has_nothing_of_the_centre(objects):
             yield f'{named(o)}: there is no arm64 image of it'
 
 
+# ---- how services reach each other
+
+# Settings that make a port of ours one that others reach; {port} is its number.
+LISTENS = {
+    'web': {'YIZHAN_web__url': 'http://127.0.0.1:8080;https://0.0.0.0:{port}'},
+    'dicom': {'YIZHAN_pacs-gw__dicomAddress': '0.0.0.0'},
+    'link': {'YIZHAN_fleet__linkAddress': '0.0.0.0'},
+    'enrol': {'YIZHAN_fleet__linkAddress': '0.0.0.0'},
+    'mllp': {'YIZHAN_emr-adapter__hl7__address': '0.0.0.0', 'YIZHAN_emr-adapter__hl7__port': '{port}'},
+    'mqtt': {'YIZHAN_mqtt-bridge__address': '0.0.0.0', 'YIZHAN_mqtt-bridge__port': '{port}'},
+}
+
+
+def is_ours(container):
+    return container['image'].startswith(LOCK['ours'] + '/')
+
+
+def settings(container):
+    return {e['name']: e.get('value') for e in container.get('env', [])}
+
+
+def declared_port_is_listened_on(objects):
+    """A listener of ours is on the loopback unless its settings say otherwise: a port without them looks dead."""
+    for o, _, c in containers(objects):
+        if is_ours(c):
+            for port in c['ports']:
+                for name, value in LISTENS[port['name']].items():
+                    if settings(c).get(name) != value.format(port=port['containerPort']):
+                        yield f"{named(o)}: port {port['name']} is declared, and {name} is not {value.format(port=port['containerPort'])}"
+
+
+def service_tls_files_are_there(objects):
+    """Each file that service-tls names is in a Secret or ConfigMap that is mounted there, and the flow list is the one of the policies."""
+    made = {(c['metadata']['namespace'], c['spec']['secretName']) for c in kind(objects, 'Certificate')}
+    maps, flows = config_maps(objects), (INFRA / 'flows.yaml').read_text()
+    for o, spec, c in containers(objects):
+        if not is_ours(c):
+            continue
+        namespace, volumes = o['metadata']['namespace'], {v['name']: v for v in spec['volumes']}
+        for setting in ('certificatePath', 'keyPath', 'rootPath', 'flowsPath'):
+            folder, _, file = (settings(c).get(f'YIZHAN_service-tls__{setting}') or '/').rpartition('/')
+            volume = next((volumes[m['name']] for m in c['volumeMounts'] if m['mountPath'] == folder), {})
+            if not ((namespace, volume.get('secret', {}).get('secretName')) in made and file in ('tls.crt', 'tls.key', 'ca.crt')
+                    or file in maps.get((namespace, volume.get('configMap', {}).get('name')), ())):
+                yield f'{named(o)}: nobody brings the file of service-tls:{setting}'
+    for m in kind(objects, 'ConfigMap'):
+        if m['metadata']['name'] == 'flows' and m['data']['flows.yaml'] != flows:
+            yield f'{named(m)}: it is not infra/flows.yaml'
+
+
+def caller_has_an_identity(objects):
+    """Who calls a web port shows a certificate that says who it is; without one the listener refuses what the policy lets through."""
+    ids = {uri.rpartition('/')[2] for c in kind(objects, 'Certificate') for uri in c['spec'].get('uris', [])}
+    here = {t['metadata']['labels'][APP] for _, t in pods(objects)}
+    ours = {t['metadata']['labels'][APP] for _, t in pods(objects) if is_ours(t['spec']['containers'][0])}
+    at_centre = 'fleet' in here
+    for f in FLOWS:
+        if f['port'] == 'web' and f['to'] in ours and (f['from'] in here or (at_centre and f['from'] in generate.PEERS)) and f['from'] not in ids:
+            yield f"{f['from']} calls {f['to']} and has no certificate that names it"
+
+
+def ingress_shows_a_certificate(objects):
+    """What comes in from browsers goes on to services over TLS, with the certificate of `ingress` and a look at theirs."""
+    transports = {key(t): t['spec'] for t in kind(objects, 'ServersTransport')}
+    for route in kind(objects, 'IngressRoute'):
+        for s in (s for r in route['spec']['routes'] for s in r['services']):
+            transport = transports.get((route['metadata']['namespace'], s.get('serversTransport')), {})
+            if s.get('scheme') != 'https' or transport.get('certificatesSecrets') != ['ingress-tls'] or not transport.get('rootCAsSecrets') or transport.get('serverName') != f"{s['name']}.platform.svc" or transport.get('insecureSkipVerify'):
+                yield f"{named(route)}: {s['name']} is called without certificates at both ends"
+    for i in kind(objects, 'Ingress'):
+        notes = {k.rpartition('/')[2]: v for k, v in i['metadata'].get('annotations', {}).items()}
+        for name in (p['backend']['service']['name'] for r in i['spec']['rules'] for p in r['http']['paths']):
+            if (notes.get('backend-protocol'), notes.get('proxy-ssl-secret'), notes.get('proxy-ssl-verify'), notes.get('proxy-ssl-name')) != ('HTTPS', 'platform/ingress-tls', 'on', f'{name}.platform.svc'):
+                yield f'{named(i)}: {name} is called without certificates at both ends'
+    for m in kind(objects, 'ServiceMonitor'):
+        for e in m['spec']['endpoints']:
+            tls = e.get('tlsConfig', {})
+            if e['port'] == 'web' and (e.get('scheme') != 'https' or tls.get('serverName') != f"{m['metadata']['name']}.platform.svc" or tls.get('cert', {}).get('secret', {}).get('name') != 'prometheus-tls' or tls.get('insecureSkipVerify')):
+                yield f'{named(m)}: Prometheus asks without certificates at both ends'
+
+
 # ---- what every pod must be
 
 def runs_without_root(objects):
@@ -422,6 +514,10 @@ PROOFS = [
     (no_data_is_no_success, 'overlays/stage', lambda o: _first(o, 'AnalysisTemplate', 'errors')['spec']['metrics'][0].update(successCondition='result[0] <= 0.01')),
     (default_deny, 'base', lambda o: o.remove(next(p for p in kind(o, 'NetworkPolicy') if key(p) == ('data', 'default-deny')))),
     (policies_are_the_flows, 'base', lambda o: _first(o, 'NetworkPolicy', 'audit')['spec']['ingress'][0]['from'].append({'ipBlock': {'cidr': '0.0.0.0/0'}})),
+    (declared_port_is_listened_on, 'base', lambda o: next(e for e in _container(o)['env'] if e['name'] == 'YIZHAN_web__url').update(value='http://127.0.0.1:8080')),
+    (service_tls_files_are_there, 'base', lambda o: _first(o, 'ConfigMap', 'flows')['data'].update({'flows.yaml': 'flows: []'})),
+    (caller_has_an_identity, 'base', lambda o: _drop(o, 'Certificate', 'ingress-tls')),
+    (ingress_shows_a_certificate, 'overlays/stage', lambda o: _first(o, 'IngressRoute', 'console')['spec']['routes'][0]['services'][0].pop('serversTransport')),
     (quota_holds, 'base', lambda o: _container(o)['resources']['requests'].update(cpu='40')),
     (namespace_is_known, 'base', lambda o: _first(o, 'PodDisruptionBudget', 'audit')['metadata'].update(namespace='platfrom')),
     (image_is_locked, 'base', lambda o: _container(o).update(image='registry.example/yizhan/audit:latest')),

@@ -36,6 +36,7 @@ public sealed class ServiceHostTests : IDisposable
         await app.StartAsync(Cancel);
         using var errors = new StringWriter();
         Assert.Equal(0, await HealthCheck.RunAsync([app.Urls.First()], errors));
+        Assert.Equal(0, await HealthCheck.RunAsync([app.Urls.First() + ";https://0.0.0.0:8081"], errors));
         Assert.Empty(errors.ToString());
         await app.StopAsync(Cancel);
         Assert.Equal(1, await HealthCheck.RunAsync([app.Urls.First()], errors));

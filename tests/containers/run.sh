@@ -8,17 +8,16 @@ cd "$root" || exit 1
 # shellcheck source=../../scripts/build.sh
 . "$root/scripts/build.sh"
 
-passed=0 failed=0
 work=$root/artifacts/containers net=yizhan-containers-$$
+# shellcheck source=lib.sh
+. "$root/tests/containers/lib.sh"
 
 finish() {
   [ -z "${compose_up:-}" ] || stack down -v --timeout 20 >/dev/null 2>&1
   [ ! -e "$work/registry.pid" ] || { kill "$(cat "$work/registry.pid")" && rm "$work/registry.pid"; } 2>/dev/null
   [ ! -e "$work/engine.pid" ] || { kill "$(cat "$work/engine.pid")" && for _ in $(seq 60); do [ -e "$work/engine.pid" ] || break; sleep 0.5; done; } 2>/dev/null
   ip netns del "$net" 2>/dev/null
-  printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "${1:-0}"
-  [ "$failed" = 0 ]
-  exit
+  summary "${1:-0}"
 }
 
 skip_all() {
@@ -26,36 +25,13 @@ skip_all() {
   finish 1
 }
 
-# test NAME COMMAND...: output is shown when it fails.
-expect() {
-  local name=$1 from=$SECONDS
-  shift
-  if "$@" >"$work/last.log" 2>&1; then
-    passed=$((passed + 1))
-    echo "ok    $name ($((SECONDS - from)) s)"
-  else
-    failed=$((failed + 1))
-    echo "FAIL  $name"
-    tail -n 20 "$work/last.log" | sed 's/^/      /'
-  fi
-}
-
 inside() { nsenter --net="/run/netns/$net" "$@"; }
-stack() { inside "$compose" --env-file "$work/env" -f infra/docker/docker-compose.yml --profile core --profile edge "$@"; }
-
-# until SECONDS COMMAND...
-wait_until() {
-  local until=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    [ $SECONDS -lt $until ] || { echo "not within the time: $*"; return 1; }
-    sleep 1
-  done
-}
+stack() { inside "$compose" --env-file "$work/env" -f infra/docker/docker-compose.yml --profile core --profile edge --profile data "$@"; }
+stack_edge() { inside "$compose" --env-file "$work/env" -f infra/docker/docker-compose.yml --profile edge "$@"; }
 
 [ "$(id -u)" = 0 ] || skip_all "the engine needs root"
 ip netns add "$net" 2>/dev/null || skip_all "network namespaces are not permitted here"
-need_packages "a container engine, and what speaks DICOM to it" dockerd=docker.io docker=docker.io iptables=iptables storescu=dcmtk curl=curl docker-registry=docker-registry skopeo=skopeo openssl=openssl
+need_packages "a container engine, and what speaks DICOM to it" dockerd=docker.io docker=docker.io iptables=iptables storescu=dcmtk curl=curl jq=jq debootstrap=debootstrap docker-registry=docker-registry skopeo=skopeo openssl=openssl
 mkdir -p "$work" && rm -f "$work"/*.pid
 inside ip link set lo up
 
@@ -67,23 +43,19 @@ wait_until 30 docker info >/dev/null 2>&1 || { tail -3 "$work/engine.log"; skip_
 # Compose v2: the plugin of this machine, else Debian 13's package, which needs no more than libc.
 compose=$(find /usr/libexec/docker /usr/lib/docker ~/.docker "$work/compose" -name docker-compose -path '*cli-plugins*' 2>/dev/null | head -n 1)
 if [ -z "$compose" ]; then
-  # shellcheck disable=SC2016 # apt's own variable.
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
-  mkdir -p "$work"/apt/{lists/partial,cache/archives/partial,state} && : >"$work/apt/state/status"
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$work/apt/sources.list"
-  printf 'Dir::State "%s"; Dir::State::lists "%s"; Dir::Cache "%s"; Dir::Etc::sourcelist "%s"; Dir::Etc::sourceparts "-"; Dir::State::status "%s";\n' \
-    "$work/apt/state" "$work/apt/lists" "$work/apt/cache" "$work/apt/sources.list" "$work/apt/state/status" >"$work/apt/apt.conf"
-  (cd "$work/apt" && export APT_CONFIG=$work/apt/apt.conf && apt-get update -qq && apt-get download docker-compose && dpkg -x docker-compose_*.deb "$work/compose") >"$work/apt.log" 2>&1
+  (apt_state "$work/apt" trixie "$(dpkg --print-architecture)" && cd "$work/apt" && export APT_CONFIG=$work/apt/apt.conf && apt-get download docker-compose && dpkg -x docker-compose_*.deb "$work/compose") >"$work/apt.log" 2>&1
   compose=$(find "$work/compose" -name docker-compose -path '*cli-plugins*' 2>/dev/null | head -n 1)
   [ -n "$compose" ] || skip_all "compose v2 cannot be had: $(tail -n 1 "$work/apt.log")"
 fi
 
 # ---- what is tested
-sed -n 's/^\([A-Z_]*\)=$/\1/p' infra/docker/.env.example | while read -r name; do echo "$name=$(openssl rand -hex 12)"; done >"$work/env"
+sed -n 's/^\([A-Z_]*\)=$/\1/p' infra/docker/.env.example | while read -r name; do echo "$name=$(openssl rand -hex 12)"; done >"$work/secrets"
+# Images of others are Debian's packages here, under their own names.
+{ cat "$work/secrets" && printf '%s\n' ORTHANC_IMAGE=localhost/yizhan-test/orthanc:12 POSTGRES_IMAGE=localhost/yizhan-test/postgres:12 INGRESS_IMAGE=localhost/yizhan-test/ingress:12; } >"$work/env"
 
 missing_secret_is_named() {
   local name
-  cut -d= -f1 "$work/env" >"$work/names"
+  cut -d= -f1 "$work/secrets" >"$work/names"
   while read -r name; do
     grep -v "^$name=" "$work/env" >"$work/env.less"
     if "$compose" --env-file "$work/env.less" -f infra/docker/docker-compose.yml --profile edge config -q 2>"$work/said"; then
@@ -98,44 +70,18 @@ edge_profile_is_exact() {
   diff <("$compose" --env-file "$work/env" -f infra/docker/docker-compose.yml --profile edge config --services | sort) <(printf '%s\n' edge espnet monai-infer orthanc pki)
 }
 
-# study NUMBER: three instances of CT, Explicit VR Little Endian.
-study() {
-  local i
-  for i in 1 2 3; do
-    cat >"$work/dump" <<END
-(0008,0016) UI =CTImageStorage
-(0008,0018) UI [1.2.826.0.1.3680043.10.9.$1.1.$i]
-(0008,0020) DA [20260101]
-(0008,0060) CS [CT]
-(0010,0010) PN [TEST^CONTAINER]
-(0010,0020) LO [C$1]
-(0020,000d) UI [1.2.826.0.1.3680043.10.9.$1]
-(0020,000e) UI [1.2.826.0.1.3680043.10.9.$1.1]
-(0020,0013) IS [$i]
-(0028,0002) US 1
-(0028,0004) CS [MONOCHROME2]
-(0028,0010) US 2
-(0028,0011) US 2
-(0028,0100) US 16
-(0028,0101) US 16
-(0028,0102) US 15
-(0028,0103) US 0
-(7fe0,0010) OW 0001\\0002\\0003\\0004
-END
-    dump2dcm +te "$work/dump" "$work/study-$1-$i.dcm" >/dev/null 2>&1 || return 1
-  done
-  inside storescu -aet STORESCU -aec YIZHAN 127.0.0.1 11112 "$work"/study-"$1"-*.dcm
+# study NUMBER
+study() { make_study "$1" && inside storescu -aet STORESCU -aec YIZHAN 127.0.0.1 11112 "$work"/study-"$1"-*.dcm; }
+
+# at NODE NUMBER: whether the node's archive has all three instances of the study. Its own listener is on the loopback of the container.
+at() {
+  local pid
+  pid=$(docker inspect --format '{{.State.Pid}}' "yizhan-$1-1")
+  # shellcheck disable=SC2016 # The inner shell expands them.
+  nsenter --net="/proc/$pid/ns/net" bash -c 'root=$1 work=$2 && . "$1/tests/containers/lib.sh" && has_study http://127.0.0.1:8080 "$3" "$4"' sh "$root" "$work" "$(token_of "$1")" "$2"
 }
 
-# at NODE NUMBER: whether the node's archive has all three instances of the study. The web listener is on the loopback of the container.
-at() {
-  local pid token header=()
-  pid=$(docker inspect --format '{{.State.Pid}}' "yizhan-$1-1")
-  token=$(find "$(docker volume inspect --format '{{.Mountpoint}}' "yizhan_$1-data")" -name operator.token 2>/dev/null | head -n 1)
-  [ -z "$token" ] || header=(-H "Authorization: Bearer $(cat "$token")")
-  nsenter --net="/proc/$pid/ns/net" curl -sf "${header[@]}" "http://127.0.0.1:8080/pacs-gw/dicom-web/studies?StudyInstanceUID=1.2.826.0.1.3680043.10.9.$2&includefield=00201208" |
-    grep -q '"00201208":{"vr":"IS","Value":\["\?3'
-}
+token_of() { find "$(docker volume inspect --format '{{.Mountpoint}}' "yizhan_$1-data")" -path '*/identity/operator.token' 2>/dev/null | head -n 1; }
 
 not_at() { ! at "$@"; }
 
@@ -199,17 +145,109 @@ images_of_what_is_not_there() {
   ! scripts/images.sh build nmt-asr-servic 2>"$work/said" && grep -q "there is no image 'nmt-asr-servic'; there are: " "$work/said"
 }
 
+# as SERVICE URL [CURL OPTION...]: asks from within the container of that name, with the certificate of a service of flows.yaml; "nobody" has none.
+as() {
+  local who=$1 at=$2 url=$3 pki own=()
+  shift 3
+  pki=$(docker volume inspect --format '{{.Mountpoint}}' yizhan_services-pki)
+  [ "$who" = nobody ] || own=(--cert "$pki/$who/tls.crt" --key "$pki/$who/tls.key")
+  nsenter --net="/proc/$(docker inspect --format '{{.State.Pid}}' "yizhan-$at-1")/ns/net" curl -sS --max-time 20 --cacert "$pki/root.crt" "${own[@]}" "$@" "$url"
+}
+
+# flows.yaml: the station may call ai-infer, the console may not; Prometheus may call both, and nobody anything.
+only_the_flow_list_comes_in() {
+  local name=localhost
+  as station monai-infer "https://$name:8081/v2/health/live" -f || return 1
+  as prometheus espnet "https://$name:8081/metrics" -f -o /dev/null || return 1
+  [ "$(as station monai-infer "https://$name:8081/v2/models/nodule" -o /dev/null -w '%{http_code}')" = 401 ] || { echo "a certificate without a token reads models"; return 1; }
+  ! as ingress monai-infer "https://$name:8081/v2/health/live" -f || return 1
+  ! as nobody monai-infer "https://$name:8081/v2/health/live" -f || return 1
+  ! as station centre "https://$name:8081/healthz" -f || return 1
+  as ingress centre "https://$name:8081/healthz" -f
+}
+
+# From outside: a certificate of the installation's own, the console's first page, sign-in, nothing without it, no figures.
+browsers_come_in() {
+  local root_file url=https://localhost:8444
+  root_file=$(docker volume inspect --format '{{.Mountpoint}}' yizhan_site-pki)/root.crt
+  page() { inside curl -sS --max-time 20 --cacert "$root_file" "$@"; }
+  [ "$(page -o /dev/null -w '%{http_code}' "$url/healthz")" = 200 ] || return 1
+  [ "$(page -o /dev/null -w '%{http_code}' "$url/metrics")" = 404 ] || return 1
+  [ "$(page -o /dev/null -w '%{http_code}' "$url/pacs-gw/dicom-web/studies")" = 401 ] || return 1
+  [ "$(page "$url/auth/.well-known/openid-configuration" | jq -r .issuer)" = "$url/auth" ] || return 1
+  first_sign_in
+}
+
+# By the pages, as a browser does: the first password, the new one, then the console and its live connection.
+first_sign_in() {
+  local first new
+  first=$(docker exec yizhan-centre-1 cat /data/auth/first-password) new=$(openssl rand -hex 12)
+  rm -f "$work/cookies"
+  seen() { page -H "Accept: text/html" -b "$work/cookies" -c "$work/cookies" "$@"; }
+  mark() { sed -n 's/.*name="__RequestVerificationToken" value="\([^"]*\)".*/\1/p' "$work/page.html"; }
+  seen -L "$url/" -o "$work/page.html" && seen --data-urlencode "__RequestVerificationToken=$(mark)" -d 'back=/&name=admin' --data-urlencode "password=$first" "$url/sign-in" -o "$work/page.html" &&
+    seen --data-urlencode "__RequestVerificationToken=$(mark)" -d "back=/&name=admin&new=$new&again=$new" --data-urlencode "password=$first" "$url/sign-in/password" -o /dev/null || return 1
+  [ "$(seen "$url/" -o "$work/page.html" -w '%{http_code}')" = 200 ] && grep -q '<title>[^<]*Yizhan' "$work/page.html" && ! grep -q 'action="/sign-in"' "$work/page.html" || return 1
+  seen -H 'Sec-Fetch-Site: same-origin' -H "Origin: $url" -X POST "$url/_blazor/negotiate?negotiateVersion=1" | jq -e '.availableTransports[] | select(.transport == "WebSockets")'
+}
+
+# The site's Orthanc: a study that it has is sent on to the station, and is at the centre.
+by_orthanc() {
+  local password id orthanc=http://127.0.0.1:8042
+  password=$(sed -n 's/^ORTHANC_PASSWORD=//p' "$work/env")
+  ask() { inside curl -sf -u "yizhan:$password" "$@"; }
+  make_study 5 && inside storescu -aet STORESCU -aec ORTHANC 127.0.0.1 4242 "$work"/study-5-*.dcm || return 1
+  ! inside curl -sf "$orthanc/studies" || return 1
+  id=$(ask "$orthanc/studies" | jq -r '.[0]')
+  ask -X PUT "$orthanc/modalities/yizhan" -d '{"AET": "YIZHAN", "Host": "edge", "Port": 11112}' && ask "$orthanc/modalities/yizhan/store" -d "$id" && wait_until 90 at centre 5
+}
+
+postgres_answers() {
+  [ "$(docker exec -e PGPASSWORD="$(sed -n 's/^POSTGRES_PASSWORD=//p' "$work/env")" yizhan-postgres-1 psql -h 127.0.0.1 -U yizhan -d yizhan -Atc 'select 6 * 7')" = 42 ] &&
+    ! docker exec -e PGPASSWORD=wrong yizhan-postgres-1 psql -h 127.0.0.1 -U yizhan -d yizhan -Atc 'select 1'
+}
+
+# The authority's key is where the centre is, and nowhere else.
+authority_stays_at_the_centre() {
+  local id
+  for id in edge monai-infer espnet ingress; do
+    ! docker inspect --format '{{range .Mounts}}{{println .Name}}{{end}}' "yizhan-$id-1" | grep centre-pki || return 1
+  done
+  [ -z "$(find "$(docker volume inspect --format '{{.Mountpoint}}' yizhan_site-pki)" "$(docker volume inspect --format '{{.Mountpoint}}' yizhan_services-pki)" -name root.pem)" ]
+}
+
+images_of_others() {
+  local name
+  debian_rootfs third postgresql-15 orthanc nginx-light python3 curl || return 1
+  if ! { [ "$work/third.imported" -nt "$work/third.tar" ] && docker image inspect localhost/yizhan-test/third:12 >/dev/null 2>&1; }; then
+    docker import "$work/third.tar" localhost/yizhan-test/third:12 && : >"$work/third.imported" || return 1
+  fi
+  for name in orthanc postgres ingress; do
+    DOCKER_BUILDKIT=0 docker build -q --target "$name" -t "localhost/yizhan-test/$name:12" tests/containers/images || return 1
+  done
+}
+
 expect "a missing secret stops the start with its name, each of them" missing_secret_is_named
 expect "the profile edge is orthanc, monai-infer, espnet and what they need" edge_profile_is_exact
 expect "an image that there is not is refused with those that there are" images_of_what_is_not_there
-expect "the image of the host is built on Debian packages" scripts/images.sh build host
-grep ' MB, ' "$work/last.log"
+expect "the images of host, ai-infer and nmt-asr are built on Debian packages" scripts/images.sh build host ai-infer nmt-asr
+grep -a ' MB, ' "$work/run.log"
+# For bootstrap.sh, which brings it to a box.
+docker save -o "$work/host.tar" "localhost/yizhan/host:$(sed -n 's/^version: *//p' infra/images.lock)" 2>/dev/null || rm -f "$work/host.tar"
+expect "PostgreSQL, Orthanc and nginx are built of Debian packages" images_of_others
 compose_up=yes
-expect "centre and edge come up healthy" stack up -d --wait centre edge
+alone_up() { stack_edge up -d --wait && [ "$(stack_edge ps --services | sort | tr '\n' ' ')" = "edge espnet monai-infer orthanc " ]; }
+expect "the profile edge comes up healthy, all of it and nothing else" alone_up
+expect "centre, ingress and database come up healthy beside it" stack up -d --wait centre edge ingress postgres
 expect "no root, no capabilities, nothing writable but the data" hardened
 expect "the health check says yes to a node and no to none" health_is_asked
+expect "a service lets in who the flow list names, and nobody else" only_the_flow_list_comes_in
+expect "the authority's key is at the centre alone" authority_stays_at_the_centre
+expect "browsers come in by the ingress, with a certificate of the installation" browsers_come_in
 sent() { study 1 && wait_until 60 at edge 1 && wait_until 60 at centre 1; }
 expect "a study sent by storescu is at the centre" sent
+expect "a study that Orthanc sends on is at the centre" by_orthanc
+expect "PostgreSQL answers with its password alone" postgres_answers
 expect "a study sent while the line is cut is at the centre after" over_a_cut_line
 expect "a process that is killed inside comes back and ships on" kill_inside
 expect "a restart keeps every study" keeps_after_restart

@@ -131,6 +131,8 @@ install_pki() {
   if [ -e "$1/site.crt" ]; then
     put "$1/site.key" /etc/yizhan/pki/site.key 600
     put "$1/site.crt" /etc/yizhan/pki/site.crt 644
+  elif [ -e "$pki/site.crt" ]; then
+    step ok /etc/yizhan/pki/site.crt
   elif [ -e "$pki/site.csr" ]; then
     step ok /etc/yizhan/pki/site.csr
   elif [ -n "$dry_run" ]; then
@@ -183,7 +185,10 @@ END
   while IFS= read -r image; do
     put_link "$1/images/$image" "/var/lib/rancher/k3s/agent/images/$image"
   done < <(cd "$1/images" 2>/dev/null && find . -type f -printf '%P\n' | LC_ALL=C sort)
-  [ "$role" = agent ] || put_all "$1/kubernetes" /var/lib/rancher/k3s/server/manifests/yizhan 600
+  if [ "$role" = server ]; then
+    put_all "$1/kubernetes" /var/lib/rancher/k3s/server/manifests/yizhan 600
+    put_secrets
+  fi
   put_text /etc/systemd/system/k3s.service 644 <<END
 [Unit]
 Description=Kubernetes of this site
@@ -204,6 +209,40 @@ RestartSec=5s
 WantedBy=multi-user.target
 END
   unit=k3s.service
+}
+
+# put_secrets: what the manifests of a site name and do not bring. The password of Orthanc is made once and stays on the box.
+put_secrets() {
+  local pki
+  pki=$(r /etc/yizhan/pki)
+  [ ! -e "$pki/site.crt" ] || put_text /var/lib/rancher/k3s/server/manifests/yizhan/zz-station-link.yaml 600 <<END
+apiVersion: v1
+kind: Secret
+metadata: {name: station-link, namespace: edge}
+data:
+  site.crt: $(base64 -w0 "$pki/site.crt")
+  site.key: $(base64 -w0 "$pki/site.key")
+  root.crt: $(base64 -w0 "$pki/root.crt")
+END
+  put_text /var/lib/rancher/k3s/server/manifests/yizhan/zz-orthanc.yaml 600 <<END
+apiVersion: v1
+kind: Secret
+metadata: {name: orthanc, namespace: edge}
+stringData:
+  orthanc.json: '{"AuthenticationEnabled": true, "RegisteredUsers": {"yizhan": "$(kept_secret ORTHANC_PASSWORD)"}}'
+END
+}
+
+# kept_secret NAME: its value in /etc/yizhan/secrets.env, made at the first time.
+kept_secret() {
+  local file value
+  file=$(r /etc/yizhan/secrets.env)
+  value=$(sed -n "s/^$1=//p" "$file" 2>/dev/null | head -n 1)
+  if [ -z "$value" ]; then
+    value=$(openssl rand -hex 16)
+    [ -n "$dry_run" ] || (umask 077 && { cat "$file" 2>/dev/null || true; echo "$1=$value"; } >"$file.new" && sync "$file.new" && mv "$file.new" "$file")
+  fi
+  printf %s "$value"
 }
 
 # Images are large: they are in the staged bundle once and under their other name without a copy.
@@ -287,18 +326,25 @@ load_images() {
 
 # install_compose BUNDLE ENGINE COMMAND
 install_compose() {
-  put_all "$1/compose" /opt/yizhan 600
+  local services=edge
+  # Mounted into containers, whose user reads them; secrets are in .env.
+  put_all "$1/compose" /opt/yizhan 644
+  read_images "$1"
+  put_environment "$1/compose/env.example"
+  put_site_pki
   put_text /etc/systemd/system/yizhan.service 644 <<END
 [Unit]
 Description=Yizhan at this site
 Requires=$2
 After=$2
+# A box that asks for its certificate starts when it has one: bootstrap.sh repair.
+ConditionPathExists=/opt/yizhan/pki/certificate.pem
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 WorkingDirectory=/opt/yizhan
-ExecStart=$3 --profile edge up --detach
+ExecStart=$3 --profile edge up --detach $services
 ExecStop=$3 --profile edge down
 
 [Install]
@@ -306,6 +352,74 @@ WantedBy=multi-user.target
 END
   unit=yizhan.service
 }
+
+# read_images BUNDLE: which images it brings, by what `docker save` wrote down. Sets services to those that can be started, and tags.
+read_images() {
+  local file tag
+  declare -gA tags=()
+  while IFS= read -r file; do
+    while IFS= read -r tag; do
+      case $tag in
+        */host:*) tags[YIZHAN_IMAGES]=${tag%/host:*} tags[YIZHAN_VERSION]=${tag##*:} ;;
+        */ai-infer:*) services+=" monai-infer" ;;
+        */nmt-asr:*) services+=" espnet" ;;
+        *orthanc*:*) services+=" orthanc" tags[ORTHANC_IMAGE]=$tag ;;
+      esac
+    done < <(tar -xOf "$1/images/$file" manifest.json 2>/dev/null | grep -oE '"RepoTags":\["[^"]+"' | cut -d'"' -f4)
+  done < <(cd "$1/images" 2>/dev/null && find . -type f -printf '%P\n' | LC_ALL=C sort)
+}
+
+# put_environment EXAMPLE: what the stack asks for: secrets are made once and stay, the rest is of the bundle.
+put_environment() {
+  local name value line
+  [ -f "$1" ] || return 0
+  # Modalities are on the site's network; who may send is in edge.yaml and in the site's configuration.
+  tags[BIND]=0.0.0.0 tags[SITE_PKI]=/opt/yizhan/pki tags[SITE_ID]=$(field site)
+  value=$(sed -n 's/^ *centreUrl: *"\{0,1\}\(https:[^" ]*\).*/\1/p' "$(r /etc/yizhan/site.yaml)" 2>/dev/null | head -n 1)
+  [ -z "$value" ] || tags[CENTRE_URL]=$value
+  while IFS= read -r line; do
+    name=${line%%=*} value=${line#*=}
+    if [[ $line != [A-Z]*=* ]]; then
+      echo "$line"
+    elif [ -n "${tags[$name]:-}" ]; then
+      echo "$name=${tags[$name]}"
+    else
+      [ -n "$value" ] || value=$(kept_secret "$name")
+      echo "$name=$value"
+    fi
+  done <"$1" >"$scratch/environment"
+  put "$scratch/environment" /opt/yizhan/.env 600
+}
+
+# The station renews its certificate there, so a newer one stays. The user of the image reads it, and nobody else.
+put_site_pki() {
+  local from to
+  from=$(r /etc/yizhan/pki) to=$(r /opt/yizhan/pki)
+  if [ ! -e "$from/site.crt" ]; then
+    step skipped /opt/yizhan/pki "the site has no certificate yet"
+    return
+  fi
+  if [ -z "$dry_run" ] && [ ! -d "$to" ]; then
+    mkdir -p "$to"
+    chmod 0700 "$to"
+    [ "$(id -u)" != 0 ] || chown 10001:10001 "$to"
+  fi
+  if [ ! -e "$to/certificate.pem" ] || [ "$(begins "$from/site.crt")" -gt "$(begins "$to/certificate.pem")" ]; then
+    put_owned "$from/site.key" key.pem
+    put_owned "$from/root.crt" root.crt
+    put_owned "$from/site.crt" certificate.pem
+  else
+    step ok /opt/yizhan/pki
+  fi
+}
+
+put_owned() {
+  put "$1" "/opt/yizhan/pki/$2" 600
+  [ -n "$dry_run" ] || [ "$(id -u)" != 0 ] || chown 10001:10001 "$(r "/opt/yizhan/pki/$2")"
+}
+
+# begins CERTIFICATE: Unix time; 0 when it cannot be read.
+begins() { date -d "$(openssl x509 -noout -startdate -in "$1" 2>/dev/null | cut -d= -f2)" +%s 2>/dev/null || echo 0; }
 
 # start_services: enabled always; restarted when a file changed since they last started, also when that was in a run that was cut off.
 start_services() {

@@ -29,6 +29,8 @@ untouched() { [ ! -e "$R/var/lib/yizhan/bundles" ] && [ ! -e "$R/etc/yizhan" ] |
 
 @test "cut off after each change, the next run ends with the same tree" {
   board rock-5b && bundle
+  # Made by chance at the first run, and the two trees are compared.
+  mkdir -p "$R/etc/yizhan" && echo ORTHANC_PASSWORD=x >"$R/etc/yizhan/secrets.env"
   mkdir "$BATS_TEST_TMPDIR/whole" && cp -a "$R/." "$BATS_TEST_TMPDIR/whole/"
   R=$BATS_TEST_TMPDIR/whole install_it
   total=$(R=$BATS_TEST_TMPDIR/whole tree "$BATS_TEST_TMPDIR/whole" | tee "$BATS_TEST_TMPDIR/want" | wc -l)
@@ -207,6 +209,34 @@ PY
   exit_is 0 install_it --runtime docker --json
   says '"changes":0'
   ! grep -E 'docker|restart' "$CALLS"
+}
+
+@test "docker: the stack has the site's name and centre, secrets that stay, and keeps a certificate that was renewed" {
+  board x86 && bundle && cp "$BATS_TEST_DIRNAME/../../../infra/docker/.env.example" "$B/compose/env.example"
+  printf 'siteId: test-site\nnetwork:\n  centreUrl: https://centre.example:8443\n' >"$B/site.yaml" && seal
+  export YIZHAN_BOOTSTRAP_COMMANDS=yes
+  exit_is 0 install_it --runtime docker
+  env=$R/opt/yizhan/.env pki=$R/opt/yizhan/pki
+  grep -qx SITE_ID=test-site "$env" && grep -qx CENTRE_URL=https://centre.example:8443 "$env" && grep -qx SITE_PKI=/opt/yizhan/pki "$env"
+  [ "$(stat -c %a "$env")" = 600 ] && [ "$(stat -c %a "$pki/key.pem")" = 600 ] && [ "$(stat -c %a "$R/opt/yizhan/docker-compose.yml")" = 644 ]
+  ! grep -E '^[A-Z_]+=$' "$env"
+  grep POSTGRES_PASSWORD "$env" >"$BATS_TEST_TMPDIR/secret"
+  sleep 1 # A certificate begins in whole seconds.
+  openssl x509 -req -in "$K/site.csr" -CA "$K/root.crt" -CAkey "$K/root.key" -CAcreateserial -days 90 -out "$pki/certificate.pem" 2>/dev/null
+  cp "$pki/certificate.pem" "$BATS_TEST_TMPDIR/renewed"
+  cp "$B/compose/env.example" "$B/site.yaml" "$BATS_TEST_TMPDIR"
+  bundle 26.11.2 && cp "$BATS_TEST_TMPDIR/env.example" "$B/compose/" && cp "$BATS_TEST_TMPDIR/site.yaml" "$B/" && seal
+  exit_is 0 install_it --runtime docker
+  cmp "$pki/certificate.pem" "$BATS_TEST_TMPDIR/renewed" && grep POSTGRES_PASSWORD "$env" | diff - "$BATS_TEST_TMPDIR/secret"
+}
+
+@test "k3s: the Secrets that the manifests name are brought, readable to root alone" {
+  board rock-5b && bundle
+  exit_is 0 install_it
+  brought=$R/var/lib/rancher/k3s/server/manifests/yizhan
+  [ "$(stat -c %a "$brought/zz-station-link.yaml")" = 600 ] && [ "$(stat -c %a "$R/etc/yizhan/secrets.env")" = 600 ]
+  sed -n 's/^  site.crt: //p' "$brought/zz-station-link.yaml" | base64 -d | cmp - "$K/site.crt"
+  sed -n "s/^  orthanc.json: '\(.*\)'$/\1/p" "$brought/zz-orthanc.yaml" | jq -e '.AuthenticationEnabled and (.RegisteredUsers.yizhan | length) == 32'
 }
 
 @test "containerd: the bundle brings it, nerdctl loads into it" {

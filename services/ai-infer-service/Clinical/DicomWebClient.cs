@@ -19,7 +19,7 @@ internal sealed class DicomWebClient(IOptions<AiInferOptions> options, IOptions<
         () => options.Value.DicomWebUrl is null ? OperatorTokenHandler.Read(LocalOperator.PathIn(node.Value.DataFolder)) : null,
         new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(5) }))
     {
-        BaseAddress = options.Value.DicomWebUrl ?? new Uri(new Uri(web.Value.Url), "pacs-gw/dicom-web/"),
+        BaseAddress = options.Value.DicomWebUrl ?? new Uri(new Uri(web.Value.Url.Split(';')[0]), "pacs-gw/dicom-web/"),
         Timeout = TimeSpan.FromMinutes(10),
     };
 
