@@ -1,4 +1,5 @@
 using Yizhan.AiInfer;
+using Yizhan.AlertBridge;
 using Yizhan.Audit;
 using Yizhan.Auth;
 using Yizhan.Console;
@@ -13,7 +14,7 @@ using Yizhan.Station;
 
 namespace Yizhan.Host;
 
-/// <summary>Which modules make a node. Each module of the centre is also a Deployment in <c>infra/k8s/base</c>.</summary>
+/// <summary>Which modules make a node. Each module of the centre is also a Deployment in <c>infra/k8s/base</c>, but the alert bridge, which is where Alertmanager is.</summary>
 internal static class Nodes
 {
     /// <summary>The regional centre.</summary>
@@ -25,6 +26,7 @@ internal static class Nodes
         .Add<AuditModule>()
         .Add<AuthModule>()
         .Add<InventoryModule>()
+        .Add<AlertBridgeModule>()
         .Add<ConsoleModule>();
 
     /// <summary>A site: everything that has to work while the line is down.</summary>

@@ -27,6 +27,7 @@ public sealed class AiInferModule : IServiceModule
         builder.Services.AddSingleton<GrpcListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<GrpcListener>());
         builder.Services.AddSingleton<AnalysisDatabase>();
+        builder.Services.AddSingleton<RolloutMetrics>();
         builder.Services.AddSingleton<RolloutDesk>();
         builder.Services.AddSingleton<DicomWebClient>();
         builder.Services.AddSingleton<StudyFollower>();

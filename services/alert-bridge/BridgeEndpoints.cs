@@ -5,7 +5,7 @@ using Yizhan.Platform.Identity;
 
 namespace Yizhan.AlertBridge;
 
-/// <summary>What Alertmanager calls.</summary>
+/// <summary>What Alertmanager calls, with the node's own token: whoever could invent alerts could wake people and fill a project with tickets.</summary>
 internal static class BridgeEndpoints
 {
     /// <summary>Largest message that is taken, in bytes. Alertmanager can be told to truncate (<c>max_alerts</c>).</summary>
@@ -15,7 +15,7 @@ internal static class BridgeEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapPost("/{destination}", TakeAsync).OpenToAll("Alertmanager beside it, which a NetworkPolicy alone lets in; destinations are those of the settings, and the queue is bounded.");
+        routes.MapPost("/{destination}", TakeAsync).Needs(Permission.ManageMachines);
         routes.MapGet("/queue", (Outbox outbox) => TypedResults.Ok(outbox.All())).Needs(Permission.ReadFleet);
     }
 

@@ -7,5 +7,12 @@ internal sealed class TemporaryFolder : IDisposable
 
     public string In(params string[] parts) => System.IO.Path.Combine([Path, .. parts]);
 
+    /// <summary>A file with one line, such as a secret; its path.</summary>
+    public string Write(string name, string line)
+    {
+        File.WriteAllText(In(name), line + "\n");
+        return In(name);
+    }
+
     public void Dispose() => Directory.Delete(Path, recursive: true);
 }

@@ -27,7 +27,22 @@ internal static class Guard
             return Text($"it failed on {failed} of its newest {own.Count} series; accepted: {limits.MaxErrorRatio:P0}");
         }
 
-        return version == state.Stable ? JudgeStable(c, model, version, own, limits) : JudgeCandidate(own, Newest(c, model, state.Stable, limits.Window, 0), limits);
+        return version == state.Stable ? JudgeStable(DriftOf(c, model, version, limits), limits) : JudgeCandidate(own, Newest(c, model, state.Stable, limits.Window, 0), limits);
+    }
+
+    /// <summary>
+    /// How far the newest series of a version are from the first that it saw here, which are its reference: inputs and results, each with its number of series. Null while there
+    /// are too few.
+    /// </summary>
+    public static ((double Index, int Series)? Inputs, (double Index, int Series)? Results) DriftOf(SqliteConnection c, string model, string version, GuardOptions limits)
+    {
+        var own = Newest(c, model, version, limits.Window, 0);
+        var reference = c.Query<Row>(
+            "SELECT series_uid AS Series, ok, ms, total_ml AS TotalMl, input_mean AS InputMean FROM outcome WHERE model = @model AND version = @version ORDER BY id LIMIT @Window",
+            new { model, version, limits.Window }).ToList();
+        return reference.Count < limits.Window || own.Count < limits.Window || own.Any(o => reference.Any(r => r.Series == o.Series))
+            ? default
+            : (Index(reference, own, r => r.InputMean, limits), Index(reference, own, r => r.TotalMl, limits));
     }
 
     /// <summary>Population stability index: Σ (a − b)·ln(a/b) over the bins of the reference's quantiles.</summary>
@@ -50,19 +65,8 @@ internal static class Guard
         return Parts(reference).Zip(Parts(now), (a, b) => (b - a) * Math.Log(b / a)).Sum();
     }
 
-    private static string? JudgeStable(SqliteConnection c, string model, string version, List<Row> own, GuardOptions limits)
-    {
-        // The first series that it saw here are its reference.
-        var reference = c.Query<Row>(
-            "SELECT series_uid AS Series, ok, ms, total_ml AS TotalMl, input_mean AS InputMean FROM outcome WHERE model = @model AND version = @version ORDER BY id LIMIT @Window",
-            new { model, version, limits.Window }).ToList();
-        if (reference.Count < limits.Window || own.Count < limits.Window || own[^1].Series == reference[0].Series || own.Any(o => reference.Any(r => r.Series == o.Series)))
-        {
-            return null;
-        }
-
-        return Drift("its inputs", reference, own, r => r.InputMean, limits) ?? Drift("its results", reference, own, r => r.TotalMl, limits);
-    }
+    private static string? JudgeStable(((double Index, int Series)? Inputs, (double Index, int Series)? Results) drift, GuardOptions limits) =>
+        TooFar("its inputs", drift.Inputs, limits) ?? TooFar("its results", drift.Results, limits);
 
     private static string? JudgeCandidate(List<Row> own, List<Row> stable, GuardOptions limits)
     {
@@ -81,16 +85,18 @@ internal static class Guard
             return Text($"it takes {mine:0} ms for a series, the version for all {theirs:0} ms; accepted: {limits.MaxLatencyRatio:0.#} times as long");
         }
 
-        return good.Count >= limits.MinForDrift && reference.Count >= limits.MinForDrift ? Drift("its results", reference, good, r => r.TotalMl, limits) : null;
+        return good.Count >= limits.MinForDrift && reference.Count >= limits.MinForDrift ? TooFar("its results", Index(reference, good, r => r.TotalMl, limits), limits) : null;
     }
 
-    private static string? Drift(string what, List<Row> reference, List<Row> now, Func<Row, double?> value, GuardOptions limits)
+    private static (double Index, int Series)? Index(List<Row> reference, List<Row> now, Func<Row, double?> value, GuardOptions limits)
     {
         var (a, b) = (reference.Select(value).OfType<double>().ToList(), now.Select(value).OfType<double>().ToList());
-        return a.Count >= limits.MinForDrift && b.Count >= limits.MinForDrift && StabilityIndex(a, b) is var index && index > limits.MaxDrift
-            ? Text($"{what} have drifted: population stability index {index:0.00} over {b.Count} series; accepted: {limits.MaxDrift:0.##}")
-            : null;
+        return a.Count >= limits.MinForDrift && b.Count >= limits.MinForDrift ? (StabilityIndex(a, b), b.Count) : null;
     }
+
+    private static string? TooFar(string what, (double Index, int Series)? drift, GuardOptions limits) => drift is { } far && far.Index > limits.MaxDrift
+        ? Text($"{what} have drifted: population stability index {far.Index:0.00} over {far.Series} series; accepted: {limits.MaxDrift:0.##}")
+        : null;
 
     private static List<Row> Newest(SqliteConnection c, string model, string version, int count, int skip) => c.Query<Row>(
         "SELECT series_uid AS Series, ok, ms, total_ml AS TotalMl, input_mean AS InputMean FROM outcome WHERE model = @model AND version = @version ORDER BY id DESC LIMIT @count OFFSET @skip",

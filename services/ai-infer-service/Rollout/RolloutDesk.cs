@@ -19,10 +19,14 @@ namespace Yizhan.AiInfer.Rollout;
 /// or disagrees is held by itself. All of it is local, so it works without the centre.
 /// </summary>
 internal sealed partial class RolloutDesk(
-    AnalysisDatabase database, ModelRepository repository, IEventLog log, IOptions<AiInferOptions> options, IOptions<NodeOptions> node, TimeProvider clock, ILogger<RolloutDesk> logger)
+    AnalysisDatabase database, ModelRepository repository, IEventLog log, RolloutMetrics metrics, IOptions<AiInferOptions> options, IOptions<NodeOptions> node, TimeProvider clock,
+    ILogger<RolloutDesk> logger)
 {
     /// <summary>Steps of a rollout, in percent of the studies.</summary>
     public static readonly int[] Steps = [0, 10, 50, 100];
+
+    /// <summary>Who holds a version when nobody has asked.</summary>
+    internal const string GuardName = "guard";
 
     private readonly ILogger _logger = logger;
 
@@ -112,6 +116,7 @@ internal sealed partial class RolloutDesk(
     /// <summary>Records how a version did, and holds it when it did badly.</summary>
     public void Note(Outcome outcome, string? problem)
     {
+        metrics.Note(outcome);
         var verdict = database.Do(c =>
         {
             c.Execute(
@@ -131,7 +136,7 @@ internal sealed partial class RolloutDesk(
 
     private void Hold(string model, string version, string reason)
     {
-        var change = Apply(model, "hold", version, 0, "guard", reason, (_, s) => s.Candidate == version ? s with { Candidate = null, Percent = 0 } : s with { Stopped = reason });
+        var change = Apply(model, "hold", version, 0, GuardName, reason, (_, s) => s.Candidate == version ? s with { Candidate = null, Percent = 0 } : s with { Stopped = reason });
         _ = AuditAsync(change.Record, change.Id, CancellationToken.None).ContinueWith(t => NotRecorded(t.Exception!), CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
     }
 

@@ -45,6 +45,9 @@ public sealed class RolloutTests
         Assert.Contains("disagrees with the version for all on 5 of 5 series", held.History[0].Reason, StringComparison.Ordinal);
         TestContext.Current.SendDiagnosticMessage($"{DateTimeOffset.FromUnixTimeMilliseconds(held.History[0].AtMs):u} {held.History[0].Action} {held.History[0].Version}: {held.History[0].Reason}");
 
+        await Wait.UntilAsync(async () => (await FiguresAsync(node)).Any(l => l.StartsWith("yizhan_ai_held{", StringComparison.Ordinal) && l.Contains("model=\"block\"", StringComparison.Ordinal) && l.EndsWith(" 1", StringComparison.Ordinal)), "the figure of the hold");
+        Assert.Contains(await FiguresAsync(node), l => l.StartsWith("yizhan_ai_analysis_duration_seconds_count{", StringComparison.Ordinal) && l.Contains("version=\"2\"", StringComparison.Ordinal));
+
         // What comes now goes to version 1 again.
         await archive.AddAsync(node, SmallSeries.Create(100));
         Assert.Equal("1", (await PipelineTests.ResultAsync(node, "1.2.100")).Version);
@@ -53,9 +56,42 @@ public sealed class RolloutTests
         await ChangeAsync(node, "promote", new RolloutRequest("again, for all", "2", 100));
         Assert.Equal("2", (await ViewAsync(node)).Stable);
         var back = await ChangeAsync(node, "rollback", new RolloutRequest("wrong on every study"));
+        await Wait.UntilAsync(async () => (await FiguresAsync(node)).Any(l => l.StartsWith("yizhan_ai_held{", StringComparison.Ordinal) && l.EndsWith(" 0", StringComparison.Ordinal)), "the figure of the decision");
         Assert.Equal(("1", "rollback"), (back.Stable, back.History[0].Action));
         await archive.AddAsync(node, SmallSeries.Create(101));
         Assert.Equal("1", (await PipelineTests.ResultAsync(node, "1.2.101")).Version);
+    }
+
+    [Fact]
+    [Trait("Clause", "D6.2")]
+    public async Task How_far_a_models_inputs_have_drifted_is_a_figure_before_it_is_held()
+    {
+        await using var archive = await Archive.StartAsync();
+        await using var node = await PipelineTests.StartAsync(archive, 0, _ => { }, "--ai-infer:guard:window=20", "--ai-infer:guard:maxDrift=50");
+        var desk = node.Services.GetRequiredService<RolloutDesk>();
+        _ = desk.View("block");
+        void Note(int from, double mean)
+        {
+            for (var i = from; i < from + 20; i++)
+            {
+                desk.Note(new Outcome("block", "1", $"9.{i}", true, 10, i % 5, mean + i % 5), null);
+            }
+        }
+
+        Note(0, mean: 0);
+        Assert.DoesNotContain(await FiguresAsync(node), l => l.StartsWith("yizhan_ai_drift", StringComparison.Ordinal));
+        Note(20, mean: 0);
+        await Wait.UntilAsync(async () => await DriftAsync("inputs") is >= 0 and < 0.1, "equal inputs");
+        Note(40, mean: 100);
+        await Wait.UntilAsync(async () => await DriftAsync("inputs") > 0.5, "shifted inputs");
+        Assert.InRange(await DriftAsync("results"), 0, 0.1);
+
+        // A page of figures is kept for a moment, so the newest may not be on it yet.
+        async Task<double> DriftAsync(string of)
+        {
+            var line = (await FiguresAsync(node)).SingleOrDefault(l => l.StartsWith("yizhan_ai_drift", StringComparison.Ordinal) && l.Contains($"of=\"{of}\"", StringComparison.Ordinal));
+            return line is null ? -1 : double.Parse(line[(line.LastIndexOf(' ') + 1)..], System.Globalization.CultureInfo.InvariantCulture);
+        }
     }
 
     [Fact]
@@ -138,6 +174,8 @@ public sealed class RolloutTests
         // By hand: halves of 0.5 and 0.5 against 0.8 and 0.2 (with half a count more in each bin).
         Assert.True(Guard.StabilityIndex([1, 1, 1, 1, 1], [1, 1, 1, 1, 1]) < 1e-9);
     }
+
+    private static async Task<string[]> FiguresAsync(Node node) => (await node.Http.GetStringAsync("/metrics", Node.Cancel)).Split('\n');
 
     private static async Task<RolloutView> ViewAsync(Node node) => (await node.Http.GetFromJsonAsync("/ai-infer/rollouts/block", ContractsJson.Default.RolloutView, Node.Cancel))!;
 

@@ -27,6 +27,8 @@ internal sealed class Bridge : IAsyncDisposable
 
     public IEventLog Log => _app.Services.GetRequiredService<IEventLog>();
 
+    public string TokenPath => Yizhan.Platform.Identity.LocalOperator.PathIn(Path.Combine(_folder, "node"));
+
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     public static async Task<Bridge> StartAsync(params string[] settings)
