@@ -40,6 +40,11 @@ internal sealed class SpeechRouter(PackStore packs, IOptions<NmtAsrOptions> opti
             : new Route(dialect, null, $"Nothing here hears '{Short(dialect)}'. Heard here: {Known()}. A pack for it is installed with POST /nmt-asr/packs, or nmt-asr:routes gives it to one of them.");
     }
 
+    /// <summary>Takes one pack by its name, for comparing packs with each other; the dialect is the pack's first one when none is said.</summary>
+    public Route Named(string name, string? dialect) => packs.Find(name) is not { Settings.Task: "asr" } pack
+        ? new Route(dialect ?? "", null, $"There is no pack '{Short(name)}' that hears; accepted: {string.Join(", ", packs.All.Where(p => p.Settings.Task == "asr").Select(p => p.Name))}.")
+        : new Route(dialect ?? pack.Settings.Dialects![0], pack, null);
+
     private string Known() => string.Join(", ", packs.All.Where(p => p.Settings.Task == "asr").SelectMany(p => p.Settings.Dialects!).Concat(_options.Routes.Keys).Distinct().Order(StringComparer.Ordinal));
 
     private static string Short(string text) => string.Concat(text.Where(c => !char.IsControl(c)).Take(32));
