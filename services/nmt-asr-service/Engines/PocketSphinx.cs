@@ -34,6 +34,10 @@ internal sealed class PocketSphinx : IRecogniser
     /// <inheritdoc/>
     public bool TakesHotWords => false;
 
+    /// <inheritdoc/>
+    /// <remarks>The cepstral mean follows the microphone from utterance to utterance, and no function of this version sets it back.</remarks>
+    public bool ForgetsStreams => false;
+
     /// <summary>Loads a model: about a second.</summary>
     /// <exception cref="EngineMissingException">The library is not installed, or it does not take the model.</exception>
     public static PocketSphinx Load(PocketSphinxModel model)
