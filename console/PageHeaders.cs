@@ -12,7 +12,9 @@ internal static class PageHeaders
 
     /// <summary>True for what the console answers: not for the APIs of services in the same process.</summary>
     public static bool Concern(PathString path) =>
-        path == "/" || path == "/peers" || path.StartsWithSegments("/_content") || path.StartsWithSegments("/_framework") || path.StartsWithSegments("/_blazor");
+        IsPage(path) || path.StartsWithSegments("/_content") || path.StartsWithSegments("/_framework") || path.StartsWithSegments("/_blazor");
+
+    private static bool IsPage(PathString path) => path.Value is "/" or "/peers" or "/emr" or "/dictation";
 
     public static Task AddAsync(HttpContext context, RequestDelegate next)
     {
@@ -20,7 +22,7 @@ internal static class PageHeaders
         headers.ContentSecurityPolicy = Policy;
         headers.XContentTypeOptions = "nosniff";
         headers["Referrer-Policy"] = "no-referrer";
-        if (context.Request.Path == "/" || context.Request.Path == "/peers")
+        if (IsPage(context.Request.Path))
         {
             // Names of patients are in it: nothing between here and the screen keeps a copy.
             headers.CacheControl = "no-store";
