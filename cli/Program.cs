@@ -17,6 +17,7 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     WireGuardCommand.Create(),
     AuditCommand.Create(),
     ModelCommand.Create(),
+    AsrCommand.Create(),
     InventoryCommand.Create(),
     ConfigCommand.Create(),
     DicomCommand.Create(),

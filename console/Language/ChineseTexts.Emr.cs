@@ -45,6 +45,6 @@ internal sealed partial class ChineseTexts
     public override string LaterPage => "较旧";
     public override string OrdersCarryIt(long count) => $"{N(count)} 条医嘱";
     public override string OrderStateName(string state) => state switch { "active" => "进行中", "cancelled" => "已取消", "replaced" => "已替换", "completed" => "已完成", _ => "状态 " + state };
-    public override string KindName(string kind) => kind switch { "order" => "医嘱", "study" => "检查", "report" => "报告", "finding" => "AI 发现", "note" => "病程记录", "Patient" => "患者", "ServiceRequest" => "医嘱", "encounter" => "就诊", _ => "类型 " + kind };
+    public override string KindName(string kind) => kind switch { "order" => "医嘱", "study" => "检查", "report" => "报告", "finding" => "AI 发现", "note" => "病程记录", "recording" => "听写录音", "Patient" => "患者", "ServiceRequest" => "医嘱", "encounter" => "就诊", _ => "类型 " + kind };
     public override string Numbered(int first, int last) => $"第 {first} 至 {last} 条";
 }

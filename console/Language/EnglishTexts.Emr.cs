@@ -45,6 +45,6 @@ internal sealed partial class EnglishTexts
     public override string LaterPage => "Older";
     public override string OrdersCarryIt(long count) => count == 1 ? "1 order" : $"{N(count)} orders";
     public override string OrderStateName(string state) => state switch { "active" => "open", "cancelled" => "cancelled", "replaced" => "replaced", "completed" => "completed", _ => state };
-    public override string KindName(string kind) => kind switch { "order" => "order", "study" => "study", "report" => "report", "finding" => "AI finding", "note" => "note", "Patient" => "patient", "ServiceRequest" => "order", "encounter" => "encounter", _ => kind };
+    public override string KindName(string kind) => kind switch { "order" => "order", "study" => "study", "report" => "report", "finding" => "AI finding", "note" => "note", "recording" => "recording of a note", "Patient" => "patient", "ServiceRequest" => "order", "encounter" => "encounter", _ => kind };
     public override string Numbered(int first, int last) => $"{first} to {last}";
 }

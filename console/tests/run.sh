@@ -17,4 +17,13 @@ if [ ! -e node_modules/playwright-core ] || [ package-lock.json -nt node_modules
 fi
 node count.test.mjs
 node count-node.test.mjs "$root/artifacts/bin/Host/release/Yizhan.Host.dll" "$root/artifacts/bin/Cli/release/Yizhan.Cli.dll"
+said="$root/../shared/models/pocketsphinx-en-us/test/goforward.raw"
+if [ -e "$said" ]; then
+  need_packages "dictation is tested with a real recogniser" "/usr/lib/$(uname -m)-linux-gnu/libpocketsphinx.so.3=libpocketsphinx3" /usr/share/pocketsphinx/model/en-us/en-us/mdef=pocketsphinx-en-us
+  peers="$root/services/emr-adapter-service/tests/peers"
+  [ -e "$peers/node_modules/@medplum/fhir-router" ] || (cd "$peers" && npm ci --no-audit --no-fund --loglevel=error)
+  node dictation.test.mjs "$root/artifacts/bin/Host/release/Yizhan.Host.dll" "$peers/fhir-server.mjs" "$said" "$root/artifacts/console"
+else
+  echo "console: dictation is skipped, since the given recordings are not here"
+fi
 exec node console.test.mjs "${CONSOLE_DLL:-$root/artifacts/bin/Host/release/Yizhan.Host.dll}" "$root/artifacts/console"

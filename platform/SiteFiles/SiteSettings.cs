@@ -67,6 +67,11 @@ internal static class SiteSettings
             }
         }
 
+        for (var i = 0; i < site.Dialects.Count; i++)
+        {
+            settings[string.Create(CultureInfo.InvariantCulture, $"nmt-asr:dialects:{i}")] = site.Dialects[i];
+        }
+
         if (site.Lanes is { } lanes)
         {
             settings["storage:quotaBytes"] = (lanes.QuotaGiB * GiB).ToString(CultureInfo.InvariantCulture);

@@ -112,7 +112,7 @@ public static class TranscriptTokens
     }
 
     /// <summary>A lone half of a surrogate pair cannot be normalised; it becomes U+FFFD.</summary>
-    private static string WellFormed(string text)
+    public static string WellFormed(string text)
     {
         foreach (var rune in text.EnumerateRunes())
         {

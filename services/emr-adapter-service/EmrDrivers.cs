@@ -18,12 +18,12 @@ internal sealed class EmrDrivers(IOptions<EmrAdapterOptions> options, EmrOutbox 
     public static bool CanSay(string driver, string kind) => (driver, kind) switch
     {
         (_, "report" or "finding") => true,
-        ("hl7", "note" or "order") or ("fhir", "note" or "study") or ("bahmni", "note") => true,
+        ("hl7", "note" or "order") or ("fhir", "note" or "study" or "recording") or ("bahmni", "note") => true,
         _ => false,
     };
 
-    /// <summary>True when a system is told things of a kind.</summary>
-    public static bool IsTold(EmrSystemOptions system, string kind) => CanSay(system.Driver, kind) && system.Sends.Split(' ').Contains(kind);
+    /// <summary>True when a system is told things of a kind; the recording of a dictation goes where its note goes.</summary>
+    public static bool IsTold(EmrSystemOptions system, string kind) => CanSay(system.Driver, kind) && system.Sends.Split(' ').Contains(kind == "recording" ? "note" : kind);
 
     /// <summary>The driver of a system.</summary>
     public IEmrDriver For(string name) => _drivers.GetOrAdd(name, _ =>

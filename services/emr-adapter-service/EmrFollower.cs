@@ -208,6 +208,13 @@ internal sealed partial class EmrFollower(
                     AccessionNumber = report.AccessionNumber,
                     PatientId = report.PatientId,
                 });
+            case DictationRecorded.EventType:
+                var recorded = JsonSerializer.Deserialize(data, ContractsJson.Default.DictationRecorded)!;
+                return Owe(db, logged, new Outgoing("recording", entry.Id, recorded.ReportId + "/recording", logged.Identity.Site, null, null)
+                {
+                    Recording = recorded,
+                    PatientId = recorded.PatientId,
+                });
             case AnalysisFinished.EventType:
                 var analysis = JsonSerializer.Deserialize(data, ContractsJson.Default.AnalysisFinished)!;
 
@@ -312,7 +319,7 @@ internal sealed partial class EmrFollower(
             }
         }
 
-        foreach (var entry in entries.Where(e => e.Entry.Type == ReportIssued.EventType && e.Entry.Blobs.Count > 0 && options.Value.Systems.Count > 0))
+        foreach (var entry in entries.Where(e => e.Entry.Type is ReportIssued.EventType or DictationRecorded.EventType && e.Entry.Blobs.Count > 0 && options.Value.Systems.Count > 0))
         {
             // Before the commit: a pin too many is ended with the delivery, one too few would lose the document.
             await blobs.PinAsync([.. entry.Entry.Blobs.Select(b => b.Hash)], Holder, cancellationToken);

@@ -2,12 +2,13 @@ using Yizhan.NmtAsr.Batch;
 using Yizhan.NmtAsr.Live;
 using Yizhan.NmtAsr.Packs;
 using Yizhan.NmtAsr.Quality;
+using Yizhan.NmtAsr.Translation;
 using Yizhan.Platform;
 using Yizhan.Storage;
 
 namespace Yizhan.NmtAsr;
 
-/// <summary>Speech to text, live and from files, and how wrong it is (deployment <c>nmt-asr</c>).</summary>
+/// <summary>Speech to text, live and from files, how wrong it is, and translation (deployment <c>nmt-asr</c>).</summary>
 public sealed class NmtAsrModule : IServiceModule
 {
     /// <inheritdoc/>
@@ -23,6 +24,10 @@ public sealed class NmtAsrModule : IServiceModule
         builder.Services.AddSingleton<SpeechRouter>();
         builder.Services.AddSingleton<ErrorFigures>();
         builder.Services.AddSingleton<Dictations>();
+        builder.Services.AddSingleton<Translator>();
+        builder.Services.AddSingleton<IClinicalWork>(services => services.GetRequiredService<Dictations>());
+        builder.Services.AddSingleton<GoldenSets>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<GoldenSets>());
     }
 
     /// <inheritdoc/>
@@ -31,6 +36,7 @@ public sealed class NmtAsrModule : IServiceModule
         PackEndpoints.Map(routes);
         LiveEndpoints.Map(routes);
         TranscriptEndpoints.Map(routes);
+        TranslationEndpoints.Map(routes);
     }
 
     /// <summary>Live dictation needs WebSockets.</summary>

@@ -56,6 +56,32 @@ public sealed class NmtAsrOptions
     [Range(1, 720)]
     public int MaxDictationMinutes { get; set; } = 120;
 
+    /// <summary>Hour of the day (UTC) at which golden sets are played. Default 18, which is night in China.</summary>
+    [Range(0, 23)]
+    public int GoldenHour { get; set; } = 18;
+
+    /// <summary>Files of terms that translations must honour (lines of 'Chinese TAB English'). Default none beside what ships.</summary>
+    public IReadOnlyList<string> Glossary { get; set; } = [];
+
+    /// <summary>Files of sentences that people have translated (TMX, or lines of 'Chinese TAB English'). Default none beside what ships.</summary>
+    public IReadOnlyList<string> Memory { get; set; } = [];
+
+    /// <summary>Likeliest translations that are followed at a time. Default 4.</summary>
+    [Range(1, 16)]
+    public int Beam { get; set; } = 4;
+
+    /// <summary>Texts that are translated at a time; more wait. Default 2.</summary>
+    [Range(1, 64)]
+    public int MaxTranslations { get; set; } = 2;
+
+    /// <summary>Threads of one computation of a translation. Default 1.</summary>
+    [Range(1, 64)]
+    public int TranslationThreads { get; set; } = 1;
+
+    /// <summary>Most characters of one request to translate. Default 50000.</summary>
+    [Range(100, 1_000_000)]
+    public int MaxTranslateChars { get; set; } = 50_000;
+
     /// <summary>Largest recording that is uploaded, in MiB. Default 2048.</summary>
     [Range(1, 65_536)]
     public int MaxUploadMiB { get; set; } = 2048;

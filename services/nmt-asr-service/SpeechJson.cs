@@ -4,6 +4,7 @@ using Yizhan.NmtAsr.Batch;
 using Yizhan.NmtAsr.Engines;
 using Yizhan.NmtAsr.Live;
 using Yizhan.NmtAsr.Packs;
+using Yizhan.NmtAsr.Translation;
 
 namespace Yizhan.NmtAsr;
 
@@ -16,4 +17,9 @@ namespace Yizhan.NmtAsr;
 [JsonSerializable(typeof(NoteView))]
 [JsonSerializable(typeof(TranscriptView))]
 [JsonSerializable(typeof(SpeechResult))]
+[JsonSerializable(typeof(IReadOnlyList<LanguageView>))]
+[JsonSerializable(typeof(IReadOnlyList<DetectedView>))]
+[JsonSerializable(typeof(TranslationView))]
+[JsonSerializable(typeof(TranslationsView))]
+[JsonSerializable(typeof(TranslationError))]
 internal sealed partial class SpeechJson : JsonSerializerContext;

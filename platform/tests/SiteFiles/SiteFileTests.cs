@@ -127,6 +127,7 @@ public sealed class SiteFileTests
     [Trait("Clause", "S5")]
     public void The_site_file_chooses_the_driver_of_each_medical_record_system()
     {
+        Assert.Equal(["cmn-sichuan", "cmn-Hans-CN"], SiteSettings.Of(Read("hubei-lichuan")).Where(s => s.Key.StartsWith("nmt-asr:dialects:", StringComparison.Ordinal)).OrderBy(s => s.Key, StringComparer.Ordinal).Select(s => s.Value));
         var settings = SiteSettings.Of(Read("hubei-lichuan")).Where(s => s.Key.StartsWith("emr-adapter:systems:", StringComparison.Ordinal))
             .GroupBy(s => s.Key.Split(':')[2]).Select(g => g.ToDictionary(s => string.Join(':', s.Key.Split(':').Skip(3)), s => s.Value)).ToList();
         Assert.Equal(["his hl7", "region fhir"], settings.Select(s => $"{s["name"]} {s["driver"]}"));

@@ -24,17 +24,27 @@ internal sealed class FhirDriver(EmrSystemOptions system, EmrOutbox outbox, Term
         }
 
         var order = content.Order is { RemoteId.Length: > 0 } ordered && ordered.Source == system.Name ? $"ServiceRequest/{ordered.RemoteId}" : null;
-        var pdf = await Documents.ReadAsync(blobs, content, cancellationToken);
+        var document = await Documents.ReadAsync(blobs, content, cancellationToken);
         switch (content.Kind)
         {
             case "study":
                 await PutAsync("ImagingStudy", "urn:dicom:uid", $"urn:oid:{content.StudyInstanceUid}", FhirResults.ImagingStudy(message, patient, order), message.ControlId, cancellationToken);
                 break;
             case "report":
-                await PutAsync("DiagnosticReport", FhirResults.FactSystem, content.Report!.ReportId, FhirResults.DiagnosticReport(message, patient, order, pdf), message.ControlId, cancellationToken);
+                await PutAsync("DiagnosticReport", FhirResults.FactSystem, content.Report!.ReportId, FhirResults.DiagnosticReport(message, patient, order, document), message.ControlId, cancellationToken);
                 break;
             case "note":
-                await PutAsync("DocumentReference", FhirResults.FactSystem, content.Report!.ReportId, FhirResults.DocumentReference(message, patient, pdf), message.ControlId, cancellationToken);
+                await PutAsync("DocumentReference", FhirResults.FactSystem, content.Report!.ReportId, FhirResults.DocumentReference(message, patient, document), message.ControlId, cancellationToken);
+                break;
+            case "recording":
+                if ((await _client.SearchAsync($"DocumentReference?identifier={Uri.EscapeDataString($"{FhirResults.FactSystem}|{content.Recording!.ReportId}")}&_count=2", 2, cancellationToken)) is not [var note, ..]
+                    || FhirClient.Text(note, "id") is not { } noteId)
+                {
+                    return new SendOutcome.Failed("It has no note that the recording belongs to.");
+                }
+
+                await PutAsync(
+                    "DocumentReference", FhirResults.FactSystem, content.Subject, FhirResults.Recording(message, patient, $"DocumentReference/{noteId}", document!), message.ControlId, cancellationToken);
                 break;
             case "finding":
                 await FindingAsync(message, patient, order, cancellationToken);

@@ -178,6 +178,31 @@ internal static class FhirResults
         return resource;
     }
 
+    /// <summary>The recording that a note was dictated in: a document of its own that says which note it belongs to, since it comes after the note.</summary>
+    public static JsonObject Recording(OutboxMessage message, string patient, string note, byte[] audio)
+    {
+        var recording = message.Content.Recording!;
+        var resource = Attachment("audio/wav", audio, "Recording");
+        var attachment = resource["attachment"]!.AsObject();
+        attachment["size"] = audio.Length;
+        attachment["creation"] = Instant(recording.RecordedMs);
+        attachment["language"] = recording.Dialect;
+        return new JsonObject
+        {
+            ["resourceType"] = "DocumentReference",
+            ["masterIdentifier"] = Identifier(FactSystem, message.Content.Subject),
+            ["identifier"] = new JsonArray(Identifier(FactSystem, message.Content.Subject), Identifier(MessageSystem, message.ControlId), Identifier("urn:yizhan:sha256", recording.AudioSha256)),
+            ["status"] = "current",
+            ["docStatus"] = "final",
+            ["type"] = Concept("http://loinc.org", "11506-3", "Progress note"),
+            ["subject"] = Reference(patient),
+            ["date"] = Instant(recording.RecordedMs),
+            ["description"] = $"Recording of the dictated note, heard by {recording.Pack}",
+            ["relatesTo"] = new JsonArray(new JsonObject { ["code"] = "appends", ["target"] = Reference(note) }),
+            ["content"] = new JsonArray(resource),
+        };
+    }
+
     /// <summary>An instant in UTC, with milliseconds.</summary>
     public static string Instant(long ms) => DateTimeOffset.FromUnixTimeMilliseconds(ms).ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture);
 

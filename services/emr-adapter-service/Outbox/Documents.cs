@@ -8,19 +8,19 @@ internal static class Documents
     /// <summary>A longer one is not sent inside of a message.</summary>
     private const int MaxBytes = 16 * 1024 * 1024;
 
-    /// <summary>The PDF of a report; null when it has none.</summary>
+    /// <summary>The PDF of a report, or the audio of a recording; null when there is none.</summary>
     /// <exception cref="InvalidDataException">It is not here, or too long.</exception>
     public static async Task<byte[]?> ReadAsync(IBlobStore blobs, Outgoing content, CancellationToken cancellationToken)
     {
-        if (content.Report is not { PdfSha256.Length: > 0 } report)
+        if ((content.Report?.PdfSha256 ?? content.Recording?.AudioSha256) is not { Length: > 0 } sha256)
         {
             return null;
         }
 
-        await using var blob = ContentHash.TryParse(report.PdfSha256, out var hash) ? await blobs.OpenAsync(hash, cancellationToken) : null;
+        await using var blob = ContentHash.TryParse(sha256, out var hash) ? await blobs.OpenAsync(hash, cancellationToken) : null;
         if (blob is null)
         {
-            throw new InvalidDataException($"The document {report.PdfSha256} is not in the blob store.");
+            throw new InvalidDataException($"The document {sha256} is not in the blob store.");
         }
 
         if (blob.Length > MaxBytes)

@@ -46,7 +46,7 @@ internal abstract record SendOutcome
 internal sealed record OutboxMessage(long Pk, string System, string Fact, string ControlId, string Lane, int Attempts, long? FailingSinceMs, Outgoing Content, string? TraceParent = null);
 
 /// <summary>What a system is to be told, with all that a mapping needs.</summary>
-/// <param name="Kind">order, study, report, finding or note.</param>
+/// <param name="Kind">order, study, report, finding, note or recording (of a dictated note).</param>
 /// <param name="Fact">Identity of the fact.</param>
 /// <param name="Subject">What it is about: the newest message of a subject counts.</param>
 /// <param name="Site">Site that the fact is from.</param>
@@ -68,6 +68,8 @@ internal sealed record Outgoing(string Kind, string Fact, string Subject, string
     public ReportIssued? Report { get; init; }
 
     public AnalysisFinished? Analysis { get; init; }
+
+    public DictationRecorded? Recording { get; init; }
 
     public ProcedureScheduled? Step { get; init; }
 }

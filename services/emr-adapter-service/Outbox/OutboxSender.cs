@@ -116,7 +116,7 @@ internal sealed partial class OutboxSender(
         try
         {
             var ended = outbox.Note(message, outcome);
-            if (ended && outcome is SendOutcome.Delivered && message.Content.Report is { PdfSha256: { Length: > 0 } pdf } && ContentHash.TryParse(pdf, out var hash))
+            if (ended && outcome is SendOutcome.Delivered && (message.Content.Report?.PdfSha256 ?? message.Content.Recording?.AudioSha256) is { Length: > 0 } document && ContentHash.TryParse(document, out var hash))
             {
                 await blobs.UnpinAsync([hash], EmrFollower.Holder, stopping);
             }

@@ -110,17 +110,52 @@ public sealed class FhirTests
     }
 
     [Fact]
+    public async Task A_dictated_note_and_its_recording_reach_a_server_that_was_away_once_and_linked()
+    {
+        await using var server = await FhirServer.StartAsync();
+        await using var node = await Node.StartAsync(server.System());
+        var patient = await server.PostAsync("Patient", PatientJson);
+        await server.PostAsync("ServiceRequest", Request(patient));
+        await Wait.UntilAsync(async () => (await node.WorklistAsync()).Count == 1);
+
+        // The server is away while the clinician dictates.
+        await server.KillAsync();
+        var audio = new byte[48_044];
+        new Random(1).NextBytes(audio);
+        await using var writer = node.Service<IBlobStore>().Begin(Lane.Bulk);
+        await writer.WriteAsync(audio, Node.Cancel);
+        var blob = await writer.CompleteAsync(Node.Cancel);
+        var recorded = new DictationRecorded("dictation-0001", "P1", blob.Hash.ToString(), 1500, "en", "pocketsphinx-en-us 5", 1, 9, 1_790_000_002_000);
+        await node.ReportAsync(new ReportIssued("dictation-0001", "NOTE", "final", "", "", "P1", "Progress note", "No chest pain.", "Dr Li", 1_790_000_002_000));
+        await node.Log.AppendAsync(
+            [new Entry(Lane.Bulk, DictationRecorded.EventType, "asr/dictation/site-a/0001", "dictation-0001", 1_790_000_002_000, System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(recorded, ContractsJson.Default.DictationRecorded)) { Blobs = [blob] }],
+            Node.Cancel);
+        await Wait.UntilAsync(async () => (await node.SystemAsync()) is { Waiting: 2, Problem: not null });
+        await server.RestartAsync();
+        await Wait.UntilAsync(async () => (await node.SystemAsync()) is { Delivered: 2, Waiting: 0 });
+
+        var documents = await server.AllAsync("DocumentReference");
+        Assert.Equal(2, documents.Count);
+        var note = documents.Single(d => d["relatesTo"] is null);
+        var recording = documents.Single(d => d["relatesTo"] is not null);
+        Assert.Equal(("appends", $"DocumentReference/{note["id"]}"), ((string)recording["relatesTo"]![0]!["code"]!, (string)recording["relatesTo"]![0]!["target"]!["reference"]!));
+        Assert.Equal($"Patient/{patient["id"]}", (string)recording["subject"]!["reference"]!);
+        Assert.Equal(audio, Convert.FromBase64String((string)recording["content"]![0]!["attachment"]!["data"]!));
+    }
+
+    [Fact]
     public void Every_resource_that_we_make_is_what_firely_reads_strictly()
     {
         var patient = new EmrPatient("P1", "urn:x", "p", [new EmrIdentifier("P1", "urn:x", "MR")], "Li^Na", "19491231", "F");
         var order = new ImagingOrder("emr/1", "emr", "NEW", 1, "PL1", "ACC1", "", "1", patient, "24627-2", "http://loinc.org", "CT Chest", "", "", "20261101", "", "", "", "R", "", "");
-        var content = new Outgoing("report", "f", "R1", "s", patient, order) { StudyInstanceUid = "1.2.3", AccessionNumber = "ACC1", Report = Node.Report("R1", "amended", "ACC1"), Analysis = Finding("F1", "1.2.3"), Study = new StudySummary("CT", "20261101120000", ["1.2.3.1"], 3) };
+        var content = new Outgoing("report", "f", "R1", "s", patient, order) { StudyInstanceUid = "1.2.3", AccessionNumber = "ACC1", Report = Node.Report("R1", "amended", "ACC1"), Analysis = Finding("F1", "1.2.3"), Recording = new DictationRecorded("R1", "P1", "ab", 1, "en", "p 1", 0, 1, 1_790_000_000_000), Study = new StudySummary("CT", "20261101120000", ["1.2.3.1"], 3) };
         var message = new OutboxMessage(1, "emr", "f", "ABC", "P1", 0, null, content);
         JsonObject[] made =
         [
             FhirResults.ImagingStudy(message, "Patient/p", "ServiceRequest/1"), FhirResults.DiagnosticReport(message, "Patient/p", "ServiceRequest/1", [1, 2, 3]),
             FhirResults.FindingReport(message, "Patient/p", null, ["Observation/1"]), FhirResults.Observation(message, 0, "Patient/p", null, "Device/1", new TermMaps(Microsoft.Extensions.Options.Options.Create(new EmrAdapterOptions()))),
             FhirResults.Device(content.Analysis!), FhirResults.Provenance(content.Analysis!, ["DiagnosticReport/1", "Observation/1"], "Device/1"), FhirResults.DocumentReference(message, "Patient/p", [1]),
+            FhirResults.Recording(message, "Patient/p", "DocumentReference/1", [1]),
         ];
         var reader = new FhirJsonDeserializer(new DeserializerSettings().UsingMode(DeserializationMode.Strict));
         Assert.All(made, resource => Assert.Equal((string)resource["resourceType"]!, reader.DeserializeResource(resource.ToJsonString()).TypeName));

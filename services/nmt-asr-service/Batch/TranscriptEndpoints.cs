@@ -20,15 +20,15 @@ internal static class TranscriptEndpoints
     public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/transcripts", TranscribeAsync).Needs(Permission.WriteRecords);
 
     private static async Task<Results<Ok<TranscriptView>, ContentHttpResult, ProblemHttpResult>> TranscribeAsync(
-        HttpContext context, string? dialect, string? format, SpeechRouter router, PackStore packs, IOptions<NmtAsrOptions> options, CancellationToken cancellationToken)
+        HttpContext context, string? dialect, string? pack, string? format, SpeechRouter router, PackStore packs, IOptions<NmtAsrOptions> options, CancellationToken cancellationToken)
     {
         if (format is not (null or "json" or "vtt" or "srt" or "txt"))
         {
             return TypedResults.Problem($"format is '{format}'; accepted: json, vtt, srt, txt.", statusCode: 400);
         }
 
-        var route = router.Find(dialect);
-        if (route.Pack is not { } pack)
+        var route = pack is null ? router.Find(dialect) : router.Named(pack, dialect);
+        if (route.Pack is not { } chosen)
         {
             return TypedResults.Problem(route.Problem, statusCode: 422);
         }
@@ -43,7 +43,7 @@ internal static class TranscriptEndpoints
         try
         {
             var wav = await WavReader.OpenAsync(context.Request.Body, cancellationToken);
-            using var loan = packs.Lend(pack);
+            using var loan = packs.Lend(chosen);
             var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(options.Value.EndSilenceMs, options.Value.MaxUtteranceSeconds * 1000, 0), options.Value.HotWords);
             var resampler = new Resampler(wav.SampleRate, SpeechStream.SampleRate);
             var found = new List<SpeechResult>();
@@ -62,7 +62,7 @@ internal static class TranscriptEndpoints
                 "srt" => TypedResults.Text(Cue.ToSubRip(cues), "application/x-subrip"),
                 "txt" => TypedResults.Text(text, "text/plain"),
                 _ => TypedResults.Ok(new TranscriptView(
-                    route.Dialect, pack.Id, pack.Settings.ClinicalUse, text, stream.Samples * 1000 / SpeechStream.SampleRate, found, [.. stream.Warnings])),
+                    route.Dialect, chosen.Id, chosen.Settings.ClinicalUse, text, stream.Samples * 1000 / SpeechStream.SampleRate, found, [.. stream.Warnings])),
             };
         }
         catch (AudioRefusedException e)

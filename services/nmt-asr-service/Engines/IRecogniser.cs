@@ -10,6 +10,9 @@ internal interface IRecogniser : IDisposable
     /// <summary>Whether words can be made likelier.</summary>
     bool TakesHotWords { get; }
 
+    /// <summary>Whether nothing of one stream is left for the next. What is left of a broken microphone would spoil another's text, so such a decoder is used once.</summary>
+    bool ForgetsStreams { get; }
+
     /// <summary>Begins an utterance.</summary>
     void Begin(IReadOnlyList<string> hotWords);
 

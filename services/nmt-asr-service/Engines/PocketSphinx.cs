@@ -34,6 +34,10 @@ internal sealed class PocketSphinx : IRecogniser
     /// <inheritdoc/>
     public bool TakesHotWords => false;
 
+    /// <inheritdoc/>
+    /// <remarks>The cepstral mean follows the microphone from utterance to utterance, and no function of this version sets it back.</remarks>
+    public bool ForgetsStreams => false;
+
     /// <summary>Loads a model: about a second.</summary>
     /// <exception cref="EngineMissingException">The library is not installed, or it does not take the model.</exception>
     public static PocketSphinx Load(PocketSphinxModel model)
@@ -55,6 +59,9 @@ internal sealed class PocketSphinx : IRecogniser
         [
             "yizhan", "-hmm", model.AcousticModel, "-dict", model.Dictionary, "-samprate", $"{model.SampleRate}", "-logfn", "/dev/null", "-bestpath", "yes",
             .. model.SampleRate == 8000 ? (string[])["-nfft", "256"] : [], .. model.LanguageModel is { } lm ? (string[])["-lm", lm] : [],
+
+            // A closed grammar is small: it can afford not to lose the right path in a poor beginning.
+            .. model.Grammar is not null ? (string[])["-beam", "1e-80", "-pbeam", "1e-80", "-wbeam", "1e-60"] : [],
         ];
 
         // The library keeps what it was given for as long as the decoder lives, so this is never freed: some hundred bytes for each load.

@@ -21,12 +21,13 @@ internal sealed record DictationState(string Id, string Owner, string Dialect, s
 internal sealed partial class DictationJson : JsonSerializerContext;
 
 /// <summary>Dictations on disk: <c>ID.pcm</c> (16 kHz, mono, 16 bits) and <c>ID.json</c>. One client holds one at a time.</summary>
-internal sealed partial class Dictations
+internal sealed partial class Dictations : IClinicalWork
 {
     private readonly string _folder;
     private readonly NmtAsrOptions _options;
     private readonly TimeProvider _clock;
     private readonly ConcurrentDictionary<string, byte> _open = new(StringComparer.Ordinal);
+    private long _begun;
 
     public Dictations(IOptions<NodeOptions> node, IOptions<NmtAsrOptions> options, TimeProvider clock)
     {
@@ -34,6 +35,15 @@ internal sealed partial class Dictations
         _folder = node.Value.PathOf("nmt-asr", "dictations", ".");
         Directory.CreateDirectory(_folder);
     }
+
+    /// <inheritdoc/>
+    string IClinicalWork.Kind => "dictation";
+
+    /// <inheritdoc/>
+    int IClinicalWork.UnderWay => _open.Count;
+
+    /// <inheritdoc/>
+    long IClinicalWork.Begun => Interlocked.Read(ref _begun);
 
     /// <summary>Whether a text may be the identity of a dictation.</summary>
     public static bool IsId(string? id) => id is not null && Id().IsMatch(id);
@@ -52,6 +62,7 @@ internal sealed partial class Dictations
             return null;
         }
 
+        Interlocked.Increment(ref _begun);
         try
         {
             Forget();

@@ -231,7 +231,7 @@ internal static class LiveEndpoints
             cancellationToken);
         if (!receipts[0].AlreadyKnown)
         {
-            figures.Add(state.Dialect, counts);
+            figures.Add(state.Dialect, "correction", counts);
         }
 
         dictations.Remove(id);

@@ -205,6 +205,13 @@ internal sealed partial class PackStore : IDisposable
                     }
 
                     break;
+                case "seq2seq":
+                    using (var model = Translation.Seq2Seq.Load(pack.Models, 1))
+                    {
+                        model.Translate(model.Encode("1"), 1, CancellationToken.None);
+                    }
+
+                    break;
                 case "silero":
                     using (var session = new InferenceSession(Path.Combine(pack.Models, "model.onnx")))
                     using (var voice = new SileroDetector(session))
@@ -230,7 +237,7 @@ internal sealed partial class PackStore : IDisposable
                 _idle[pack.Id] = idle = new Stack<IRecogniser>();
             }
 
-            if (idle.Count < _options.KeptDecoders)
+            if (recogniser.ForgetsStreams && idle.Count < _options.KeptDecoders)
             {
                 idle.Push(recogniser);
                 recogniser = null!;

@@ -5,8 +5,8 @@ using Yizhan.Platform.Bundles;
 namespace Yizhan.NmtAsr.Packs;
 
 /// <summary>What a pack says of itself: <c>configs/speech.json</c>.</summary>
-/// <param name="Task"><c>asr</c> or <c>vad</c>.</param>
-/// <param name="Engine">What runs it: <c>pocketsphinx</c> or <c>silero</c>.</param>
+/// <param name="Task"><c>asr</c>, <c>vad</c> or <c>mt</c>.</param>
+/// <param name="Engine">What runs it: <c>pocketsphinx</c>, <c>silero</c> or <c>seq2seq</c>.</param>
 /// <param name="Licence">Its licence and whose it is.</param>
 /// <param name="Description">What it is, and what it is not.</param>
 /// <param name="Dialects">Dialects that it was made for and measured on (BCP 47: cmn, yue, hak, en …). Nobody guesses that it knows another.</param>
@@ -15,9 +15,11 @@ namespace Yizhan.NmtAsr.Packs;
 /// <param name="JoinsWords">Its words are written without spaces.</param>
 /// <param name="ClinicalUse">Whether it may be used for clinical records without a look. Default false: every result says so.</param>
 /// <param name="Figures">What was measured on what; text by test set.</param>
+/// <param name="Source">Language that a translation is from.</param>
+/// <param name="Target">Language that it is into.</param>
 internal sealed record PackSettings(
     string Task, string Engine, string Licence, string Description, IReadOnlyList<string>? Dialects = null, int SampleRate = 16_000,
-    bool Grammar = false, bool JoinsWords = false, bool ClinicalUse = false, IReadOnlyDictionary<string, string>? Figures = null);
+    bool Grammar = false, bool JoinsWords = false, bool ClinicalUse = false, IReadOnlyDictionary<string, string>? Figures = null, string? Source = null, string? Target = null);
 
 /// <summary>A signed bundle with a model for speech.</summary>
 /// <param name="Name">Its name.</param>
@@ -34,6 +36,7 @@ internal sealed record SpeechPack(string Name, string Version, string? Folder, I
     {
         ["asr"] = ["pocketsphinx"],
         ["vad"] = ["silero"],
+        ["mt"] = ["seq2seq"],
     };
 
     /// <summary>English, by Debian's own packages.</summary>
@@ -64,6 +67,8 @@ internal sealed record SpeechPack(string Name, string Version, string? Folder, I
                 : !engines.Contains(settings.Engine) ? throw new JsonException($"engine is '{settings.Engine}'; accepted for {settings.Task}: {string.Join(", ", engines)}.")
                 : settings.SampleRate is not (8000 or 16_000) ? throw new JsonException($"sampleRate is {settings.SampleRate}; accepted: 8000, 16000.")
                 : settings.Task == "asr" && settings.Dialects is not { Count: > 0 } ? throw new JsonException("dialects is missing: a pack says which it was made for.")
+                : settings.Task == "mt" && (!Translation.Translator.Languages.Contains(settings.Source) || !Translation.Translator.Languages.Contains(settings.Target))
+                    ? throw new JsonException($"source is '{settings.Source}' and target '{settings.Target}'; accepted: {string.Join(", ", Translation.Translator.Languages)}.")
                 : settings.Licence.Length == 0 ? throw new JsonException("licence is empty.")
                 : new SpeechPack(manifest.Name, manifest.Version, folder, signedBy, ships, settings);
         }

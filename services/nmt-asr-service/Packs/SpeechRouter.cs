@@ -35,12 +35,22 @@ internal sealed class SpeechRouter(PackStore packs, IOptions<NmtAsrOptions> opti
                 : new Route(dialect, null, $"nmt-asr:routes gives '{Short(dialect)}' to the pack '{name}', which is not installed.");
         }
 
-        return packs.All.FirstOrDefault(p => p.Settings.Task == "asr" && p.Settings.Dialects!.Contains(dialect, StringComparer.OrdinalIgnoreCase)) is { } pack
+        return packs.All.FirstOrDefault(p => p.Settings.Task == "asr" && p.Settings.Dialects!.Any(d => Same(d, dialect))) is { } pack
             ? new Route(dialect, pack, null)
             : new Route(dialect, null, $"Nothing here hears '{Short(dialect)}'. Heard here: {Known()}. A pack for it is installed with POST /nmt-asr/packs, or nmt-asr:routes gives it to one of them.");
     }
 
+    /// <summary>Takes one pack by its name, for comparing packs with each other; the dialect is the pack's first one when none is said.</summary>
+    public Route Named(string name, string? dialect) => packs.Find(name) is not { Settings.Task: "asr" } pack
+        ? new Route(dialect ?? "", null, $"There is no pack '{Short(name)}' that hears; accepted: {string.Join(", ", packs.All.Where(p => p.Settings.Task == "asr").Select(p => p.Name))}.")
+        : new Route(dialect ?? pack.Settings.Dialects![0], pack, null);
+
     private string Known() => string.Join(", ", packs.All.Where(p => p.Settings.Task == "asr").SelectMany(p => p.Settings.Dialects!).Concat(_options.Routes.Keys).Distinct().Order(StringComparer.Ordinal));
+
+    /// <summary>Script and region of a tag change what is written, not what is spoken: cmn-Hans-CN is cmn. A variety (cmn-sichuan) is another dialect.</summary>
+    private static bool Same(string a, string b) => string.Equals(Spoken(a), Spoken(b), StringComparison.OrdinalIgnoreCase);
+
+    private static string Spoken(string tag) => string.Join('-', tag.Split('-').Where((part, i) => i == 0 || part.Length is not (2 or 4) && !(part.Length == 3 && part.All(char.IsAsciiDigit))));
 
     private static string Short(string text) => string.Concat(text.Where(c => !char.IsControl(c)).Take(32));
 }

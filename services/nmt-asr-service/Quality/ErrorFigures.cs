@@ -6,7 +6,7 @@ using Yizhan.Transcripts;
 namespace Yizhan.NmtAsr.Quality;
 
 /// <summary>
-/// Errors that people corrected, by dialect: <c>yizhan_asr_word_errors_total</c> and <c>yizhan_asr_reference_words_total</c>, which the alert P2 divides. Counted are mixed tokens
+/// Errors that people corrected and that golden sets found, by dialect: <c>yizhan_asr_word_errors_total</c> and <c>yizhan_asr_reference_words_total</c>, which the alert P2 divides. Counted are mixed tokens
 /// (Han character, word, number). Only dialects that a route or a pack names are labels, so there are few.
 /// </summary>
 internal sealed class ErrorFigures : IDisposable
@@ -20,8 +20,8 @@ internal sealed class ErrorFigures : IDisposable
     {
         _meter = factory.Create("Yizhan.NmtAsr");
         _site = node.Value.SiteId;
-        _errors = _meter.CreateCounter<long>("yizhan.asr.word.errors", null, "Substitutions, deletions and insertions that corrections found, by site and dialect.");
-        _words = _meter.CreateCounter<long>("yizhan.asr.reference.words", null, "Tokens of the corrected text, by site and dialect.");
+        _errors = _meter.CreateCounter<long>("yizhan.asr.word.errors", null, "Substitutions, deletions and insertions that corrections and golden sets found, by site, dialect and source.");
+        _words = _meter.CreateCounter<long>("yizhan.asr.reference.words", null, "Tokens of the text that is right, by site, dialect and source.");
     }
 
     /// <summary>Compares a draft with what a person made of it. A text too long to align is not counted.</summary>
@@ -32,10 +32,13 @@ internal sealed class ErrorFigures : IDisposable
     }
 
     /// <summary>Adds what was corrected.</summary>
-    public void Add(string dialect, ErrorCounts counts)
+    /// <param name="dialect">What was spoken.</param>
+    /// <param name="source"><c>correction</c> of a person, or <c>golden</c> set.</param>
+    /// <param name="counts">What was found.</param>
+    public void Add(string dialect, string source, ErrorCounts counts)
     {
-        _errors.Add(counts.Errors, new("site", _site), new("dialect", dialect));
-        _words.Add(counts.Reference, new("site", _site), new("dialect", dialect));
+        _errors.Add(counts.Errors, new("site", _site), new("dialect", dialect), new("source", source));
+        _words.Add(counts.Reference, new("site", _site), new("dialect", dialect), new("source", source));
     }
 
     /// <inheritdoc/>

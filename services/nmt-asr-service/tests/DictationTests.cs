@@ -1,16 +1,15 @@
 using System.Buffers.Binary;
 using System.Net.Http.Json;
 using System.Net.WebSockets;
-using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Yizhan.Contracts;
 using Yizhan.NmtAsr.Engines;
 using Yizhan.Platform;
-using Yizhan.Platform.Identity;
 using Yizhan.Storage;
 using Yizhan.Transcripts;
+using static Yizhan.NmtAsr.Tests.LiveClient;
 
 namespace Yizhan.NmtAsr.Tests;
 
@@ -71,7 +70,7 @@ public sealed class DictationTests : IAsyncLifetime
         var (wav, reference) = Recording();
         var (samples, half) = ((wav.Length - 44) / 2, (wav.Length - 44) / 4);
         long resumeAt;
-        using (var first = await ConnectAsync())
+        using (var first = await ConnectAsync(_app))
         {
             await SendTextAsync(first, """{"session":"note-0001","dialect":"en"}""");
             Assert.Equal(0, (await NextAsync(first, "ready")).GetProperty("samples").GetInt64());
@@ -83,7 +82,7 @@ public sealed class DictationTests : IAsyncLifetime
         JsonElement done;
         while (true)
         {
-            using var second = await ConnectAsync();
+            using var second = await ConnectAsync(_app);
             await SendTextAsync(second, """{"session":"note-0001","dialect":"en"}""");
             var ready = await NextAsync(second, null);
             if (ready.GetProperty("type").GetString() == "error" && ready.GetProperty("code").GetString() == "busy")
@@ -125,7 +124,7 @@ public sealed class DictationTests : IAsyncLifetime
     public async Task A_gap_is_refused_with_where_to_go_on()
     {
         Assert.SkipUnless(PocketSphinxApi.IsInstalled, PocketSphinxApi.Missing);
-        using var socket = await ConnectAsync();
+        using var socket = await ConnectAsync(_app);
         await SendTextAsync(socket, """{"session":"gap-00001"}""");
         _ = await NextAsync(socket, "ready");
         var frame = new byte[8 + 320];
@@ -137,63 +136,9 @@ public sealed class DictationTests : IAsyncLifetime
     private static (byte[] Wav, string Text) Recording()
     {
         Assert.SkipUnless(PocketSphinxApi.IsInstalled && Directory.Exists(PocketSphinxModel.EnglishOfDebian.AcousticModel), PocketSphinxApi.Missing);
-        var folder = AppContext.BaseDirectory;
-        while (folder is not null && !File.Exists(Path.Combine(folder, "Yizhan.slnx")))
-        {
-            folder = Path.GetDirectoryName(folder);
-        }
-
-        var given = Path.Combine(folder!, "..", "shared", "models", "wav", "librivox");
-        Assert.SkipUnless(Directory.Exists(given), "the given recordings are not here.");
+        var given = Given.Path("wav", "librivox");
         const string Name = "sense_and_sensibility_01_austen_64kb-0880";
         var line = File.ReadLines(Path.Combine(given, "transcription")).Single(l => l.Contains(Name, StringComparison.Ordinal));
         return (File.ReadAllBytes(Path.Combine(given, Name + ".wav")), line[..line.LastIndexOf('(')].Replace("<s>", "", StringComparison.Ordinal).Replace("</s>", "", StringComparison.Ordinal).Trim());
-    }
-
-    private async Task<ClientWebSocket> ConnectAsync()
-    {
-        var socket = new ClientWebSocket();
-        socket.Options.SetRequestHeader("Authorization", "Bearer " + _app.Services.GetRequiredService<LocalOperator>().Token());
-        await socket.ConnectAsync(new UriBuilder(_app.Urls.First()) { Scheme = "ws", Path = "/nmt-asr/live" }.Uri, Cancel);
-        return socket;
-    }
-
-    private static Task SendTextAsync(ClientWebSocket socket, string text) => socket.SendAsync(Encoding.UTF8.GetBytes(text), WebSocketMessageType.Text, true, Cancel);
-
-    private static async Task SendAudioAsync(ClientWebSocket socket, byte[] wav, int from, int to)
-    {
-        for (var at = from; at < to; at += 1600)
-        {
-            var count = Math.Min(1600, to - at);
-            var frame = new byte[8 + count * 2];
-            BinaryPrimitives.WriteInt64LittleEndian(frame, at);
-            wav.AsSpan(44 + at * 2, count * 2).CopyTo(frame.AsSpan(8));
-            await socket.SendAsync(frame, WebSocketMessageType.Binary, true, Cancel);
-        }
-    }
-
-    /// <summary>The next message of a type, or the next one at all.</summary>
-    private static async Task<JsonElement> NextAsync(ClientWebSocket socket, string? type)
-    {
-        var buffer = new byte[256 * 1024];
-        while (true)
-        {
-            var length = 0;
-            ValueWebSocketReceiveResult part;
-            do
-            {
-                part = await socket.ReceiveAsync(buffer.AsMemory(length), Cancel);
-                length += part.Count;
-            }
-            while (!part.EndOfMessage);
-            Assert.NotEqual(WebSocketMessageType.Close, part.MessageType);
-            var message = JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement.Clone();
-            if (type is null || message.GetProperty("type").GetString() == type)
-            {
-                return message;
-            }
-
-            Assert.NotEqual("error", message.GetProperty("type").GetString());
-        }
     }
 }

@@ -1,0 +1,335 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Spectre.Console;
+using Yizhan.Transcripts;
+
+namespace Yizhan.Cli;
+
+/// <summary><c>yizhan asr</c>: recordings to text, and how wrong a recogniser is.</summary>
+internal static class AsrCommand
+{
+    private const int NoInput = 66;
+
+    private static readonly Option<Uri> Node = new("--node")
+    {
+        Description = "Web address of the node.",
+        DefaultValueFactory = _ => new Uri("http://127.0.0.1:8081/"),
+        CustomParser = NodeClient.Address,
+    };
+
+    private static readonly Option<bool> Json = new("--json") { Description = "The last line of the output is one JSON object.", Recursive = true };
+
+    private static readonly Option<AlignmentCost> Cost = new("--cost")
+    {
+        Description = "What an error costs while texts are aligned: sclite (4 for a substitution, 3 for a gap) or unit (1 each, as jiwer).",
+        DefaultValueFactory = _ => AlignmentCost.Sclite,
+        CustomParser = result =>
+        {
+            var text = result.Tokens[0].Value;
+            if (text is not ("sclite" or "unit"))
+            {
+                result.AddError($"--cost is '{text}'; accepted: sclite, unit.");
+            }
+
+            return text == "unit" ? AlignmentCost.Unit : AlignmentCost.Sclite;
+        },
+    };
+
+    public static Command Create() => new("asr", """
+        Speech to text: recordings, and the error rates of every pack.
+
+        Examples:
+          yizhan asr transcribe visit.wav --dialect en
+          yizhan asr score corrected.txt draft.txt
+          yizhan asr figures --set bench/speech/recordings.tsv --audio ~/recordings
+        """)
+    {
+        Json, Transcribe(), Score(), Figures(),
+    };
+
+    private static Command Transcribe()
+    {
+        var file = new Argument<string>("file") { Description = "A recording (WAV)." };
+        var pack = new Option<string?>("--pack") { Description = "Name of the pack that hears it. Default: the one that the dialect is routed to." };
+        var dialect = new Option<string?>("--dialect") { Description = "What is spoken (BCP 47: en, cmn, yue …). Default: the site's first." };
+        var format = new Option<string>("--format") { Description = "txt, vtt, srt or json.", DefaultValueFactory = _ => "txt" };
+        format.AcceptOnlyFromAmong("txt", "vtt", "srt", "json");
+        var command = new Command("transcribe", """
+            Gives a recording to the node and prints what it heard. A dialect that nothing hears is refused, not guessed.
+
+            Examples:
+              yizhan asr transcribe visit.wav
+              yizhan asr transcribe visit.wav --dialect en --format vtt > visit.vtt
+              yizhan asr transcribe visit.wav --pack pocketsphinx-en-us --json | tail -n 1 | jq -r .text
+            """) { file, Node, pack, dialect, format };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            var path = parsed.GetRequiredValue(file);
+            if (!File.Exists(path))
+            {
+                await Console.Error.WriteLineAsync($"yizhan: '{path}' does not exist.");
+                return NoInput;
+            }
+
+            return await NodeClient.RunAsync(parsed.GetRequiredValue(Node), async http =>
+            {
+                var asked = parsed.GetValue(Json) ? "json" : parsed.GetRequiredValue(format);
+                await using var audio = File.OpenRead(path);
+                using var answer = await http.PostAsync(Address(parsed.GetValue(dialect), parsed.GetValue(pack), asked), new StreamContent(audio), cancellationToken);
+                await NodeClient.ThrowIfRefusedAsync(answer, cancellationToken);
+                Console.WriteLine((await answer.Content.ReadAsStringAsync(cancellationToken)).TrimEnd());
+                return 0;
+            });
+        });
+        return command;
+    }
+
+    private static Command Score()
+    {
+        var reference = new Argument<string>("ref") { Description = "What was said: one utterance for each line, or NIST trn ('text (id)')." };
+        var hypothesis = new Argument<string>("hyp") { Description = "What was recognised, in the same form." };
+        var command = new Command("score", """
+            Counts the errors of a recogniser: by words, by characters, and by mixed tokens (Han character, word, number), which the alert on
+            dictation is made of. Needs no node. The counts are those of NIST's sclite for the same tokens.
+
+            Examples:
+              yizhan asr score corrected.txt draft.txt
+              yizhan asr score ref.trn hyp.trn --cost unit --json | tail -n 1 | jq .words.rate
+            """) { reference, hypothesis, Cost };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            foreach (var path in new[] { parsed.GetRequiredValue(reference), parsed.GetRequiredValue(hypothesis) }.Where(p => !File.Exists(p)))
+            {
+                await Console.Error.WriteLineAsync($"yizhan: '{path}' does not exist.");
+                return NoInput;
+            }
+
+            try
+            {
+                var pairs = Pairs(
+                    await File.ReadAllLinesAsync(parsed.GetRequiredValue(reference), cancellationToken), await File.ReadAllLinesAsync(parsed.GetRequiredValue(hypothesis), cancellationToken));
+                var rates = new Rates();
+                foreach (var (said, heard) in pairs)
+                {
+                    rates.Add(said, heard, parsed.GetRequiredValue(Cost));
+                }
+
+                if (parsed.GetValue(Json))
+                {
+                    Console.WriteLine(rates.ToJson().ToJsonString(CliJson.Options));
+                }
+                else
+                {
+                    var table = RateTable("utterances");
+                    rates.AddTo(table, rates.Utterances.ToString(CultureInfo.InvariantCulture));
+                    AnsiConsole.Write(table);
+                }
+
+                return 0;
+            }
+            catch (Exception e) when (e is InvalidDataException or ArgumentException)
+            {
+                await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
+                return 65;
+            }
+        });
+        return command;
+    }
+
+    private static Command Figures()
+    {
+        var sets = new Option<string[]>("--set")
+        {
+            Description = "A test set: a file of lines 'recording, dialect, what is said' with tabs between, or DIALECT=FOLDER with recordings and a file 'transcription' as pocketsphinx has it.",
+            Required = true,
+            AllowMultipleArgumentsPerToken = true,
+        };
+        var audio = new Option<DirectoryInfo?>("--audio") { Description = "Folder of the recordings that a file of lines names. Default: where the file is." };
+        var command = new Command("figures", """
+            Lets every installed pack hear every given set whose dialect it names, and prints the error rates: by words, by characters, and by
+            mixed tokens with the lower end of its interval of 95 %.
+
+            Examples:
+              yizhan asr figures --set bench/speech/recordings.tsv --audio ~/recordings
+              yizhan asr figures --set en=~/librivox --json | tail -n 1 | jq '.rows[] | {pack, set, mixed: .mixed.rate}'
+            """) { Node, sets, audio };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            var given = new List<TestSet>();
+            try
+            {
+                given.AddRange(parsed.GetRequiredValue(sets).SelectMany(s => TestSet.Read(s, parsed.GetValue(audio)?.FullName)));
+            }
+            catch (Exception e) when (e is InvalidDataException or IOException)
+            {
+                await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
+                return NoInput;
+            }
+
+            return await NodeClient.RunAsync(parsed.GetRequiredValue(Node), http => FiguresAsync(http, given, parsed.GetValue(Json), cancellationToken));
+        });
+        return command;
+    }
+
+    private static async Task<int> FiguresAsync(HttpClient http, IReadOnlyList<TestSet> sets, bool json, CancellationToken cancellationToken)
+    {
+        var (rows, table) = (new JsonArray(), RateTable("pack", "set", "dialect", "recordings"));
+        var packs = (await NodeClient.GetAsync(http, "nmt-asr/packs", cancellationToken)).AsArray().Where(p => (string?)p!["task"] == "asr").ToArray();
+        foreach (var set in sets)
+        {
+            var heard = false;
+            foreach (var pack in packs.Where(p => p!["dialects"]!.AsArray().Any(d => string.Equals((string?)d, set.Dialect, StringComparison.OrdinalIgnoreCase))))
+            {
+                heard = true;
+                var (name, problem) = ((string)pack!["name"]!, (string?)pack["problem"]);
+                var row = new JsonObject { ["pack"] = $"{name} {pack["version"]}", ["set"] = set.Name, ["dialect"] = set.Dialect, ["recordings"] = set.Lines.Count };
+                if (problem is not null)
+                {
+                    row["problem"] = problem;
+                    table.AddRow(Cells($"{name} {pack["version"]}", set.Name, set.Dialect, problem));
+                }
+                else
+                {
+                    var rates = new Rates();
+                    foreach (var (file, text) in set.Lines)
+                    {
+                        await using var recording = File.OpenRead(file);
+                        using var answer = await http.PostAsync(Address(set.Dialect, name, "txt"), new StreamContent(recording), cancellationToken);
+                        await NodeClient.ThrowIfRefusedAsync(answer, cancellationToken);
+                        rates.Add(text, (await answer.Content.ReadAsStringAsync(cancellationToken)).Replace('\n', ' '), AlignmentCost.Sclite);
+                    }
+
+                    foreach (var (key, value) in rates.ToJson())
+                    {
+                        row[key] = value!.DeepClone();
+                    }
+
+                    rates.AddTo(table, $"{name} {pack["version"]}", set.Name, set.Dialect, set.Lines.Count.ToString(CultureInfo.InvariantCulture));
+                }
+
+                rows.Add(row);
+            }
+
+            if (!heard)
+            {
+                const string None = "no pack here hears it";
+                rows.Add(new JsonObject { ["pack"] = null, ["set"] = set.Name, ["dialect"] = set.Dialect, ["recordings"] = set.Lines.Count, ["problem"] = None });
+                table.AddRow(Cells("", set.Name, set.Dialect, None));
+            }
+        }
+
+        if (json)
+        {
+            Console.WriteLine(new JsonObject { ["rows"] = rows }.ToJsonString(CliJson.Options));
+        }
+        else
+        {
+            AnsiConsole.Write(table);
+        }
+
+        return 0;
+    }
+
+    /// <summary>Reference and hypothesis of each utterance; an utterance that nothing was heard in is an empty one.</summary>
+    private static IEnumerable<(string, string)> Pairs(string[] reference, string[] hypothesis)
+    {
+        if (Trn(reference) is { } said && Trn(hypothesis) is { } heard)
+        {
+            return heard.Keys.FirstOrDefault(id => !said.ContainsKey(id)) is { } unknown
+                ? throw new InvalidDataException($"The hypothesis has the utterance '{unknown}', which the reference does not have.")
+                : said.Select(s => (s.Value, heard.GetValueOrDefault(s.Key, "")));
+        }
+
+        return reference.Length == hypothesis.Length
+            ? reference.Zip(hypothesis)
+            : throw new InvalidDataException($"The reference has {reference.Length} lines and the hypothesis {hypothesis.Length}; accepted: as many, or NIST trn with an (id) at the end of each line.");
+    }
+
+    private static Dictionary<string, string>? Trn(string[] lines)
+    {
+        var found = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var line in lines.Select(l => l.TrimEnd()).Where(l => l.Length > 0))
+        {
+            if (line[^1] != ')' || line.LastIndexOf('(') is not (>= 0 and var at) || !found.TryAdd(line[(at + 1)..^1], line[..at].Trim()))
+            {
+                return null;
+            }
+        }
+
+        return found.Count == 0 ? null : found;
+    }
+
+    private static string Address(string? dialect, string? pack, string format) =>
+        $"nmt-asr/transcripts?format={format}" + (dialect is null ? "" : $"&dialect={Uri.EscapeDataString(dialect)}") + (pack is null ? "" : $"&pack={Uri.EscapeDataString(pack)}");
+
+    private static Table RateTable(params string[] first) => new Table().Border(TableBorder.Simple).AddColumns([.. first, "words", "WER", "CER", "mixed", "at least"]);
+
+    private static string[] Cells(params string[] cells) => [.. cells.Select(Markup.Escape)];
+
+    /// <summary>Errors over some utterances.</summary>
+    private sealed class Rates
+    {
+        private ErrorCounts _words, _characters, _mixed;
+
+        public int Utterances { get; private set; }
+
+        public void Add(string said, string heard, AlignmentCost cost)
+        {
+            Utterances++;
+            _words += Alignment.Count(TranscriptTokens.Words(said), TranscriptTokens.Words(heard), cost);
+            _characters += Alignment.Count(TranscriptTokens.Characters(said), TranscriptTokens.Characters(heard), cost);
+            _mixed += Alignment.Count(TranscriptTokens.Mixed(said), TranscriptTokens.Mixed(heard), cost);
+        }
+
+        public JsonObject ToJson() => new() { ["utterances"] = Utterances, ["words"] = One(_words), ["characters"] = One(_characters), ["mixed"] = One(_mixed) };
+
+        public void AddTo(Table table, params string[] first) => table.AddRow(
+            Cells([.. first, _words.Reference.ToString(CultureInfo.InvariantCulture), Percent(_words.Rate), Percent(_characters.Rate), Percent(_mixed.Rate), Percent(_mixed.LowerBound)]));
+
+        private static JsonObject One(ErrorCounts c) => new()
+        {
+            ["reference"] = c.Reference,
+            ["correct"] = c.Correct,
+            ["substitutions"] = c.Substitutions,
+            ["deletions"] = c.Deletions,
+            ["insertions"] = c.Insertions,
+            ["rate"] = Math.Round(c.Rate, 4),
+            ["lowerBound"] = Math.Round(c.LowerBound, 4),
+        };
+
+        private static string Percent(double rate) => rate.ToString("P1", CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>Recordings of one dialect and what is said in them.</summary>
+    private sealed record TestSet(string Name, string Dialect, IReadOnlyList<(string File, string Text)> Lines)
+    {
+        private const int MaxLines = 10_000;
+
+        public static TestSet[] Read(string given, string? audio)
+        {
+            var at = given.IndexOf('=', StringComparison.Ordinal);
+            if (at > 0 && Directory.Exists(given[(at + 1)..]))
+            {
+                var folder = given[(at + 1)..];
+                var said = Trn([.. File.ReadLines(Path.Combine(folder, "transcription")).Take(MaxLines)])
+                    ?? throw new InvalidDataException($"'transcription' in '{folder}' is not lines of 'text (recording)'.");
+                return [new TestSet(Path.GetFileName(folder.TrimEnd('/')), given[..at], [.. said.Select(s => (
+                    Existing(Path.Combine(folder, s.Key + ".wav")), s.Value.Replace("<s>", "", StringComparison.Ordinal).Replace("</s>", "", StringComparison.Ordinal).Trim()))])];
+            }
+
+            if (!File.Exists(given))
+            {
+                throw new InvalidDataException($"'{given}' is no test set; accepted: a file of lines 'recording, dialect, text' with tabs between, or DIALECT=FOLDER.");
+            }
+
+            var home = audio ?? Path.GetDirectoryName(Path.GetFullPath(given))!;
+            return File.ReadLines(given).Take(MaxLines).Where(l => l.Length > 0 && l[0] != '#').Select(l => l.Split('\t'))
+                .Select(p => p.Length == 3 ? p : throw new InvalidDataException($"'{given}' has a line of {p.Length} columns; accepted: 3 (recording, dialect, text)."))
+                .GroupBy(p => p[1], StringComparer.OrdinalIgnoreCase)
+                .Select(g => new TestSet(Path.GetFileNameWithoutExtension(given), g.Key, [.. g.Select(p => (Existing(Path.Combine(home, p[0])), p[2]))])).ToArray();
+        }
+
+        private static string Existing(string path) => File.Exists(path) ? path : throw new InvalidDataException($"The recording '{path}' does not exist.");
+    }
+}
