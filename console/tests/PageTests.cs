@@ -119,6 +119,17 @@ public sealed class PageTests : IAsyncLifetime
         Assert.Contains("default-src 'self'", string.Join(' ', response.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("/emr")]
+    [InlineData("/inventory")]
+    public async Task Every_page_with_names_is_kept_nowhere_and_runs_our_scripts_only(string page)
+    {
+        using var response = await _http.GetAsync(page, Cancel);
+        Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+        Assert.True(response.Headers.CacheControl?.NoStore);
+        Assert.Contains("default-src 'self'", string.Join(' ', response.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task The_desk_does_what_is_decided_and_says_what_was_not_done()
     {
