@@ -113,7 +113,18 @@ base() {
     mv "$work/rootfs-$arch.tar.new" "$work/rootfs-$arch.tar"
     rm -rf "$rootfs"
   fi
-  "${docker[@]}" import --platform "linux/$arch" --change "ENV LANG=C.UTF-8" "$work/rootfs-$arch.tar" "localhost/yizhan/base:12-$arch" >/dev/null
+  load_base
+}
+
+# `docker import` would say that it is for this machine's processor, whatever --platform is.
+load_base() {
+  local folder=$work/base-$arch
+  rm -rf "$folder" && mkdir "$folder" && ln "$work/rootfs-$arch.tar" "$folder/layer.tar"
+  printf '{"architecture":"%s","os":"linux","config":{"Env":["LANG=C.UTF-8"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+    "$arch" "$(sha256sum <"$folder/layer.tar" | cut -d' ' -f1)" >"$folder/config.json"
+  printf '[{"Config":"config.json","RepoTags":["localhost/yizhan/base:12-%s"],"Layers":["layer.tar"]}]' "$arch" >"$folder/manifest.json"
+  tar -C "$folder" -cf - manifest.json config.json layer.tar | "${docker[@]}" load >/dev/null
+  rm -rf "$folder"
 }
 
 # unpack_base FOLDER: the same of another processor, whose programs cannot run here: packages are unpacked, and what their scripts would do for us is done here.
