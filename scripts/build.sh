@@ -42,6 +42,18 @@ need_packages() {
   [ -z "$made" ] || rm -f $policy
 }
 
+# apt_state FOLDER SUITE ARCH: an apt of its own there (FOLDER/apt.conf), that knows the packages of SUITE and ARCH from this machine's mirror.
+apt_state() {
+  local mirror
+  # shellcheck disable=SC2016 # apt's own variable.
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+  mkdir -p "$1"/{lists/partial,cache/archives/partial,state} && : >"$1/state/status"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $2 main" >"$1/sources.list"
+  printf 'APT::Architecture "%s"; Dir::State "%s"; Dir::State::lists "%s"; Dir::Cache "%s"; Dir::Etc::sourcelist "%s"; Dir::Etc::sourceparts "-"; Dir::State::status "%s";\n' \
+    "$3" "$1/state" "$1/lists" "$1/cache" "$1/sources.list" "$1/state/status" >"$1/apt.conf"
+  APT_CONFIG=$1/apt.conf apt-get update -qq
+}
+
 # need_codecs: the libraries that pacs-gw decodes images with; a node does not start without them.
 need_codecs() {
   local libraries

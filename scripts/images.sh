@@ -101,17 +101,45 @@ base() {
   if [ ! -e "$work/rootfs-$arch.tar" ]; then
     [ "$(id -u)" = 0 ] || { echo "yizhan images: the base image is made by debootstrap, which needs root: run it once with sudo." >&2; exit 77; }
     rm -rf "$rootfs"
-    [ "$arch-$(uname -m)" = amd64-x86_64 ] || [ "$arch-$(uname -m)" = arm64-aarch64 ] ||
-      need_packages "packages of another architecture are unpacked" /usr/bin/qemu-aarch64-static=qemu-user-static
-    debootstrap --arch="$arch" --variant=minbase --include=ca-certificates,libicu72,libssl3,tzdata,libopenjp2-7,libcharls2 bookworm "$rootfs" >"$work/debootstrap.log" 2>&1 ||
-      { tail -5 "$work/debootstrap.log" >&2; exit 69; }
-    dpkg-query --admindir="$rootfs/var/lib/dpkg" -W -f '${Package} ${Version}\n' >"$work/rootfs-$arch.packages"
+    if [ "$arch" = "$(dpkg --print-architecture)" ]; then
+      debootstrap --arch="$arch" --variant=minbase --include=ca-certificates,libicu72,libssl3,tzdata,libopenjp2-7,libcharls2 bookworm "$rootfs" >"$work/debootstrap.log" 2>&1 ||
+        { tail -5 "$work/debootstrap.log" >&2; exit 69; }
+      dpkg-query --admindir="$rootfs/var/lib/dpkg" -W -f '${Package} ${Version}\n' >"$work/rootfs-$arch.packages"
+    else
+      unpack_base "$rootfs" >"$work/debootstrap.log" 2>&1 || { tail -5 "$work/debootstrap.log" >&2; exit 69; }
+    fi
     rm -rf "$rootfs"/var/cache/apt/* "$rootfs"/var/lib/apt/lists/* "$rootfs"/usr/share/{doc,man,locale,info}/* "$rootfs"/var/log/*
     tar -C "$rootfs" --sort=name --mtime=@0 -cf "$work/rootfs-$arch.tar.new" .
     mv "$work/rootfs-$arch.tar.new" "$work/rootfs-$arch.tar"
     rm -rf "$rootfs"
   fi
-  "${docker[@]}" import --platform "linux/$arch" --change "ENV LANG=C.UTF-8" "$work/rootfs-$arch.tar" "localhost/yizhan/base:12-$arch" >/dev/null
+  load_base
+}
+
+# `docker import` would say that it is for this machine's processor, whatever --platform is.
+load_base() {
+  local folder=$work/base-$arch
+  rm -rf "$folder" && mkdir "$folder" && ln "$work/rootfs-$arch.tar" "$folder/layer.tar"
+  printf '{"architecture":"%s","os":"linux","config":{"Env":["LANG=C.UTF-8"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+    "$arch" "$(sha256sum <"$folder/layer.tar" | cut -d' ' -f1)" >"$folder/config.json"
+  printf '[{"Config":"config.json","RepoTags":["localhost/yizhan/base:12-%s"],"Layers":["layer.tar"]}]' "$arch" >"$folder/manifest.json"
+  tar -C "$folder" -cf - manifest.json config.json layer.tar | "${docker[@]}" load >/dev/null
+  rm -rf "$folder"
+}
+
+# unpack_base FOLDER: the same of another processor, whose programs cannot run here: packages are unpacked, and what their scripts would do for us is done here.
+unpack_base() {
+  local apt=$work/apt-$arch deb
+  apt_state "$apt" bookworm "$arch" || return 1
+  APT_CONFIG=$apt/apt.conf apt-get install -y -qq --no-install-recommends --download-only \
+    base-files base-passwd ca-certificates libicu72 libssl3 libstdc++6 zlib1g tzdata libopenjp2-7 libcharls2 || return 1
+  mkdir -p "$1"/{dev,proc,sys,run,tmp,var/tmp} && chmod 1777 "$1/tmp" "$1/var/tmp"
+  : >"$work/rootfs-$arch.packages"
+  for deb in "$apt"/cache/archives/*.deb; do
+    dpkg -x "$deb" "$1" && dpkg-deb -f "$deb" Package Version | sed 's/^[A-Za-z]*: //' | paste -sd ' ' >>"$work/rootfs-$arch.packages" || return 1
+  done
+  cp "$1/usr/share/base-passwd/passwd.master" "$1/etc/passwd" && cp "$1/usr/share/base-passwd/group.master" "$1/etc/group" || return 1
+  cat "$1"/usr/share/ca-certificates/mozilla/*.crt >"$1/etc/ssl/certs/ca-certificates.crt"
 }
 
 build_one() {

@@ -31,7 +31,7 @@ stack_edge() { inside "$compose" --env-file "$work/env" -f infra/docker/docker-c
 
 [ "$(id -u)" = 0 ] || skip_all "the engine needs root"
 ip netns add "$net" 2>/dev/null || skip_all "network namespaces are not permitted here"
-need_packages "a container engine, and what speaks DICOM to it" dockerd=docker.io docker=docker.io iptables=iptables storescu=dcmtk curl=curl jq=jq debootstrap=debootstrap docker-registry=docker-registry skopeo=skopeo openssl=openssl
+need_packages "a container engine, and what speaks DICOM to it" dockerd=docker.io docker=docker.io iptables=iptables storescu=dcmtk curl=curl jq=jq debootstrap=debootstrap docker-registry=docker-registry skopeo=skopeo openssl=openssl ss=iproute2
 mkdir -p "$work" && rm -f "$work"/*.pid
 inside ip link set lo up
 
@@ -227,6 +227,34 @@ images_of_others() {
   done
 }
 
+# The settings that infra/k8s/base gives its Deployments, in one process: each is known, and each port that is declared can be reached from outside the pod.
+manifests_are_taken() {
+  local id pid wanted
+  python3 infra/tests/settings.py YIZHAN_node__dataFolder=/data YIZHAN_service-tls__certificatePath=/pki/services/console/tls.crt YIZHAN_service-tls__keyPath=/pki/services/console/tls.key \
+    YIZHAN_service-tls__rootPath=/pki/services/root.crt >"$work/settings" || return 1
+  id=$(docker run -d --rm --network none --env-file "$work/settings" -v yizhan_services-pki:/pki/services:ro -v "$root/infra/flows.yaml:/etc/yizhan/flows/flows.yaml:ro" \
+    "localhost/yizhan/host:$(sed -n 's/^version: *//p' infra/images.lock)" centre) || return 1
+  pid=$(docker inspect --format '{{.State.Pid}}' "$id")
+  # The health check reads the address out of the settings, as the probes do.
+  taken() { docker exec "$id" /app/yizhan --healthcheck; }
+  wait_until 180 taken || { docker logs --tail 5 "$id"; return 1; }
+  wanted=$(sed -n 's/^# //p' "$work/settings" | tr ' ' '\n')
+  nsenter --net="/proc/$pid/ns/net" ss -Hltn | awk '$4 !~ /^127\./ { sub(/.*:/, "", $4); print $4 }' | sort -n | diff - <(sort -n <<<"$wanted")
+  wanted=$?
+  docker stop -t 20 "$id" >/dev/null
+  return "$wanted"
+}
+
+# Its programs cannot run here; ./check arm64 runs them under qemu.
+foreign_image() {
+  local other=arm64 machine=b7 image id
+  [ "$(dpkg --print-architecture)" != arm64 ] || { other=amd64 machine=3e; }
+  image=localhost/yizhan/host:$(sed -n 's/^version: *//p' infra/images.lock)
+  scripts/images.sh build host --arch "$other" && [ "$(docker image inspect --format '{{.Architecture}}' "$image")" = "$other" ] || return 1
+  id=$(docker create --platform "linux/$other" "$image")
+  [ "$(docker cp "$id:/app/Yizhan.Host" - | tar -xO | od -An -tx1 -j18 -N1 | tr -d ' ')" = "$machine" ] && docker cp "$id:/usr/share/zoneinfo/Asia/Shanghai" "$work/shanghai"
+}
+
 expect "a missing secret stops the start with its name, each of them" missing_secret_is_named
 expect "the profile edge is orthanc, monai-infer, espnet and what they need" edge_profile_is_exact
 expect "an image that there is not is refused with those that there are" images_of_what_is_not_there
@@ -245,6 +273,7 @@ expect "a service lets in who the flow list names, and nobody else" only_the_flo
 expect "the authority's key is at the centre alone" authority_stays_at_the_centre
 expect "browsers come in by the ingress, with a certificate of the installation" browsers_come_in
 sent() { study 1 && wait_until 60 at edge 1 && wait_until 60 at centre 1; }
+expect "the settings of the manifests are taken, and their ports are listened on" manifests_are_taken
 expect "a study sent by storescu is at the centre" sent
 expect "a study that Orthanc sends on is at the centre" by_orthanc
 expect "PostgreSQL answers with its password alone" postgres_answers
@@ -253,4 +282,6 @@ expect "a process that is killed inside comes back and ships on" kill_inside
 expect "a restart keeps every study" keeps_after_restart
 expect "a site works while there is no centre" alone
 expect "the image is pushed, signed and verified without a network; another key or digest is refused" push_sign_verify
+expect "the image of the host is built for the other processor" foreign_image
+grep -a ' MB, ' "$work/run.log"
 finish
