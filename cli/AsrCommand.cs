@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Spectre.Console;
 using Yizhan.Transcripts;
@@ -40,13 +41,114 @@ internal static class AsrCommand
         Speech to text: recordings, and the error rates of every pack.
 
         Examples:
+          yizhan asr packs
+          yizhan asr add ./mandarin-1.0
           yizhan asr transcribe visit.wav --dialect en
           yizhan asr score corrected.txt draft.txt
           yizhan asr figures --set bench/speech/recordings.tsv --audio ~/recordings
         """)
     {
-        Json, Transcribe(), Score(), Figures(),
+        Json, Packs(), Add(), Transcribe(), Score(), Figures(),
     };
+
+    private static Command Packs()
+    {
+        var command = new Command("packs", """
+            Lists what hears and translates at a node: dialects, licence, who signed it, and why it cannot be used.
+
+            Examples:
+              yizhan asr packs
+              yizhan asr packs --json | tail -n 1 | jq '.packs[].dialects'
+            """) { Node };
+        command.SetAction((parsed, cancellationToken) => NodeClient.RunAsync(parsed.GetRequiredValue(Node), async http =>
+        {
+            var packs = (await NodeClient.GetAsync(http, "nmt-asr/packs", cancellationToken)).AsArray();
+            if (parsed.GetValue(Json))
+            {
+                Console.WriteLine(new JsonObject { ["packs"] = packs.DeepClone() }.ToJsonString(CliJson.Options));
+                return 0;
+            }
+
+            var table = new Table().Border(TableBorder.Simple).AddColumns("pack", "for", "dialects", "licence", "signed by", "problem");
+            foreach (var pack in packs)
+            {
+                table.AddRow(Cells(
+                    $"{pack!["name"]} {pack["version"]}", (string)pack["task"]!, string.Join(", ", pack["dialects"]!.AsArray()), (string)pack["licence"]!,
+                    (bool)pack["ships"]! ? "ships" : string.Join(", ", pack["signedBy"]!.AsArray()), (string?)pack["problem"] ?? ""));
+            }
+
+            AnsiConsole.Write(table);
+            return 0;
+        }));
+        return command;
+    }
+
+    private static Command Add()
+    {
+        var pack = new Argument<string>("pack") { Description = "A pack: a folder, or a zip archive (file or https address)." };
+        var digest = new Option<string?>("--sha256") { Description = "SHA-256 of the archive, 64 hex digits. An address needs one; with a folder there is none." };
+        var command = new Command("add", """
+            Gives a pack to the node, which checks its signature, lets it hear a second of noise, and keeps it.
+
+            Examples:
+              yizhan asr add ./mandarin-1.0
+              yizhan asr add https://packs.example/mandarin-1.0.zip --sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+            """) { pack, digest, Node };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            var (path, wanted) = (parsed.GetRequiredValue(pack), parsed.GetValue(digest)?.ToLowerInvariant());
+            var isAddress = path.StartsWith("https://", StringComparison.Ordinal);
+            if (isAddress && wanted is null || wanted is not null && (wanted.Length != 64 || !wanted.All(char.IsAsciiHexDigitLower) || Directory.Exists(path)))
+            {
+                await Console.Error.WriteLineAsync("yizhan: --sha256 is 64 hex digits; an address needs it, a folder has none.");
+                return 64;
+            }
+
+            if (!isAddress && !File.Exists(path) && !Directory.Exists(path))
+            {
+                await Console.Error.WriteLineAsync($"yizhan: '{path}' does not exist.");
+                return NoInput;
+            }
+
+            FileStream archive;
+            try
+            {
+                archive = isAddress ? await FetchAsync(path, cancellationToken) : Directory.Exists(path) ? ModelCommand.Zip(path) : File.OpenRead(path);
+            }
+            catch (Exception e) when (e is HttpRequestException or IOException)
+            {
+                await Console.Error.WriteLineAsync($"yizhan: '{path}' cannot be read: {e.Message}");
+                return NoInput;
+            }
+
+            await using var closed = archive;
+            if (wanted is not null && Convert.ToHexStringLower(await SHA256.HashDataAsync(archive, cancellationToken)) is var found && found != wanted)
+            {
+                await Console.Error.WriteLineAsync($"yizhan: the archive's SHA-256 is {found}, not {wanted}; nothing was added.");
+                return 65;
+            }
+
+            archive.Position = 0;
+            return await NodeClient.RunAsync(parsed.GetRequiredValue(Node), async http =>
+            {
+                var added = (string?)await NodeClient.PostAsync(http, "nmt-asr/packs", new StreamContent(archive), cancellationToken);
+                Console.WriteLine(parsed.GetValue(Json) ? new JsonObject { ["added"] = added }.ToJsonString(CliJson.Options) : $"{added} is kept.");
+                return 0;
+            });
+        });
+        return command;
+    }
+
+    /// <summary>An archive from an address, in a file that is gone when it is closed.</summary>
+    private static async Task<FileStream> FetchAsync(string address, CancellationToken cancellationToken)
+    {
+        using var http = new HttpClient();
+        var file = new FileStream(Path.GetTempFileName(), FileMode.Create, FileAccess.ReadWrite, FileShare.None, 128 * 1024, FileOptions.DeleteOnClose);
+        await using var body = await http.GetStreamAsync(new Uri(address), cancellationToken);
+        await body.CopyToAsync(file, cancellationToken);
+        file.Position = 0;
+        return file;
+    }
 
     private static Command Transcribe()
     {

@@ -223,7 +223,7 @@ internal static class ModelCommand
         })]),
     }.ToJsonString();
 
-    private static FileStream Zip(string folder)
+    internal static FileStream Zip(string folder)
     {
         var path = Path.GetTempFileName();
         var stream = new FileStream(path, FileMode.Create, FileAccess.ReadWrite, FileShare.None, 128 * 1024, FileOptions.DeleteOnClose);

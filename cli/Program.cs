@@ -18,6 +18,7 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
     AuditCommand.Create(),
     ModelCommand.Create(),
     AsrCommand.Create(),
+    TranslateCommand.Create(),
     InventoryCommand.Create(),
     ConfigCommand.Create(),
     DicomCommand.Create(),
