@@ -130,7 +130,8 @@ push_sign_verify() {
   local keys=$work/keys
   rm -rf "$keys" "$work/registry" && mkdir -p "$keys" "$work/registry"
   printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "127.0.0.1:5000"}\n' "$work/registry" >"$work/registry.yml"
-  inside docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
+  # Not by `inside`: the process id has to be the registry's own, so that it is ended.
+  nsenter --net="/run/netns/$net" docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
   echo $! >"$work/registry.pid"
   wait_until 20 inside curl -sf http://127.0.0.1:5000/v2/ || return 1
   for k in a b; do openssl ecparam -name prime256v1 -genkey -noout -out "$keys/$k.pem" && openssl ec -in "$keys/$k.pem" -pubout -out "$keys/$k.pub" 2>/dev/null; done
