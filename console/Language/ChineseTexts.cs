@@ -162,7 +162,7 @@ internal sealed partial class ChineseTexts : Texts
     public override string ToDay => "截止日期（含）";
     public override string Search => "查找";
     public override string Records => "记录";
-    public override string NothingFound => "没有符合的记录";
+    public override string NoRecordMatches => "没有符合的记录";
     public override string Recorded => "记录时间";
     public override string What => "对象";
     public override string Proof => "证明";

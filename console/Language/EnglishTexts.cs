@@ -162,7 +162,7 @@ internal sealed partial class EnglishTexts : Texts
     public override string ToDay => "To";
     public override string Search => "Search";
     public override string Records => "Records";
-    public override string NothingFound => "none matches";
+    public override string NoRecordMatches => "none matches";
     public override string Recorded => "Recorded";
     public override string What => "What";
     public override string Proof => "Proof";

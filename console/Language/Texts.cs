@@ -169,7 +169,7 @@ public abstract partial class Texts
     public abstract string ToDay { get; }
     public abstract string Search { get; }
     public abstract string Records { get; }
-    public abstract string NothingFound { get; }
+    public abstract string NoRecordMatches { get; }
     public abstract string Recorded { get; }
     public abstract string What { get; }
     public abstract string Proof { get; }
