@@ -21,6 +21,10 @@ internal static class PacsBench
             DefaultValueFactory = _ => 0,
         };
         var only = new Option<string?>("--only") { Description = "Only requests whose name contains this." };
+        var flat = new Option<int>("--flat")
+        {
+            Description = "How flat the archive is: its own figures with 100 000, 1 000 000 … up to this many rows in the index beside those of a small one. At least 1000.",
+        };
         var json = new Option<bool>("--json") { Description = "Print only the JSON object." };
         var command = new Command("pacs", """
             Store, query and retrieve, beside Orthanc on the same instances.
@@ -29,9 +33,14 @@ internal static class PacsBench
               yizhan bench pacs
               yizhan bench pacs --only QIDO
               yizhan bench pacs --instances 100000 --json | tail -n 1 | jq '.rows[] | select(.ratio < 1)'
-            """) { instances, only, json };
-        command.SetAction((parsed, cancellationToken) => RunAsync(
-            parsed.GetValue(instances), parsed.GetValue(only), parsed.GetValue(json), cancellationToken));
+              yizhan bench pacs --flat 10000000
+            """) { instances, only, flat, json };
+        command.SetAction((parsed, cancellationToken) => parsed.GetValue(flat) switch
+        {
+            0 => RunAsync(parsed.GetValue(instances), parsed.GetValue(only), parsed.GetValue(json), cancellationToken),
+            >= 1000 and <= 100_000_000 and var rows => PacsFlat.RunAsync(rows, parsed.GetValue(only), parsed.GetValue(json), cancellationToken),
+            var rows => throw new ArgumentException($"--flat is {rows}; accepted is 1000 to 100000000."),
+        });
         return command;
     }
 

@@ -20,7 +20,8 @@ internal static class PacsDimse
         yield return new("C-MOVE whole study", (server, cancel) => MoveAsync(server, whole, ct.Count, sink, cancel)) { IsTransfer = true, Repetitions = 5 };
     }
 
-    private static PacsRequest Find(string name, DicomDataset identifier) => new(name, async (server, cancel) =>
+    /// <summary>One C-FIND that has to find something.</summary>
+    public static PacsRequest Find(string name, DicomDataset identifier) => new(name, async (server, cancel) =>
     {
         await using var association = await RequestAsync(server, [new PresentationContext(1, DicomUids.StudyRootFind, [DicomTransferSyntax.ExplicitVrLittleEndian.Uid])], [], cancel);
         var found = 0;
@@ -83,7 +84,7 @@ internal static class PacsDimse
         cancellationToken);
 
     /// <summary>What a workstation's list shows, with some keys to match.</summary>
-    private static DicomDataset Keys(string level, params (DicomTag Tag, string Value)[] matches)
+    public static DicomDataset Keys(string level, params (DicomTag Tag, string Value)[] matches)
     {
         var identifier = new DicomDataset().Set(DicomTags.QueryRetrieveLevel, level).Set(DicomTags.SpecificCharacterSet, "ISO_IR 192");
         DicomTag[] wanted = level == "STUDY"

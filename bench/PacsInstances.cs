@@ -19,7 +19,8 @@ internal static class PacsInstances
     /// <summary>Slices of the CT series.</summary>
     public const int Slices = 500;
 
-    private const int PerStudy = 100;
+    /// <summary>Small instances of a study of an earlier day.</summary>
+    public const int PerStudy = 100;
 
     /// <summary>The CT series, from files that are made once.</summary>
     public static IReadOnlyList<StoreInstance> Ct(string folder)
@@ -46,7 +47,17 @@ internal static class PacsInstances
 
     /// <summary>Small instances of earlier days.</summary>
     public static IEnumerable<StoreInstance> Earlier(int count) => Enumerable.Range(0, count).Select(i =>
-        Small(2, i / PerStudy, i % PerStudy, new DateOnly(2026, 11, 21).AddDays(-(i / PerStudy) % 3000).ToString("yyyyMMdd", CultureInfo.InvariantCulture)));
+        Small(2, i / PerStudy, i % PerStudy, DayOf(i / PerStudy)));
+
+    /// <summary>The earlier day of a study.</summary>
+    public static string DayOf(int study) => new DateOnly(2026, 11, 21).AddDays(-study % 3000).ToString("yyyyMMdd", CultureInfo.InvariantCulture);
+
+    /// <summary>One new study of small instances.</summary>
+    public static IReadOnlyList<StoreInstance> NewStudy(int study, int instances) =>
+        [.. Enumerable.Range(0, instances).Select(i => Small(4, study, i, "20261123"))];
+
+    /// <summary>Study Instance UID of <see cref="NewStudy"/>.</summary>
+    public static string NewStudyUid(int study) => string.Create(CultureInfo.InvariantCulture, $"2.25.884.{study}");
 
     /// <summary>Sends over so many associations at once and fails unless all of it was stored; the seconds that it took.</summary>
     public static async Task<double> SendAsync(
@@ -96,40 +107,45 @@ internal static class PacsInstances
         return new MemoryStream(DicomWriter.ToArray(dataset, syntax), writable: false);
     }
 
-    private static StoreInstance Small(int kind, int study, int number, string day)
-    {
-        var uid = string.Create(CultureInfo.InvariantCulture, $"2.25.88{kind}.{study}.1.{number}");
-        return new StoreInstance(DicomUids.CtImageStorage, uid, DicomTransferSyntax.ExplicitVrLittleEndian.Uid, () =>
+    private static StoreInstance Small(int kind, int study, int number, string day) => new(
+        DicomUids.CtImageStorage, Uid(kind, study, number), DicomTransferSyntax.ExplicitVrLittleEndian.Uid, () =>
         {
-            var dataset = new DicomDataset()
-                .Set(DicomTags.SpecificCharacterSet, "ISO_IR 192")
-                .Set(DicomTags.SOPClassUID, DicomUids.CtImageStorage)
-                .Set(DicomTags.SOPInstanceUID, uid)
-                .Set(DicomTags.StudyDate, day)
-                .Set(DicomTags.StudyTime, "101500")
-                .Set(DicomTags.AccessionNumber, $"B{kind}{study}")
-                .Set(DicomTags.Modality, "CT")
-                .Set(DicomTags.StudyDescription, "胸部平扫")
-                .Set(DicomTags.SeriesDescription, "Thorax")
-                .Set(DicomTags.PatientName, $"Synth^Patient {study}=王^小{(char)('一' + (study % 500))}")
-                .Set(DicomTags.PatientID, $"BENCH-{kind}-{study}")
-                .Set(DicomTags.PatientBirthDate, "19700101")
-                .Set(DicomTags.PatientSex, "F")
-                .Set(DicomTags.StudyInstanceUID, string.Create(CultureInfo.InvariantCulture, $"2.25.88{kind}.{study}"))
-                .Set(DicomTags.SeriesInstanceUID, string.Create(CultureInfo.InvariantCulture, $"2.25.88{kind}.{study}.1"))
-                .Set(DicomTags.StudyID, "1")
-                .Set(DicomTags.SeriesNumber, 1)
-                .Set(DicomTags.InstanceNumber, number + 1)
-                .Set(DicomTags.SamplesPerPixel, 1)
-                .Set(DicomTags.PhotometricInterpretation, "MONOCHROME2")
-                .Set(DicomTags.Rows, 16)
-                .Set(DicomTags.Columns, 16)
-                .Set(DicomTags.BitsAllocated, 16)
-                .Set(DicomTags.BitsStored, 12)
-                .Set(DicomTags.HighBit, 11)
-                .Set(DicomTags.PixelRepresentation, 0L)
-                .SetBytes(DicomTags.PixelData, new byte[512], DicomVr.OW);
+            var dataset = Header(kind, study, number, day).SetBytes(DicomTags.PixelData, new byte[512], DicomVr.OW);
             return new MemoryStream(DicomWriter.ToArray(dataset, DicomTransferSyntax.ExplicitVrLittleEndian), writable: false);
         });
-    }
+
+    private static string Uid(int kind, int study, int number) => string.Create(CultureInfo.InvariantCulture, $"2.25.88{kind}.{study}.1.{number}");
+
+    /// <summary>A small instance without its pixels.</summary>
+    /// <param name="kind">Sets its patients and UIDs apart from those of other kinds.</param>
+    /// <param name="study">Which study of the kind.</param>
+    /// <param name="number">Which instance of its one series.</param>
+    /// <param name="day">Study Date.</param>
+    public static DicomDataset Header(int kind, int study, int number, string day) => new DicomDataset()
+        .Set(DicomTags.SpecificCharacterSet, "ISO_IR 192")
+        .Set(DicomTags.SOPClassUID, DicomUids.CtImageStorage)
+        .Set(DicomTags.SOPInstanceUID, Uid(kind, study, number))
+        .Set(DicomTags.StudyDate, day)
+        .Set(DicomTags.StudyTime, "101500")
+        .Set(DicomTags.AccessionNumber, $"B{kind}{study}")
+        .Set(DicomTags.Modality, "CT")
+        .Set(DicomTags.StudyDescription, "胸部平扫")
+        .Set(DicomTags.SeriesDescription, "Thorax")
+        .Set(DicomTags.PatientName, $"Synth^Patient {study}=王^小{(char)('一' + (study % 500))}")
+        .Set(DicomTags.PatientID, $"BENCH-{kind}-{study}")
+        .Set(DicomTags.PatientBirthDate, "19700101")
+        .Set(DicomTags.PatientSex, "F")
+        .Set(DicomTags.StudyInstanceUID, string.Create(CultureInfo.InvariantCulture, $"2.25.88{kind}.{study}"))
+        .Set(DicomTags.SeriesInstanceUID, string.Create(CultureInfo.InvariantCulture, $"2.25.88{kind}.{study}.1"))
+        .Set(DicomTags.StudyID, "1")
+        .Set(DicomTags.SeriesNumber, 1)
+        .Set(DicomTags.InstanceNumber, number + 1)
+        .Set(DicomTags.SamplesPerPixel, 1)
+        .Set(DicomTags.PhotometricInterpretation, "MONOCHROME2")
+        .Set(DicomTags.Rows, 16)
+        .Set(DicomTags.Columns, 16)
+        .Set(DicomTags.BitsAllocated, 16)
+        .Set(DicomTags.BitsStored, 12)
+        .Set(DicomTags.HighBit, 11)
+        .Set(DicomTags.PixelRepresentation, 0L);
 }

@@ -28,5 +28,6 @@ internal static class PacsQueries
         return (inspector.Header.GetString(DicomTags.StudyInstanceUID)!, inspector.Header.GetString(DicomTags.SeriesInstanceUID)!);
     }
 
-    private static PacsRequest Get(string name, string path) => new(name, (server, cancel) => server.GetAsync(path, Json, cancel));
+    /// <summary>One search or metadata request.</summary>
+    public static PacsRequest Get(string name, string path) => new(name, (server, cancel) => server.GetAsync(path, Json, cancel));
 }
