@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The console in Debian's Chromium: `./check console` calls this. Screenshots go to artifacts/console/.
 # CONSOLE_TESTS=audit runs those whose names match.
+# CONSOLE_DOCS=1 renews the pictures of docs/console.md.
 # With CONSOLE_DLL=…/Yizhan.Host.dll the same tests run against the console inside the host.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -26,4 +27,9 @@ if [ -e "$said" ]; then
 else
   echo "console: dictation is skipped, since the given recordings are not here"
 fi
-exec node console.test.mjs "${CONSOLE_DLL:-$root/artifacts/bin/Host/release/Yizhan.Host.dll}" "$root/artifacts/console"
+node console.test.mjs "${CONSOLE_DLL:-$root/artifacts/bin/Host/release/Yizhan.Host.dll}" "$root/artifacts/console"
+if [ -n "${CONSOLE_DOCS:-}" ]; then
+  for picture in network-en-desktop-light network-zh-tablet-dark peers-en-desktop-light emr-en-desktop-light inventory-en-desktop-light dictation audit-en-light people-en reconnecting; do
+    if [ -e "$root/artifacts/console/$picture.png" ]; then cp "$root/artifacts/console/$picture.png" "$root/docs/console/"; fi
+  done
+fi
