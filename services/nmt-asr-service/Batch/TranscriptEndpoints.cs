@@ -15,8 +15,6 @@ internal sealed record TranscriptView(string Dialect, string Pack, bool Clinical
 /// <summary>Recordings (WAV) to text while they are uploaded: memory does not grow with their length, but for the text.</summary>
 internal static class TranscriptEndpoints
 {
-    private const int BlockSamples = 16_000;
-
     public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/transcripts", TranscribeAsync).Needs(Permission.WriteRecords);
 
     private static async Task<Results<Ok<TranscriptView>, ContentHttpResult, ProblemHttpResult>> TranscribeAsync(
@@ -45,15 +43,7 @@ internal static class TranscriptEndpoints
             var wav = await WavReader.OpenAsync(context.Request.Body, cancellationToken);
             using var loan = packs.Lend(chosen);
             var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(options.Value.EndSilenceMs, options.Value.MaxUtteranceSeconds * 1000, 0), options.Value.HotWords);
-            var resampler = new Resampler(wav.SampleRate, SpeechStream.SampleRate);
-            var found = new List<SpeechResult>();
-            while (await wav.ReadAsync(BlockSamples, cancellationToken) is { Length: > 0 } block)
-            {
-                found.AddRange(stream.Accept(resampler.Push(block)));
-            }
-
-            found.AddRange(stream.Accept(resampler.Flush()));
-            found.AddRange(stream.Finish());
+            var found = await stream.HearAsync(wav, cancellationToken);
             var cues = found.Select(f => new Cue(f.StartMs, f.EndMs, f.Text));
             var text = string.Join('\n', found.Select(f => f.Text));
             return format switch

@@ -64,6 +64,21 @@ internal sealed class SpeechStream(IRecogniser engine, IVoiceDetector voice, End
         }
     }
 
+    /// <summary>Hears a whole recording, a second at a time.</summary>
+    public async Task<IReadOnlyList<SpeechResult>> HearAsync(WavReader wav, CancellationToken cancellationToken)
+    {
+        var resampler = new Resampler(wav.SampleRate, SampleRate);
+        var found = new List<SpeechResult>();
+        while (await wav.ReadAsync(SampleRate, cancellationToken) is { Length: > 0 } block)
+        {
+            found.AddRange(Accept(resampler.Push(block)));
+        }
+
+        found.AddRange(Accept(resampler.Flush()));
+        found.AddRange(Finish());
+        return found;
+    }
+
     /// <summary>Takes audio.</summary>
     public List<SpeechResult> Accept(ReadOnlySpan<short> samples)
     {

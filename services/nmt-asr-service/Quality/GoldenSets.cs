@@ -28,7 +28,7 @@ internal sealed partial class GoldenJson : JsonSerializerContext;
 internal sealed partial class GoldenSets(
     SpeechRouter router, PackStore packs, ErrorFigures figures, IOptions<NodeOptions> node, IOptions<NmtAsrOptions> options, TimeProvider clock, ILogger<GoldenSets> logger) : BackgroundService
 {
-    private const int MaxListBytes = 1024 * 1024, BlockSamples = 16_000;
+    private const int MaxListBytes = 1024 * 1024;
 
     private readonly NmtAsrOptions _options = options.Value;
 
@@ -102,15 +102,7 @@ internal sealed partial class GoldenSets(
         var wav = await WavReader.OpenAsync(file, cancellationToken);
         using var loan = packs.Lend(pack);
         var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(_options.EndSilenceMs, _options.MaxUtteranceSeconds * 1000, 0), _options.HotWords);
-        var resampler = new Resampler(wav.SampleRate, SpeechStream.SampleRate);
-        var found = new List<SpeechResult>();
-        while (await wav.ReadAsync(BlockSamples, cancellationToken) is { Length: > 0 } block)
-        {
-            found.AddRange(stream.Accept(resampler.Push(block)));
-        }
-
-        found.AddRange(stream.Accept(resampler.Flush()));
-        found.AddRange(stream.Finish());
+        var found = await stream.HearAsync(wav, cancellationToken);
         var counts = ErrorFigures.Count(string.Join(' ', found.Select(f => f.Text)), recording.Text);
         figures.Add(route.Dialect, "golden", counts);
         return counts;

@@ -2,11 +2,9 @@ using System.Buffers.Binary;
 using System.Net.Http.Json;
 using System.Net.WebSockets;
 using System.Text.Json;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Yizhan.Contracts;
 using Yizhan.NmtAsr.Engines;
-using Yizhan.Platform;
 using Yizhan.Storage;
 using Yizhan.Transcripts;
 using static Yizhan.NmtAsr.Tests.LiveClient;
@@ -15,33 +13,13 @@ namespace Yizhan.NmtAsr.Tests;
 
 /// <summary>Real recordings (LibriVox) through a real node, socket and recogniser.</summary>
 [Trait("Clause", "S4")]
-public sealed class DictationTests : IAsyncLifetime
+public sealed class DictationTests() : NodeTest("--nmt-asr:dialects:0=en")
 {
-    private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-asr-").FullName;
-    private WebApplication _app = null!;
-
-    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
-
-    public async ValueTask InitializeAsync()
-    {
-        _app = new ServiceHost(
-            [$"--node:dataFolder={_folder}", "--node:siteId=site-a", "--web:url=http://127.0.0.1:0", "--log:level=error", "--storage:freeFloorBytes=0", "--nmt-asr:dialects:0=en"])
-            .Add<NmtAsrModule>().Build();
-        await _app.StartAsync(Cancel);
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _app.StopAsync(CancellationToken.None);
-        await _app.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
-
     [Fact]
     public async Task A_recording_becomes_text_subtitles_and_an_error_rate()
     {
         var (wav, reference) = Recording();
-        using var http = Operator.Client(_app, "/nmt-asr/");
+        using var http = Operator.Client(App, "/nmt-asr/");
         using var answer = await http.PostAsync("transcripts?dialect=en", new ByteArrayContent(wav), Cancel);
         var body = await answer.Content.ReadFromJsonAsync<JsonElement>(Cancel);
         Assert.True(answer.IsSuccessStatusCode, body.ToString());
@@ -58,7 +36,7 @@ public sealed class DictationTests : IAsyncLifetime
     [InlineData("transcripts?dialect=en", 415, "no WAV")]
     public async Task What_cannot_be_heard_is_said_and_not_guessed(string path, int status, string detail)
     {
-        using var http = Operator.Client(_app, "/nmt-asr/");
+        using var http = Operator.Client(App, "/nmt-asr/");
         using var answer = await http.PostAsync(path, new ByteArrayContent("music"u8.ToArray()), Cancel);
         Assert.Equal(status, (int)answer.StatusCode);
         Assert.Contains(detail, (await answer.Content.ReadFromJsonAsync<JsonElement>(Cancel)).GetProperty("detail").GetString(), StringComparison.Ordinal);
@@ -70,7 +48,7 @@ public sealed class DictationTests : IAsyncLifetime
         var (wav, reference) = Recording();
         var (samples, half) = ((wav.Length - 44) / 2, (wav.Length - 44) / 4);
         long resumeAt;
-        using (var first = await ConnectAsync(_app))
+        using (var first = await ConnectAsync(App))
         {
             await SendTextAsync(first, """{"session":"note-0001","dialect":"en"}""");
             Assert.Equal(0, (await NextAsync(first, "ready")).GetProperty("samples").GetInt64());
@@ -82,7 +60,7 @@ public sealed class DictationTests : IAsyncLifetime
         JsonElement done;
         while (true)
         {
-            using var second = await ConnectAsync(_app);
+            using var second = await ConnectAsync(App);
             await SendTextAsync(second, """{"session":"note-0001","dialect":"en"}""");
             var ready = await NextAsync(second, null);
             if (ready.GetProperty("type").GetString() == "error" && ready.GetProperty("code").GetString() == "busy")
@@ -100,21 +78,21 @@ public sealed class DictationTests : IAsyncLifetime
         }
 
         Assert.Equal(samples, done.GetProperty("samples").GetInt64());
-        using var http = Operator.Client(_app, "/nmt-asr/");
+        using var http = Operator.Client(App, "/nmt-asr/");
         using var made = await http.PostAsJsonAsync("dictations/note-0001/note", new { patientId = "P1", title = "Progress note", text = reference }, Cancel);
         var note = await made.Content.ReadFromJsonAsync<JsonElement>(Cancel);
         Assert.Equal(201, (int)made.StatusCode);
 
-        var entries = await _app.Services.GetRequiredService<IEventLog>().ReadAsync(0, 100, Cancel);
+        var entries = await App.Services.GetRequiredService<IEventLog>().ReadAsync(0, 100, Cancel);
         var report = JsonSerializer.Deserialize(entries.Single(e => e.Entry.Type == ReportIssued.EventType).Entry.Data.Span, ContractsJson.Default.ReportIssued)!;
         var recorded = entries.Single(e => e.Entry.Type == DictationRecorded.EventType).Entry;
         Assert.Equal(("NOTE", "P1", reference), (report.Kind, report.PatientId, report.Text));
-        await using var audio = (await _app.Services.GetRequiredService<IBlobStore>().OpenAsync(recorded.Blobs.Single().Hash, Cancel))!;
+        await using var audio = (await App.Services.GetRequiredService<IBlobStore>().OpenAsync(recorded.Blobs.Single().Hash, Cancel))!;
         var kept = new byte[audio.Length];
         _ = await audio.ReadAsync(0, kept, Cancel);
         Assert.Equal(wav[44..], kept[44..]);
 
-        using var node = Operator.Client(_app);
+        using var node = Operator.Client(App);
         var metrics = await node.GetStringAsync("metrics", Cancel);
         Assert.Contains(metrics.Split('\n'), l => l.StartsWith("yizhan_asr_reference_words_total{", StringComparison.Ordinal) && l.Contains("dialect=\"en\"", StringComparison.Ordinal) && l.Contains($" {note.GetProperty("words").GetInt64()}", StringComparison.Ordinal));
         Assert.Contains("yizhan_asr_word_errors_total{", metrics, StringComparison.Ordinal);
@@ -124,7 +102,7 @@ public sealed class DictationTests : IAsyncLifetime
     public async Task A_gap_is_refused_with_where_to_go_on()
     {
         Assert.SkipUnless(PocketSphinxApi.IsInstalled, PocketSphinxApi.Missing);
-        using var socket = await ConnectAsync(_app);
+        using var socket = await ConnectAsync(App);
         await SendTextAsync(socket, """{"session":"gap-00001"}""");
         _ = await NextAsync(socket, "ready");
         var frame = new byte[8 + 320];

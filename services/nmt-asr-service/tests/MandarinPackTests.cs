@@ -1,46 +1,25 @@
 using System.IO.Compression;
 using System.Net.Http.Json;
 using System.Text.Json;
-using Microsoft.AspNetCore.Builder;
 using Yizhan.NmtAsr.Engines;
-using Yizhan.Platform;
 using Yizhan.Platform.Bundles;
 
 namespace Yizhan.NmtAsr.Tests;
 
 /// <summary>A pack that a site brings: the given Mandarin model of pocketsphinx with a closed grammar, real recordings of two speakers.</summary>
 [Trait("Clause", "S4")]
-public sealed class MandarinPackTests : IAsyncLifetime
+public sealed class MandarinPackTests() : NodeTest("--nmt-asr:allowUnsigned=true")
 {
     private static readonly string[] Phrases =
     [
         "欢迎 大家 来 体验", "广州市 房地产 中介 协会 分析", "请 深 呼吸", "请 不要 动", "血压 正常", "体温 正常", "没有 头痛", "病人 头痛 三 天", "每天 一 次", "广州市 人民 医院", "大家 好",
     ];
 
-    private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-asr-").FullName;
-    private WebApplication _app = null!;
-
-    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
-
-    public async ValueTask InitializeAsync()
-    {
-        _app = new ServiceHost([$"--node:dataFolder={_folder}", "--node:siteId=site-a", "--web:url=http://127.0.0.1:0", "--log:level=none", "--storage:freeFloorBytes=0", "--nmt-asr:allowUnsigned=true"])
-            .Add<NmtAsrModule>().Build();
-        await _app.StartAsync(Cancel);
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _app.StopAsync(CancellationToken.None);
-        await _app.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
-
     [Fact]
     public async Task A_pack_for_Mandarin_phrases_is_installed_hears_a_real_speaker_and_no_other_dialect()
     {
         Assert.SkipUnless(PocketSphinxApi.IsInstalled, PocketSphinxApi.Missing);
-        using var http = Operator.Client(_app, "/nmt-asr/");
+        using var http = Operator.Client(App, "/nmt-asr/");
         var recording = await File.ReadAllBytesAsync(Given.Path("wav", "wenet-aishell-BAC009S0724W0121.wav"), Cancel);
         using (var before = await http.PostAsync("transcripts?dialect=cmn", new ByteArrayContent(recording), Cancel))
         {
@@ -70,7 +49,7 @@ public sealed class MandarinPackTests : IAsyncLifetime
     public async Task A_phrase_with_a_word_that_the_model_does_not_know_is_refused_when_the_pack_is_added()
     {
         Assert.SkipUnless(PocketSphinxApi.IsInstalled, PocketSphinxApi.Missing);
-        using var http = Operator.Client(_app, "/nmt-asr/");
+        using var http = Operator.Client(App, "/nmt-asr/");
         await using var zip = Zip(Pack("broken", ["请 深 呼吸", "请 呼吸囧囧"]));
         using var added = await http.PostAsync("packs", new StreamContent(zip), Cancel);
         Assert.Equal(422, (int)added.StatusCode);
@@ -79,7 +58,7 @@ public sealed class MandarinPackTests : IAsyncLifetime
 
     private string Pack(string name, string[] phrases)
     {
-        var (pack, given) = (Path.Combine(_folder, "packs", name), Given.Path("pocketsphinx-zh"));
+        var (pack, given) = (Path.Combine(Folder, "packs", name), Given.Path("pocketsphinx-zh"));
         Directory.CreateDirectory(Path.Combine(pack, "configs"));
         Directory.CreateDirectory(Path.Combine(pack, "models"));
         foreach (var file in new[] { "feat.params", "mdef", "means", "variances", "sendump", "transition_matrices", "noisedict" })

@@ -1,11 +1,9 @@
 using System.Diagnostics;
 using System.Text.Json;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Yizhan.NmtAsr.Audio;
 using Yizhan.NmtAsr.Engines;
 using Yizhan.NmtAsr.Quality;
-using Yizhan.Platform;
 using Yizhan.Platform.Bundles;
 
 namespace Yizhan.NmtAsr.Tests;
@@ -13,33 +11,9 @@ namespace Yizhan.NmtAsr.Tests;
 /// <summary>What the alert P2 divides, from real dictation and from golden sets.</summary>
 [Trait("Clause", "S4")]
 [Trait("Clause", "D6.4")]
-public sealed class QualityTests : IAsyncLifetime
+public sealed class QualityTests() : NodeTest("--node:siteId=hill", "--nmt-asr:dialects:0=en", "--nmt-asr:allowUnsigned=true")
 {
     private const string Said = "go forward ten meters";
-
-    private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-asr-").FullName;
-    private WebApplication _app = null!;
-
-    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
-
-    public async ValueTask InitializeAsync()
-    {
-        Golden();
-        _app = new ServiceHost(
-            [
-                $"--node:dataFolder={_folder}", "--node:siteId=hill", "--web:url=http://127.0.0.1:0", "--log:level=none", "--storage:freeFloorBytes=0", "--nmt-asr:dialects:0=en",
-                "--nmt-asr:allowUnsigned=true",
-            ])
-            .Add<NmtAsrModule>().Build();
-        await _app.StartAsync(Cancel);
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _app.StopAsync(CancellationToken.None);
-        await _app.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
 
     [Fact]
     public async Task A_degraded_microphone_raises_the_metric_of_P2_and_a_fixed_one_clears_it()
@@ -55,9 +29,9 @@ public sealed class QualityTests : IAsyncLifetime
         }
 
         var (errorsBefore, wordsBefore) = await CountersAsync();
-        await LiveClient.NoteAsync(_app, "degraded-1", broken, Said);
+        await LiveClient.NoteAsync(App, "degraded-1", broken, Said);
         var (errorsBroken, wordsBroken) = await CountersAsync();
-        await LiveClient.NoteAsync(_app, "repaired-1", good, Said);
+        await LiveClient.NoteAsync(App, "repaired-1", good, Said);
         var (errorsFixed, wordsFixed) = await CountersAsync();
         var (worse, better) = (errorsBroken - errorsBefore, errorsFixed - errorsBroken);
         Assert.Equal((4, 4), (wordsBroken - wordsBefore, wordsFixed - wordsBroken));
@@ -70,12 +44,12 @@ public sealed class QualityTests : IAsyncLifetime
     public async Task A_golden_set_is_played_and_counted_and_an_altered_one_is_not()
     {
         Recording();
-        var sets = _app.Services.GetRequiredService<GoldenSets>();
+        var sets = App.Services.GetRequiredService<GoldenSets>();
         var counts = await sets.PlayAsync(Cancel);
         Assert.Equal((4L, 0L), (counts.Reference, counts.Errors));
-        using var http = Operator.Client(_app);
+        using var http = Operator.Client(App);
         Assert.Contains("source=\"golden\"", await http.GetStringAsync("metrics", Cancel), StringComparison.Ordinal);
-        await File.AppendAllTextAsync(Path.Combine(_folder, "nmt-asr", "golden", "ward", "1", "configs", "golden.json"), " ", Cancel);
+        await File.AppendAllTextAsync(Path.Combine(Folder, "nmt-asr", "golden", "ward", "1", "configs", "golden.json"), " ", Cancel);
         Assert.Equal(0L, (await sets.PlayAsync(Cancel)).Reference);
     }
 
@@ -88,7 +62,7 @@ public sealed class QualityTests : IAsyncLifetime
         }
 
         var rules = Path.Combine(Given.Root, "infra", "observability", "rules", "yizhan.rules.yaml");
-        var test = Path.Combine(_folder, "p2.test.yaml");
+        var test = Path.Combine(Folder, "p2.test.yaml");
         await File.WriteAllTextAsync(test, $$"""
             rule_files: ['{{rules}}']
             evaluation_interval: 5m
@@ -109,13 +83,13 @@ public sealed class QualityTests : IAsyncLifetime
 
     private async Task<(long Errors, long Words)> CountersAsync()
     {
-        using var http = Operator.Client(_app);
+        using var http = Operator.Client(App);
         var lines = (await http.GetStringAsync("metrics", Cancel)).Split('\n');
         return (Sum("yizhan_asr_word_errors_total{"), Sum("yizhan_asr_reference_words_total{"));
         long Sum(string name) => lines.Where(l => l.StartsWith(name, StringComparison.Ordinal)).Sum(l => long.Parse(l.Split("} ")[1].Split(' ')[0], System.Globalization.CultureInfo.InvariantCulture));
     }
 
-    private void Golden()
+    protected override void Prepare()
     {
         var raw = Path.Combine(Given.Root, "..", "shared", "models", "pocketsphinx-en-us", "test", "goforward.raw");
         if (!File.Exists(raw))
@@ -123,7 +97,7 @@ public sealed class QualityTests : IAsyncLifetime
             return;
         }
 
-        var set = Path.Combine(_folder, "nmt-asr", "golden", "ward", "1");
+        var set = Path.Combine(Folder, "nmt-asr", "golden", "ward", "1");
         Directory.CreateDirectory(Path.Combine(set, "configs"));
         Directory.CreateDirectory(Path.Combine(set, "models"));
         File.WriteAllBytes(Path.Combine(set, "models", "go.wav"), Recording());

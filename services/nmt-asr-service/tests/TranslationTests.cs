@@ -3,36 +3,14 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
-using Microsoft.AspNetCore.Builder;
 using Yizhan.NmtAsr.Translation;
-using Yizhan.Platform;
 
 namespace Yizhan.NmtAsr.Tests;
 
 /// <summary>The shipped model, memory and guards behind the interface of LibreTranslate, over the given test set (TICO-19).</summary>
 [Trait("Clause", "S4")]
-public sealed partial class TranslationTests : IAsyncLifetime
+public sealed partial class TranslationTests() : NodeTest("--nmt-asr:maxTranslateChars=100000")
 {
-    private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-mt-").FullName;
-    private WebApplication _app = null!;
-
-    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
-
-    public async ValueTask InitializeAsync()
-    {
-        _app = new ServiceHost(
-            [$"--node:dataFolder={_folder}", "--node:siteId=site-a", "--web:url=http://127.0.0.1:0", "--log:level=error", "--storage:freeFloorBytes=0", "--nmt-asr:maxTranslateChars=100000"])
-            .Add<NmtAsrModule>().Build();
-        await _app.StartAsync(Cancel);
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _app.StopAsync(CancellationToken.None);
-        await _app.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
-
     [Fact]
     public async Task Every_number_unit_negation_and_term_of_the_test_set_is_kept_or_the_sentence_is_flagged()
     {
@@ -41,7 +19,7 @@ public sealed partial class TranslationTests : IAsyncLifetime
         var set = pairs.Where(p => p.Id.StartsWith("CMU", StringComparison.Ordinal)).Concat(pairs.Where(p => !p.Id.StartsWith("CMU", StringComparison.Ordinal) && Digits().IsMatch(p.Zh)).Take(60)).ToArray();
         Assert.True(set.Length >= 200, $"{set.Length} sentences");
         var (flagged, lost, numbers, negations, terms) = (0, new List<string>(), 0, 0, 0);
-        using var http = Operator.Client(_app, "/nmt-asr/");
+        using var http = Operator.Client(App, "/nmt-asr/");
         var glossary = new Glossary();
         glossary.Read(Path.Combine(Given.Root, "models", "speech", "zh-en", "1.0.0", "configs", "glossary.tsv"));
         foreach (var chunk in set.Chunk(50))
@@ -121,7 +99,7 @@ public sealed partial class TranslationTests : IAsyncLifetime
     [Fact]
     public async Task Phrases_of_people_take_other_numbers_and_terms_both_ways_and_never_make_them_up()
     {
-        using var http = Operator.Client(_app, "/nmt-asr/");
+        using var http = Operator.Client(App, "/nmt-asr/");
         var one = await TranslateAsync(http, new { q = "每天服用布洛芬200毫克。", source = "zh", target = "en" });
         Assert.Equal(("Take 200 mg of ibuprofen every day.", "phrase", 0), (one.GetProperty("translatedText").GetString(), one.GetProperty("sentences")[0].GetProperty("origin").GetString(), one.GetProperty("unverified").GetInt32()));
         var back = await TranslateAsync(http, new { q = "Are you allergic to penicillin?", source = "auto", target = "zh" });
@@ -143,7 +121,7 @@ public sealed partial class TranslationTests : IAsyncLifetime
     [Fact]
     public async Task Clients_of_LibreTranslate_get_what_they_expect_and_bad_input_is_refused_with_what_would_be_accepted()
     {
-        using var http = Operator.Client(_app, "/nmt-asr/");
+        using var http = Operator.Client(App, "/nmt-asr/");
         var languages = await http.GetFromJsonAsync<JsonElement>("languages", Cancel);
         Assert.Equal(["zh", "en"], languages.EnumerateArray().Select(l => l.GetProperty("code").GetString()));
         using var form = await http.PostAsync("translate", new FormUrlEncodedContent([new("q", "患者胸痛5天"), new("source", "zh"), new("target", "en"), new("format", "text"), new("api_key", "")]), Cancel);
