@@ -60,18 +60,23 @@ internal static class PacsInstances
     public static string NewStudyUid(int study) => string.Create(CultureInfo.InvariantCulture, $"2.25.884.{study}");
 
     /// <summary>Sends over so many associations at once and fails unless all of it was stored; the seconds that it took.</summary>
+    public static Task<double> SendAsync(
+        PacsServer server, IReadOnlyList<StoreInstance> instances, int associations, CancellationToken cancellationToken) =>
+        SendAsync(server.AeTitle, server.DicomPort, instances, associations, cancellationToken);
+
+    /// <inheritdoc cref="SendAsync(PacsServer, IReadOnlyList{StoreInstance}, int, CancellationToken)"/>
     public static async Task<double> SendAsync(
-        PacsServer server, IReadOnlyList<StoreInstance> instances, int associations, CancellationToken cancellationToken)
+        string aeTitle, int port, IReadOnlyList<StoreInstance> instances, int associations, CancellationToken cancellationToken)
     {
         var from = TimeProvider.System.GetTimestamp();
         var results = await Task.WhenAll(Enumerable.Range(0, associations).Select(n => new StoreScu(
                 (request, token) => Connector.RequestAsync(
-                    "127.0.0.1", server.DicomPort, request, new AssociationOptions(), TimeProvider.System, token),
-                Scanner.AeTitle, server.AeTitle)
+                    "127.0.0.1", port, request, new AssociationOptions(), TimeProvider.System, token),
+                Scanner.AeTitle, aeTitle)
             .SendAsync([.. instances.Where((_, i) => i % associations == n)], cancellationToken)));
         var seconds = TimeProvider.System.GetElapsedTime(from).TotalSeconds;
         return results.SelectMany(r => r).FirstOrDefault(r => !r.IsStored) is { } lost
-            ? throw new InvalidOperationException($"{server.Name} did not store an instance: {lost.Outcome} 0x{lost.Status:X4} {lost.Message}")
+            ? throw new InvalidOperationException($"{aeTitle} did not store an instance: {lost.Outcome} 0x{lost.Status:X4} {lost.Message}")
             : seconds;
     }
 

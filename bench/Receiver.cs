@@ -34,12 +34,6 @@ internal sealed record Receiver(
             var files = Directory.GetFiles(input, "*.dcm").Order(StringComparer.Ordinal).ToArray();
             var shares = Enumerable.Range(0, associations).Select(n => files.Where((_, i) => i % associations == n).ToArray()).ToArray();
             await sender.SendAsync(port, AeTitle, Directory.GetFiles(warmUp, "*.dcm"), cancellationToken);
-            if (stop is Both { Second: NullCollector collector })
-            {
-                // The first push compiles the exporter: that is done once in the life of a node.
-                await collector.Pushed.WaitAsync(TimeSpan.FromMinutes(1), cancellationToken);
-            }
-
             var cpu = ProcessUse.Cpu(process);
             var from = Stopwatch.GetTimestamp();
             var stored = await Task.WhenAll(shares.Select(share => sender.SendAsync(port, AeTitle, share, cancellationToken)));
@@ -108,7 +102,6 @@ internal sealed record Receiver(
     private sealed class NullCollector : IDisposable
     {
         private readonly HttpListener _listener = new();
-        private readonly TaskCompletionSource _pushed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public NullCollector(int port)
         {
@@ -119,9 +112,6 @@ internal sealed record Receiver(
         }
 
         public string Url { get; }
-
-        /// <summary>Ends when spans have come once.</summary>
-        public Task Pushed => _pushed.Task;
 
         public void Dispose() => _listener.Close();
 
@@ -134,7 +124,6 @@ internal sealed record Receiver(
                     var call = await _listener.GetContextAsync();
                     await call.Request.InputStream.CopyToAsync(Stream.Null);
                     call.Response.Close();
-                    _pushed.TrySetResult();
                 }
             }
             catch (Exception e) when (e is HttpListenerException or ObjectDisposedException)

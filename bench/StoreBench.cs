@@ -17,15 +17,19 @@ internal static class StoreBench
         var instances = new Option<int>("--instances") { Description = "CT instances of 512 x 512 x 16 bit.", DefaultValueFactory = _ => 500 };
         var rounds = new Option<int>("--rounds") { Description = "Times that each case is run; the median counts.", DefaultValueFactory = _ => 3 };
         var large = new Option<int>("--large-mb") { Description = "Size of the one large instance, in MB.", DefaultValueFactory = _ => 2048 };
-        var telemetry = new Option<bool>("--telemetry") { Description = "Only ourselves, with and without telemetry." };
+        var telemetry = new Option<int>("--telemetry") { Description = "Only ourselves, with and without telemetry, in so many pairs of blocks; 60 tells hundredths apart." };
         var json = new Option<bool>("--json") { Description = "Print only the JSON object." };
         var command = new Command("store", "C-STORE into us, Orthanc and storescp, beside the limit of this disk.") { instances, rounds, large, telemetry, json };
-        command.SetAction((parsed, cancellationToken) => RunAsync(
-            parsed.GetValue(instances), parsed.GetValue(rounds), parsed.GetValue(large), parsed.GetValue(telemetry), parsed.GetValue(json), cancellationToken));
+        command.SetAction((parsed, cancellationToken) => parsed.GetValue(telemetry) switch
+        {
+            0 => RunAsync(parsed.GetValue(instances), parsed.GetValue(rounds), parsed.GetValue(large), parsed.GetValue(json), cancellationToken),
+            >= 4 and <= 10_000 and var pairs => TelemetryBench.RunAsync(pairs, parsed.GetValue(json), cancellationToken),
+            var pairs => throw new ArgumentException($"--telemetry is {pairs}; accepted is 4 to 10000."),
+        });
         return command;
     }
 
-    private static async Task<int> RunAsync(int instances, int rounds, int largeMb, bool telemetryOnly, bool json, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(int instances, int rounds, int largeMb, bool json, CancellationToken cancellationToken)
     {
         void Say(string text) => (json ? Console.Error : Console.Out).WriteLine(text);
 
@@ -54,7 +58,7 @@ internal static class StoreBench
                 Say($"Round {round} of {rounds}, {associations} association{(associations == 1 ? "" : "s")} ...");
                 (limits.TryGetValue(associations, out var l) ? l : limits[associations] = [])
                     .Add(DiskLimit.InstancesPerSecond(folder, instances, (int)(bytes / instances), group: associations));
-                foreach (var receiver in Receiver.All.Where(r => !telemetryOnly || r.Name.StartsWith("yizhan", StringComparison.Ordinal)))
+                foreach (var receiver in Receiver.All.Where(r => r.Name != "yizhan traced"))
                 {
                     foreach (var sender in Sender.All)
                     {
@@ -77,7 +81,7 @@ internal static class StoreBench
         foreach (var n in Associations)
         {
             var load = n == 1 ? "1 association" : $"{n} associations";
-            foreach (var peer in telemetryOnly ? [] : new[] { "orthanc", "storescp" })
+            foreach (var peer in new[] { "orthanc", "storescp" })
             {
                 rows.Add(BenchRow.More($"{peer}, {load}, storescu", Rate("yizhan", "storescu", n), Rate(peer, "storescu", n), "instances/s"));
                 rows.Add(BenchRow.More($"{peer}, {load}, own sender", Rate("yizhan", "own sender", n), Rate(peer, "own sender", n), "instances/s"));
@@ -86,15 +90,7 @@ internal static class StoreBench
                 rows.Add(BenchRow.Less($"{peer}, {load}, peak memory", Of("yizhan", n, r => r.PeakMemoryMb), Of(peer, n, r => r.PeakMemoryMb), "MB"));
             }
 
-            rows.Add(BenchRow.More($"itself without telemetry, {load}, storescu", Rate("yizhan traced", "storescu", n), Rate("yizhan", "storescu", n), "instances/s"));
-            rows.Add(BenchRow.Less($"itself without telemetry, {load}, CPU", Of("yizhan traced", n, r => r.CpuSeconds), Of("yizhan", n, r => r.CpuSeconds), $"CPU s for {instances}"));
             rows.Add(BenchRow.More($"disk limit (append + fdatasync by {n}), {load}", Rate("yizhan", "storescu", n), BenchTable.Median(limits[n]), "instances/s"));
-        }
-
-        if (telemetryOnly)
-        {
-            BenchTable.Print("store", rows, json);
-            return 0;
         }
 
         Say($"One instance of {largeMb} MB ...");

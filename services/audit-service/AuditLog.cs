@@ -22,15 +22,20 @@ internal sealed class AuditLog : IDisposable
     private readonly AuditState _state;
     private readonly DurableFolder _folder;
     private readonly string _site;
+    private volatile Published _current;
 
     private AuditLog(DurableFolder folder, NoteSigner signer, TreeLog tree, AuditIndex index, SubjectKeys keys, AuditState state, string site, string treeFolder)
     {
         (_folder, _signer, _tree, _index, Keys, _state, _site, TreeFolder) = (folder, signer, tree, index, keys, state, site, treeFolder);
         _terms = new TermHasher(keys.IndexSecret);
+        _current = tree.Current;
     }
 
-    /// <summary>The last durable checkpoint, with its note.</summary>
-    public Published Current => _tree.Current;
+    /// <summary>
+    /// The last durable checkpoint whose entries can all be found, with its note. The tree is ahead of it while the index takes what was just made durable: whoever is
+    /// told of a size may rely on it that a search then leaves none of these entries out.
+    /// </summary>
+    public Published Current => _current;
 
     public TreeReader Reader => _tree.Reader;
 
@@ -108,6 +113,7 @@ internal sealed class AuditLog : IDisposable
             Keys.Commit();
             _tree.Append(leaves, payloads);
             _index.Add(_tree.Current.Checkpoint.Size, terms);
+            _current = _tree.Current;
             foreach (var draft in drafts.Where(d => d.Kind == AuditDraft.Erasure))
             {
                 Erase(JsonSerializer.Deserialize(draft.Payload.Data.Span, AuditJson.Default.ErasureOrder)!);
@@ -122,7 +128,7 @@ internal sealed class AuditLog : IDisposable
     /// <summary>Records that match, the newest first, with what can still be read of them.</summary>
     public IReadOnlyList<AuditEntry> Find(AuditQuery query)
     {
-        var size = _tree.Current.Checkpoint.Size;
+        var size = query.Size ?? _current.Checkpoint.Size;
         var found = new List<AuditEntry>();
         var index = new IndexQuery([.. query.Terms.Select(t => _terms.Of(t.Field, t.Value))], query.FromMs, query.ToMs);
         var before = query.Before;
@@ -406,7 +412,9 @@ internal sealed record Appended(int Leaves, IReadOnlyList<string> Gaps);
 /// <param name="ToMs">First millisecond after; null: any.</param>
 /// <param name="Limit">Most records.</param>
 /// <param name="Before">Where the page before ended; null: from the newest.</param>
-internal sealed record AuditQuery(IReadOnlyList<(string Field, string Value)> Terms, long? FromMs, long? ToMs, int Limit, FoundLeaf? Before = null)
+/// <param name="Size">Only among the first so many entries, those of the checkpoint that the answer names; null: all there are.</param>
+internal sealed record AuditQuery(
+    IReadOnlyList<(string Field, string Value)> Terms, long? FromMs, long? ToMs, int Limit, FoundLeaf? Before = null, long? Size = null)
 {
     /// <summary>True when the record has every value that was asked for.</summary>
     public bool Matches(AuditEntry entry, AuditFacts facts) => Terms.All(t => t.Field switch

@@ -98,8 +98,9 @@ internal static class RecordEndpoints
             (Field.Site, site),
             (Field.Id, id),
         ];
-        var found = log.Find(new AuditQuery([.. terms.Where(t => t.Value is not null).Select(t => (t.Field, t.Value!))], fromMs, toMs, limit));
-        return TypedResults.Ok(new FoundRecords(log.Current.Checkpoint.Size, [.. found.Select(FoundRecord.Of)]));
+        var size = log.Current.Checkpoint.Size;
+        var found = log.Find(new AuditQuery([.. terms.Where(t => t.Value is not null).Select(t => (t.Field, t.Value!))], fromMs, toMs, limit, Size: size));
+        return TypedResults.Ok(new FoundRecords(size, [.. found.Select(FoundRecord.Of)]));
     }
 
     private static Results<Ok<InclusionProof>, ProblemHttpResult> Prove(AuditConsumer consumer, long index, long? size)

@@ -118,10 +118,10 @@ internal static class FhirEndpoints
 
         try
         {
-            var query = AuditEventQuery.Read(context.Request.Query);
-            var current = log.Current;
+            var size = log.Current.Checkpoint.Size;
+            var query = AuditEventQuery.Read(context.Request.Query) with { Size = size };
             var found = log.Find(query);
-            await WriteAsync(context, 200, json => WriteBundle(json, context.Request, log, found, query, current.Checkpoint.Size));
+            await WriteAsync(context, 200, json => WriteBundle(json, context.Request, log, found, query, size));
         }
         catch (FormatException e)
         {

@@ -235,6 +235,26 @@ public sealed class AuditLogTests : IDisposable
         File.WriteAllBytes(file, bytes);
     }
 
+    [Fact]
+    public async Task A_size_that_is_told_can_be_searched_whole_while_entries_come()
+    {
+        const int records = 500;
+        await using var node = Node.EventsOnly(_folder["node"]);
+        await node.Events.AppendAsync([.. Enumerable.Range(0, records).Select(i => Node.EntryOf(Node.Record(i), $"r{i}"))], Cancel);
+        using var log = Open();
+        var consuming = Task.Run(() => ConsumeAsync(log, node.Events), Cancel);
+        long told;
+        do
+        {
+            told = log.Current.Checkpoint.Size;
+            var found = log.Find(new AuditQuery([], null, null, int.MaxValue, Size: told));
+            Assert.Equal((told, told), (told, found.Count));
+        }
+        while (told < records);
+
+        Assert.Equal(records, await consuming);
+    }
+
     private AuditLog Open() => AuditLog.Open(_folder["audit"], _folder["keys"], "centre");
 
     /// <summary>What the consumer does, a few entries at a time; returns the number of new leaves.</summary>
