@@ -56,6 +56,7 @@ public static class StorageExtensions
             services.GetRequiredService<IOptions<NodeOptions>>().Value,
             services.GetRequiredService<IOptions<StorageOptions>>().Value,
             services.GetRequiredService<TimeProvider>()));
+        builder.Services.AddSingleton<BackupMetrics>();
         builder.Services.AddHostedService<OpenAtStart>();
         builder.Services.AddSingleton<Scrub>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Scrub>());
@@ -63,10 +64,11 @@ public static class StorageExtensions
         return builder;
     }
 
-    /// <summary>Being constructed opens the log.</summary>
-    private sealed class OpenAtStart(Spool spool) : IHostedService
+    /// <summary>Being constructed opens the log, and makes the gauges that nobody asks for by name.</summary>
+    private sealed class OpenAtStart(Spool spool, BackupMetrics metrics) : IHostedService
     {
         private readonly Spool _spool = spool;
+        private readonly BackupMetrics _metrics = metrics;
 
         public Task StartAsync(CancellationToken cancellationToken) =>
             _spool.Fault is { } fault ? Task.FromException(fault) : Task.CompletedTask;

@@ -20,9 +20,16 @@ internal sealed partial class AuditConsumer(
     private volatile string? _problem;
     private long _readThrough;
     private volatile string? _gap;
+    private long _gaps;
 
     /// <summary>The log while it is open; null while it cannot be written, and <see cref="Problem"/> says why.</summary>
     public AuditLog? Log => _log;
+
+    /// <summary>Gaps that were found since the start.</summary>
+    public long Gaps => Volatile.Read(ref _gaps);
+
+    /// <summary>Position of the event log up to which all is in the audit log.</summary>
+    public long ReadThrough => Volatile.Read(ref _readThrough);
 
     /// <summary>Held by the one who verifies the whole log: it reads all of it.</summary>
     public SemaphoreSlim Verification { get; } = new(1, 1);
@@ -34,7 +41,7 @@ internal sealed partial class AuditConsumer(
     public string Name => "audit";
 
     /// <inheritdoc/>
-    public ValueTask<long> ReadThroughAsync(CancellationToken cancellationToken) => new(Volatile.Read(ref _readThrough));
+    public ValueTask<long> ReadThroughAsync(CancellationToken cancellationToken) => new(ReadThrough);
 
     /// <inheritdoc/>
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
@@ -101,6 +108,7 @@ internal sealed partial class AuditConsumer(
             foreach (var gap in appended.Gaps)
             {
                 _gap = gap;
+                Interlocked.Increment(ref _gaps);
                 Missing(gap);
             }
 

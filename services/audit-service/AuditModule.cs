@@ -20,6 +20,7 @@ public sealed class AuditModule : IServiceModule
         builder.Services.AddSingleton<AuditConsumer>();
         builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<AuditConsumer>());
         builder.Services.AddHostedService(services => services.GetRequiredService<AuditConsumer>());
+        builder.Services.AddSingleton<AuditMetrics>();
         builder.Services.AddSingleton<AtnaListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<AtnaListener>());
         builder.Services.AddSingleton<AtnaForwarder>();
@@ -37,6 +38,7 @@ public sealed class AuditModule : IServiceModule
     /// <inheritdoc/>
     public static void Map(IEndpointRouteBuilder routes)
     {
+        routes.ServiceProvider.GetRequiredService<AuditMetrics>();
         RecordEndpoints.Map(routes);
         TreeEndpoints.Map(routes);
         SubjectEndpoints.Map(routes);

@@ -20,6 +20,7 @@ public sealed partial class DashboardTests
         ["Drift of inputs and results"] = "needs a hundred series of one version",
         ["Tries a second, by result"] = "the run has no medical record system that answers",
         ["Life of the licence"] = "the run has no licence",
+        ["Age of the newest backup"] = "the run makes no backup",
     };
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
