@@ -55,6 +55,16 @@ public sealed class ObjectTests
         await Verifier.AcceptedAsync(report, node.Folder, "sr.dcm", "Comprehensive3DSR");
         await Verifier.AcceptedAsync(ReportWriter.Write(producer, analysis with { Findings = [] }, null), node.Folder, "none.dcm", "Comprehensive3DSR");
 
+        // One picture for each slice that a finding is largest on, up to a bound; as many as there are findings when each is on its own.
+        var captures = CaptureWriter.Write(producer, analysis);
+        Assert.InRange(captures.Count, 1, Math.Min(CaptureWriter.MaxCaptures, analysis.Findings.Count));
+        Assert.Equal(captures.Count, captures.Select(c => c.GetString(DicomTags.SOPInstanceUID)).Distinct().Count());
+        Assert.Single(captures.Select(c => c.GetString(DicomTags.SeriesInstanceUID)).Distinct());
+        foreach (var (i, capture) in captures.Index())
+        {
+            await Verifier.AcceptedAsync(capture, node.Folder, $"sc{i + 1}.dcm", "SCImage");
+        }
+
         // Equal model and input: equal UIDs and pixels, whenever it is done again.
         var again = SegmentationWriter.Write(producer with { At = producer.At.AddHours(5) }, await Analysis.RunAsync(runner, Recipe.Parse(bundle.Inference), bundle.Settings.Clinical!, series, Node.Cancel))!;
         Assert.Equal(segmentation.GetString(DicomTags.SOPInstanceUID), again.GetString(DicomTags.SOPInstanceUID));
