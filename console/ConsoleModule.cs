@@ -7,6 +7,7 @@ using Yizhan.Console.Inventory;
 using Yizhan.Console.Language;
 using Yizhan.Console.Layout;
 using Yizhan.Console.Live;
+using Yizhan.Console.Models;
 using Yizhan.Console.Peers;
 using Yizhan.Console.People;
 using Yizhan.Platform;
@@ -34,6 +35,7 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddSingleton<PeerDesk>();
         builder.Services.AddSingleton<EmrDesk>();
         builder.Services.AddScoped<PeopleDesk>();
+        builder.Services.AddScoped<ModelDesk>();
         builder.Services.AddSingleton<InventoryDesk>();
         builder.Services.AddSingleton<Feeds>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());

@@ -82,4 +82,9 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<AnalysisFinished>))]
 [JsonSerializable(typeof(RolloutView))]
 [JsonSerializable(typeof(RolloutRequest))]
+[JsonSerializable(typeof(ModelsReported))]
+[JsonSerializable(typeof(IReadOnlyList<ModelsReported>))]
+[JsonSerializable(typeof(RolloutOrder))]
+[JsonSerializable(typeof(IReadOnlyList<RolloutOrder>))]
+[JsonSerializable(typeof(IReadOnlyList<SiteAnalysis>))]
 public sealed partial class ContractsJson : JsonSerializerContext;

@@ -4,6 +4,7 @@ using Yizhan.Contracts;
 using Yizhan.Fleet.Accounts;
 using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Kafka;
+using Yizhan.Fleet.Models;
 using Yizhan.Fleet.Releases;
 using Yizhan.Platform;
 using Yizhan.Platform.Certificates;
@@ -30,6 +31,9 @@ public sealed class FleetModule : IServiceModule
         builder.Services.TryAddSingleton<EmergencyBook>();
         builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<EmergencyBook>());
         builder.Services.AddHostedService(services => services.GetRequiredService<EmergencyBook>());
+        builder.Services.TryAddSingleton<ModelBook>();
+        builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<ModelBook>());
+        builder.Services.AddHostedService(services => services.GetRequiredService<ModelBook>());
         builder.Services.TryAddSingleton<AccountDesk>();
         builder.Services.TryAddSingleton<SiteRegistry>();
         builder.Services.TryAddSingleton<FleetMetrics>();

@@ -6,6 +6,7 @@ using System.Text.Json.Serialization.Metadata;
 using Yizhan.Contracts;
 using Yizhan.Fleet.Accounts;
 using Yizhan.Fleet.Enrolment;
+using Yizhan.Fleet.Models;
 using Yizhan.Fleet.Releases;
 using Yizhan.Link;
 using Yizhan.Platform.Certificates;
@@ -22,19 +23,20 @@ internal sealed partial class LinkEndpoints
     private readonly ReleaseCentre _releases;
     private readonly EnrolmentDesk _desk;
     private readonly AccountDesk _accounts;
+    private readonly ModelBook _models;
     private readonly Revocations _revocations;
     private readonly BodyBudget _budget;
     private readonly ILogger _logger;
 
     private LinkEndpoints(
-        LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, AccountDesk accounts, Revocations revocations, BodyBudget budget, ILogger logger) =>
-        (_intake, _releases, _desk, _accounts, _revocations, _budget, _logger) = (intake, releases, desk, accounts, revocations, budget, logger);
+        LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, AccountDesk accounts, ModelBook models, Revocations revocations, BodyBudget budget, ILogger logger) =>
+        (_intake, _releases, _desk, _accounts, _models, _revocations, _budget, _logger) = (intake, releases, desk, accounts, models, revocations, budget, logger);
 
     public static void Map(
-        IEndpointRouteBuilder routes, LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, AccountDesk accounts, Revocations revocations,
+        IEndpointRouteBuilder routes, LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, AccountDesk accounts, ModelBook models, Revocations revocations,
         BodyBudget budget, ILoggerFactory loggers)
     {
-        var link = new LinkEndpoints(intake, releases, desk, accounts, revocations, budget, loggers.CreateLogger<LinkEndpoints>());
+        var link = new LinkEndpoints(intake, releases, desk, accounts, models, revocations, budget, loggers.CreateLogger<LinkEndpoints>());
         routes.MapGet(LinkRoutes.Marks, context => link.AnswerAsync(context, link.MarksAsync));
         routes.MapPost(LinkRoutes.Entries, context => link.AnswerAsync(context, link.EntriesAsync));
         routes.MapPost(LinkRoutes.Missing, context => link.AnswerAsync(context, link.MissingAsync));
@@ -44,6 +46,7 @@ internal sealed partial class LinkEndpoints
         routes.MapPost(LinkRoutes.Certificate, context => link.AnswerAsync(context, link.CertificateAsync));
         routes.MapGet(LinkRoutes.Revocations, context => link.AnswerAsync(context, link.RevocationsAsync));
         routes.MapGet(LinkRoutes.Accounts, context => link.AnswerAsync(context, link.AccountsAsync));
+        routes.MapGet(LinkRoutes.Rollouts, context => link.AnswerAsync(context, link.RolloutsAsync));
     }
 
     private async Task CertificateAsync(HttpContext context, SitePrincipal site)
@@ -74,6 +77,9 @@ internal sealed partial class LinkEndpoints
         context.Response.ContentLength = list.Length;
         await context.Response.WriteAsync(list, context.RequestAborted);
     }
+
+    private Task RolloutsAsync(HttpContext context, SitePrincipal site) =>
+        WriteAsync(context, _models.Orders(site.SiteId, After(context, "order")), ContractsJson.Default.IReadOnlyListRolloutOrder);
 
     private static long After(HttpContext context, string what) =>
         long.TryParse(context.Request.Query["after"], NumberStyles.None, CultureInfo.InvariantCulture, out var number)

@@ -11,6 +11,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.Options;
 using Yizhan.Fleet.Accounts;
 using Yizhan.Fleet.Enrolment;
+using Yizhan.Fleet.Models;
 using Yizhan.Fleet.Releases;
 using Yizhan.Platform.Certificates;
 
@@ -23,7 +24,7 @@ namespace Yizhan.Fleet;
 /// </summary>
 /// <remarks>It can be closed and opened again on the same port while the rest of the centre runs; a drill does.</remarks>
 public sealed partial class LinkListener(
-    LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, AccountDesk accounts, EmbeddedCa ca, IOptions<FleetOptions> options, TimeProvider clock, ILoggerFactory loggers)
+    LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, AccountDesk accounts, ModelBook models, EmbeddedCa ca, IOptions<FleetOptions> options, TimeProvider clock, ILoggerFactory loggers)
     : IHostedService, IAsyncDisposable
 {
     private const string Door = "yizhan.enrolment";
@@ -159,7 +160,7 @@ public sealed partial class LinkListener(
             return Task.CompletedTask;
         });
         EnrolmentEndpoints.MapDoor(app, desk, _attempts);
-        LinkEndpoints.Map(app, intake, releases, desk, accounts, ca.Revocations, new BodyBudget(_options.MaxBodiesMiB * 1024L * 1024), loggers);
+        LinkEndpoints.Map(app, intake, releases, desk, accounts, models, ca.Revocations, new BodyBudget(_options.MaxBodiesMiB * 1024L * 1024), loggers);
         return app;
     }
 

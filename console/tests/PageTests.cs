@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Http.Headers;
 using Yizhan.Console.Live;
+using Yizhan.Console.Models;
 using Yizhan.Console.Peers;
 using Yizhan.Console.People;
 using Yizhan.Contracts;
@@ -49,6 +50,20 @@ public sealed class PageTests : IAsyncLifetime
             var who = new Microsoft.IdentityModel.JsonWebTokens.JsonWebToken(request.Headers.Authorization.ToString()["Bearer ".Length..]).Subject;
             _done.Add($"{who} on {id}: {verdict!.Verdict}");
             return id == "e1" ? Results.NoContent() : Results.Problem($"No emergency access '{id}' of east waits for review.", statusCode: 404);
+        });
+        var versions = new VersionReport[] { new("1", "READY", "CPU", false, 50, 1, 812.4, 0.08, 0.31), new("2", "UNAVAILABLE", null, false, 0, 0, null, null, null) };
+        var order = new RolloutOrder(9, "east", "nodule", "promote", new RolloutRequest("waits <b>", "2", 50), "wang", 0);
+        _services.MapGet("/fleet/models", () => Results.Json<IReadOnlyList<ModelsReported>>(
+            [new("east", 0, [new("nodule", true, "1", "2", 10, null, versions, [new(0, "promote", "2", 10, "guo", "two hundred studies")])], [order])], ContractsJson.Default.IReadOnlyListModelsReported));
+        _services.MapGet("/fleet/findings", () => Results.Json<IReadOnlyList<SiteAnalysis>>(
+            [new("east", new("1.2.3", "1.2.3.1", "P77", "nodule", "1", "d", "i", "findings", null, [new(1, "Nodule", 1.234, 40)], "s", "r", false, true, ["{\"resourceType\":\"Observation\"}"], 0))],
+            ContractsJson.Default.IReadOnlyListSiteAnalysis));
+        _services.MapPost("/fleet/models/{site}/{model}/{action}", async (string site, string model, string action, HttpRequest request) =>
+        {
+            var asked = await System.Text.Json.JsonSerializer.DeserializeAsync(request.Body, ContractsJson.Default.RolloutRequest, Cancel);
+            var who = new Microsoft.IdentityModel.JsonWebTokens.JsonWebToken(request.Headers.Authorization.ToString()["Bearer ".Length..]).Subject;
+            _done.Add($"{who}: {action} {model} {asked!.Version} {asked.Percent} at {site}, {asked.Reason}");
+            return model == "nodule" ? Results.Accepted() : Results.Problem($"Site '{site}' has reported no model '{model}'.", statusCode: 422);
         });
         _services.MapPost("/pacs-gw/peers/PACS/echo", () => Results.Json(new EchoResult(4.5), ContractsJson.Default.EchoResult));
         _services.MapPost("/pacs-gw/peers/DOWN/echo", () => Results.Problem("No connection to 10.0.0.9:104: Connection refused", statusCode: 502));
@@ -175,6 +190,39 @@ public sealed class PageTests : IAsyncLifetime
         Assert.Equal(["dr-li on e1: in order", "dr-li on e2: again"], _done);
         SignIn(scope, "clinician@*");
         Assert.Equal((false, false), await desk.MayAsync("centre"));
+    }
+
+    [Theory]
+    [InlineData("en", "Findings of models", "not for clinical use", "90 %", "50 series, 1 failed", "median 812 ms", "On its way to the site: promote 2, by wang:", "Hold this version", "1 Observation", "urgent")]
+    [InlineData("zh-CN", "模型发现", "不得用于临床", "90 %", "50 个序列，失败 1", "中位耗时 812 毫秒", "指令待送达：升级 2，wang：", "暂停此版本", "1 条 Observation", "紧急")]
+    public async Task The_server_draws_models_orders_and_findings(string language, params string[] expected)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/models");
+        request.Headers.AcceptLanguage.Add(new StringWithQualityHeaderValue(language));
+        using var response = await _http.SendAsync(request, Cancel);
+        var html = await response.Content.ReadAsStringAsync(Cancel);
+        Assert.All(
+            [.. expected, "two hundred studies", "P77", "Nodule 1", "1.23 ml", "0.31", "\"resourceType\": \"Observation\""],
+            text => Assert.Contains(text, WebUtility.HtmlDecode(html), StringComparison.Ordinal));
+        Assert.DoesNotContain("waits <b>", html, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_rollout_is_ordered_in_the_name_of_who_orders_it_and_is_not_offered_to_who_may_not()
+    {
+        using var scope = _console.Services.CreateScope();
+        var desk = scope.ServiceProvider.GetRequiredService<ModelDesk>();
+        SignIn(scope, "site-engineer@east site-engineer@centre");
+        var (see, change) = await desk.MayAsync("centre");
+        Assert.Equal((true, true, false), (see, change("east"), change("west")));
+        Assert.Null(await desk.OrderAsync(new("east", "nodule", "promote", new("a week without a miss", "2", 50)), Cancel));
+        Assert.Equal("Site 'east' has reported no model 'other'.", await desk.OrderAsync(new("east", "other", "hold", new("recall 17")), Cancel));
+        Assert.Equal(["dr-li: promote nodule 2 50 at east, a week without a miss", "dr-li: hold other   at east, recall 17"], _done);
+        SignIn(scope, "clinician@centre");
+        (see, change) = await desk.MayAsync("centre");
+        Assert.Equal((true, false), (see, change("east")));
+        SignIn(scope, "operator@*");
+        Assert.False((await desk.MayAsync("centre")).See);
     }
 
     [Fact]

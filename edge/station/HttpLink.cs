@@ -127,6 +127,10 @@ internal sealed class HttpLink : ILink, IDisposable
         return bytes.Length == 0 ? null : System.Text.Encoding.ASCII.GetString(bytes);
     }
 
+    /// <summary>What the centre orders about the models here, after a number.</summary>
+    public Task<IReadOnlyList<RolloutOrder>> RolloutsAsync(long after, CancellationToken cancellationToken) => AskAsync(
+        HttpMethod.Get, string.Create(CultureInfo.InvariantCulture, $"{LinkRoutes.Rollouts}?after={after}"), null, ContractsJson.Default.IReadOnlyListRolloutOrder, cancellationToken);
+
     /// <summary>What was revoked after a number.</summary>
     public Task<RevocationDelta> RevocationsAsync(long after, CancellationToken cancellationToken) => AskAsync(
         HttpMethod.Get, string.Create(CultureInfo.InvariantCulture, $"{LinkRoutes.Revocations}?after={after}"), null,

@@ -7,6 +7,7 @@ using Yizhan.Platform;
 using Yizhan.Platform.Identity;
 using Yizhan.Station.Certificates;
 using Yizhan.Station.Configuration;
+using Yizhan.Station.Models;
 using Yizhan.Station.SignIn;
 using Yizhan.Station.Updates;
 using Yizhan.Storage;
@@ -45,6 +46,7 @@ public sealed class StationModule : IServiceModule
         builder.Services.AddSingleton<ITrustedIssuer>(services => services.GetRequiredService<SiteIssuer>());
         builder.Services.AddSingleton<ITrustedIssuer, CentreIssuer>();
         builder.Services.AddHostedService<AccountUpdates>();
+        builder.Services.AddHostedService<RolloutOrders>();
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, StationJson.Default));
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(1, SignInEndpointsJson.Default));
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(2, ContractsJson.Default));

@@ -26,6 +26,10 @@ public sealed class StationOptions
     [Range(1, 86_400)]
     public int AccountsPollSeconds { get; set; } = 60;
 
+    /// <summary>How often the centre is asked what it orders about the models here, in seconds. Default 10.</summary>
+    [Range(1, 86_400)]
+    public int OrdersPollSeconds { get; set; } = 10;
+
     /// <summary>Attempts to sign in at the site that one address may make in a minute. Default 30.</summary>
     [Range(5, 10_000)]
     public int SignInAttemptsPerMinute { get; set; } = 30;

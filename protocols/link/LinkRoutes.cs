@@ -33,6 +33,9 @@ public static class LinkRoutes
     /// </summary>
     public const string Accounts = "/fleet/link/v1/accounts";
 
+    /// <summary>GET, with <c>?after=</c> (number of the newest that is known): what the centre orders about the caller's models, oldest first, at most 100.</summary>
+    public const string Rollouts = "/fleet/link/v1/rollouts";
+
     /// <summary>Media type of <see cref="EntryBatch"/>.</summary>
     public const string EntriesType = "application/vnd.yizhan.entries";
 

@@ -29,6 +29,7 @@ public sealed class AiInferModule : IServiceModule
         builder.Services.AddSingleton<AnalysisDatabase>();
         builder.Services.AddSingleton<RolloutMetrics>();
         builder.Services.AddSingleton<RolloutDesk>();
+        builder.Services.AddHostedService<ModelReporter>();
         builder.Services.AddSingleton<DicomWebClient>();
         builder.Services.AddSingleton<StudyFollower>();
         builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<StudyFollower>());

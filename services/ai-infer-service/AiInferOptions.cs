@@ -58,6 +58,10 @@ public sealed class AiInferOptions
     [Range(1, 65_536)]
     public int MaxSeriesMiB { get; set; } = 2048;
 
+    /// <summary>How often the centre is told of the models, when something of them has changed, in seconds. Default 60.</summary>
+    [Range(1, 86_400)]
+    public int ReportSeconds { get; set; } = 60;
+
     /// <summary>When a version is held without anybody asking.</summary>
     public GuardOptions Guard { get; set; } = new();
 }

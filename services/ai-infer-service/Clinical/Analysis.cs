@@ -37,7 +37,9 @@ internal sealed record Analysis(IReadOnlyList<Finding> Findings, byte[] Map, dou
             {
                 var (result, labels) = await NetworkAsync(runner, values, roi, recipe.SliceAxis is not null, cancellationToken);
                 areLabels = labels;
-                return result;
+                return labels && window.Overlaps(prepared.Size)
+                    ? throw new ModelFailedException("The model answers labels, which have no average where windows overlap; accepted: SimpleInferer, or windows that divide the image with overlap 0.")
+                    : result;
             },
             cancellationToken);
         var labels = recipe.Finish(channels, areLabels, prepared.Size);

@@ -37,6 +37,9 @@ internal sealed class AnalysisDatabase : IDisposable
         """
         ALTER TABLE series ADD COLUMN trace_parent TEXT;
         ALTER TABLE analysis ADD COLUMN trace_parent TEXT;
+        """,
+        """
+        CREATE TABLE obeyed (number INTEGER PRIMARY KEY) STRICT;
         """);
 
     /// <summary>Does something in one transaction. Transactions are short; one at a time.</summary>

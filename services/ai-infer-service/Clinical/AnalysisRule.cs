@@ -17,4 +17,7 @@ public sealed class AnalysisRule
 
     /// <summary>Series Description, with * for anything; null for any.</summary>
     public string? SeriesDescription { get; set; }
+
+    /// <summary>Whether pictures of the findings (secondary captures) are stored beside segmentation and report; null for what the bundle says.</summary>
+    public bool? SecondaryCapture { get; set; }
 }

@@ -162,6 +162,7 @@ internal sealed partial class AnalysisRunner(
             var (analysis, producer) = await RunAsync(owed, version, series, cancellationToken);
             var segmentation = SegmentationWriter.Write(producer, analysis);
             var report = ReportWriter.Write(producer, analysis, segmentation);
+            var captured = options.Value.Rules.LastOrDefault(r => r.Model == owed.Model && r.SecondaryCapture is not null)?.SecondaryCapture ?? clinical.SecondaryCapture;
             var patient = series.First.GetString(DicomTags.PatientID);
             await PublishAsync(
                 new AnalysisFinished(
@@ -172,7 +173,7 @@ internal sealed partial class AnalysisRunner(
                     segmentation?.GetString(DicomTags.SOPInstanceUID), report.GetString(DicomTags.SOPInstanceUID), bundle.Settings.ClinicalUse,
                     analysis.Findings.Any(f => f.VolumeMl >= clinical.UrgentAboveMl),
                     Observations.Write(producer, analysis, clinical.UrgentAboveMl, patient), producer.At.ToUnixTimeMilliseconds()),
-                segmentation is null ? [report] : [segmentation, report],
+                segmentation is null ? [report] : [segmentation, report, .. captured ? CaptureWriter.Write(producer, analysis) : []],
                 cancellationToken);
         }
         catch (SeriesRefusedException e)

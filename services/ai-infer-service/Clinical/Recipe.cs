@@ -94,13 +94,18 @@ internal sealed class Recipe
             case var name when NothingToDo.Contains(name):
                 break;
             case "Orientation":
-                var codes = a.Text("axcodes", "RAS");
-                if (codes.Length != 3 || codes.Select(c => "RLAPSI".IndexOf(c, StringComparison.Ordinal) / 2).Distinct().Count() != 3 || codes.Any(c => !"RLAPSI".Contains(c, StringComparison.Ordinal)))
+                var codes = AxisCodes(a, "RAS");
+                _before.Add(v => SpatialTransforms.Orient(v, codes));
+                break;
+            case "Conform":
+                var grid = a.Numbers("spatial_size").Select(d => (int)d).ToArray();
+                var conform = new Conform(grid.Length == 1 ? [grid[0], grid[0], grid[0]] : grid, a.Number("pixdim", 1), AxisCodes(a, "LIA"));
+                if (conform.Size.Count != 3 || conform.Size.Any(n => n is < 8 or > 512) || conform.SpacingMm is < 0.1 or > 10)
                 {
-                    throw new BundleRefusedException($"{where}: axcodes '{codes}' are no three axes; accepted: such as RAS or PLS.");
+                    throw new BundleRefusedException($"{where}: accepted are a spatial_size of 8 to 512 and a pixdim of 0.1 to 10 mm.");
                 }
 
-                _before.Add(v => SpatialTransforms.Orient(v, codes));
+                _before.Add(conform.Run);
                 break;
             case "Spacing":
                 var (pixdim, nearest) = (a.Numbers("pixdim"), a.Text("mode", "bilinear") == "nearest");
@@ -144,9 +149,14 @@ internal sealed class Recipe
                 break;
             default:
                 throw new BundleRefusedException(
-                    $"{where}: '{a.Target}' is not understood; accepted: Orientation, Spacing, ResizeWithPadOrCrop, ScaleIntensity, ScaleIntensityRange, ScaleIntensityRangePercentiles, "
+                    $"{where}: '{a.Target}' is not understood; accepted: Orientation, Spacing, Conform, ResizeWithPadOrCrop, ScaleIntensity, ScaleIntensityRange, ScaleIntensityRangePercentiles, "
                     + $"NormalizeIntensity, Activations, AsDiscrete, KeepLargestConnectedComponent, and {string.Join(", ", NothingToDo)}, each also with 'd'.");
         }
+
+        string AxisCodes(Arguments from, string otherwise) => from.Text("axcodes", otherwise) is { Length: 3 } letters && letters.All(c => "RLAPSI".Contains(c, StringComparison.Ordinal))
+            && letters.Select(c => "RLAPSI".IndexOf(c, StringComparison.Ordinal) / 2).Distinct().Count() == 3
+            ? letters
+            : throw new BundleRefusedException($"{where}: axcodes '{from.Text("axcodes", otherwise)}' are no three axes; accepted: such as RAS or PLS.");
 
         void Values(Action<float[]> change) => _before.Add(v =>
         {

@@ -4,6 +4,7 @@ using Dapper;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
 using Yizhan.AiInfer.Repository;
+using Yizhan.AiInfer.Rollout;
 using Yizhan.Contracts;
 using Yizhan.Platform.Bundles;
 using Yizhan.Storage;
@@ -12,10 +13,10 @@ namespace Yizhan.AiInfer.Clinical;
 
 /// <summary>
 /// Follows the event log. A series that nothing was added to for a while is compared with the site's rules, and an analysis is owed for each that fits. What was read, and
-/// what is owed, are in one transaction. Without rules it reads nothing.
+/// what is owed, are in one transaction. Orders of the centre about rollouts come by the same way. Without rules it reads nothing.
 /// </summary>
 internal sealed partial class StudyFollower(
-    AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, IEventLog log, IOptions<AiInferOptions> options, TimeProvider clock,
+    AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, RolloutDesk rollouts, IEventLog log, IOptions<AiInferOptions> options, TimeProvider clock,
     ILogger<StudyFollower> logger) : BackgroundService, ILogConsumer
 {
     private const int MaxBatch = 256;
@@ -73,6 +74,11 @@ internal sealed partial class StudyFollower(
         while (await log.ReadAsync(position, MaxBatch, cancellationToken) is { Count: > 0 } entries)
         {
             position = entries[^1].Position;
+            foreach (var order in entries.Where(e => e.Entry.Type == RolloutOrder.EventType).Select(e => JsonSerializer.Deserialize(e.Entry.Data.Span, ContractsJson.Default.RolloutOrder)!))
+            {
+                await rollouts.ObeyAsync(order, cancellationToken);
+            }
+
             Advance(
                 entries.Where(e => e.Entry.Type == InstanceStored.EventType)
                     .Select(e => (Stored: JsonSerializer.Deserialize(e.Entry.Data.Span, ContractsJson.Default.InstanceStored)!, e.Entry.TraceParent))

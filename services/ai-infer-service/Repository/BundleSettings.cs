@@ -22,9 +22,10 @@ internal sealed record BundleSettings(
 /// <param name="UrgentAboveMl">A finding of at least so many millilitres travels in lane urgent; null for never.</param>
 /// <param name="MinFindingMl">Smaller findings are not reported. Default 0.</param>
 /// <param name="MinSlices">Fewest slices of a series. Default 1.</param>
+/// <param name="SecondaryCapture">Pictures with the outlines of what was found are stored too, for viewers without segmentations; a rule of the site may say otherwise. Default false.</param>
 internal sealed record ClinicalSettings(
     string Task, string Modality, IReadOnlyList<string> BodyParts, IReadOnlyList<SegmentSettings> Segments, double? UrgentAboveMl = null, double MinFindingMl = 0,
-    int MinSlices = 1);
+    int MinSlices = 1, bool SecondaryCapture = false);
 
 /// <summary>One label of a model.</summary>
 /// <param name="Value">Value in the label map; index of the class.</param>

@@ -45,6 +45,13 @@ internal static class Guard
             : (Index(reference, own, r => r.InputMean, limits), Index(reference, own, r => r.TotalMl, limits));
     }
 
+    /// <summary>How many of the newest series of a version there are, how many failed, and their median time; null while there is none.</summary>
+    public static (int Series, int Failed, double? MedianMs) FiguresOf(SqliteConnection c, string model, string version, GuardOptions limits)
+    {
+        var own = Newest(c, model, version, limits.Window, 0);
+        return (own.Count, own.Count(o => !o.Ok), own.Count == 0 ? null : Median(own));
+    }
+
     /// <summary>Population stability index: Σ (a − b)·ln(a/b) over the bins of the reference's quantiles.</summary>
     internal static double StabilityIndex(IReadOnlyList<double> reference, IReadOnlyList<double> now)
     {

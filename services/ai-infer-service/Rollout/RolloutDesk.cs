@@ -70,7 +70,7 @@ internal sealed partial class RolloutDesk(
 
     /// <summary>Gives a version a part of the studies; 100 makes it the one for all.</summary>
     /// <exception cref="BundleRefusedException">There is no such version, or no such step.</exception>
-    public Task<RolloutView> PromoteAsync(string model, string version, int percent, string who, string reason, CancellationToken cancellationToken)
+    public Task<RolloutView> PromoteAsync(string model, string version, int percent, string who, string reason, CancellationToken cancellationToken, long? order = null)
     {
         if (!Steps.Contains(percent))
         {
@@ -81,28 +81,57 @@ internal sealed partial class RolloutDesk(
         return ChangeAsync(model, "promote", version, percent, who, reason, (c, state) => percent == 100
             ? state with { Stable = version, Candidate = null, Percent = 0, Stopped = null }
             : version == state.Stable ? throw new BundleRefusedException($"{model} {version} has all studies already.")
-            : state with { Candidate = version, Percent = percent, Stopped = null }, cancellationToken);
+            : state with { Candidate = version, Percent = percent, Stopped = null }, cancellationToken, order);
     }
 
     /// <summary>Takes the candidate out of the rollout, or stops the model when there is none or all of it is meant.</summary>
-    public Task<RolloutView> HoldAsync(string model, bool all, string who, string reason, CancellationToken cancellationToken)
+    public Task<RolloutView> HoldAsync(string model, bool all, string who, string reason, CancellationToken cancellationToken, long? order = null)
     {
         var state = View(model);
         return ChangeAsync(
             model, all || state.Candidate is null ? "stop" : "hold", all || state.Candidate is null ? state.Stable : state.Candidate, 0, who, reason,
-            (_, s) => all || s.Candidate is null ? s with { Stopped = reason, Candidate = null, Percent = 0 } : s with { Candidate = null, Percent = 0 }, cancellationToken);
+            (_, s) => all || s.Candidate is null ? s with { Stopped = reason, Candidate = null, Percent = 0 } : s with { Candidate = null, Percent = 0 }, cancellationToken, order);
     }
 
     /// <summary>Goes back to the version that had all studies before this one, and starts a stopped model again.</summary>
     /// <exception cref="BundleRefusedException">There was none, or it is not here any more.</exception>
-    public Task<RolloutView> RollbackAsync(string model, string who, string reason, CancellationToken cancellationToken)
+    public Task<RolloutView> RollbackAsync(string model, string who, string reason, CancellationToken cancellationToken, long? order = null)
     {
         var state = View(model);
         var before = state.History.Where(h => h.Action is "promote" or "rollback" or "begin" && (h.Percent == 100 || h.Action != "promote") && h.Version != state.Stable).Select(h => h.Version).FirstOrDefault();
         var to = state.Candidate is not null || state.Stopped is not null && before is null ? state.Stable : before
             ?? throw new BundleRefusedException($"{model} has had no version but {state.Stable}: there is nothing to go back to. 'hold' stops it.");
         _ = repository.Bundle(model, to);
-        return ChangeAsync(model, "rollback", to, 100, who, reason, (_, s) => s with { Stable = to, Candidate = null, Percent = 0, Stopped = null }, cancellationToken);
+        return ChangeAsync(model, "rollback", to, 100, who, reason, (_, s) => s with { Stable = to, Candidate = null, Percent = 0, Stopped = null }, cancellationToken, order);
+    }
+
+    /// <summary>
+    /// Does what somebody at the centre has ordered, once, as if it were asked here. What cannot be done is in the history as refused, with the reason, so that the centre learns of it.
+    /// </summary>
+    public async Task ObeyAsync(RolloutOrder order, CancellationToken cancellationToken)
+    {
+        var (who, request) = ($"{order.Who} at the centre", order.Request);
+        if (repository.Versions(order.Model).Count == 0)
+        {
+            NoSuchModel(order.Number, order.Model);
+            return;
+        }
+
+        try
+        {
+            await (order.Action switch
+            {
+                "promote" => PromoteAsync(order.Model, request.Version ?? throw new BundleRefusedException("A version is needed."), request.Percent ?? 100, who, request.Reason, cancellationToken, order.Number),
+                "hold" => HoldAsync(order.Model, request.All, who, request.Reason, cancellationToken, order.Number),
+                "rollback" => RollbackAsync(order.Model, who, request.Reason, cancellationToken, order.Number),
+                _ => throw new BundleRefusedException($"'{order.Action}' is no change of a rollout; accepted: {string.Join(", ", RolloutOrder.Actions)}."),
+            });
+        }
+        catch (BundleRefusedException e)
+        {
+            await ChangeAsync(
+                order.Model, "refused", request.Version ?? "", request.Percent ?? 0, who, Clinical.Dicom.Producer.Cut($"{order.Action}: {e.Message}", 500), (_, s) => s, cancellationToken, order.Number);
+        }
     }
 
     /// <summary>State and history of a model.</summary>
@@ -137,38 +166,51 @@ internal sealed partial class RolloutDesk(
     private void Hold(string model, string version, string reason)
     {
         var change = Apply(model, "hold", version, 0, GuardName, reason, (_, s) => s.Candidate == version ? s with { Candidate = null, Percent = 0 } : s with { Stopped = reason });
-        _ = AuditAsync(change.Record, change.Id, CancellationToken.None).ContinueWith(t => NotRecorded(t.Exception!), CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+        _ = AuditAsync(change.Record, change.Id!, CancellationToken.None).ContinueWith(t => NotRecorded(t.Exception!), CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
     }
 
     private async Task<RolloutView> ChangeAsync(
-        string model, string action, string version, int percent, string who, string reason, Func<SqliteConnection, State, State> change, CancellationToken cancellationToken)
+        string model, string action, string version, int percent, string who, string reason, Func<SqliteConnection, State, State> change, CancellationToken cancellationToken,
+        long? order = null)
     {
         if (reason.Trim().Length is 0 or > 500)
         {
             throw new BundleRefusedException("A reason of 1 to 500 characters is needed.");
         }
 
-        var (record, id, view) = Apply(model, action, version, percent, who, reason, change);
+        var (record, id, view) = Apply(model, action, version, percent, who, reason, change, order);
+        if (id is null)
+        {
+            return view;
+        }
+
         await AuditAsync(record, id, cancellationToken);
         Changed(model, action, version, percent, who, reason);
         return view;
     }
 
-    private (AuditRecord Record, string Id, RolloutView View) Apply(
-        string model, string action, string version, int percent, string who, string reason, Func<SqliteConnection, State, State> change)
+    /// <summary>Changes state and history together; no id when it is an order that was done before.</summary>
+    private (AuditRecord Record, string? Id, RolloutView View) Apply(
+        string model, string action, string version, int percent, string who, string reason, Func<SqliteConnection, State, State> change, long? order = null)
     {
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
         var (row, view) = database.Do(c =>
         {
-            var next = change(c, Require(c, model, repository.Versions(model)));
+            var before = Require(c, model, repository.Versions(model));
+            if (order is not null && c.Execute("INSERT INTO obeyed (number) VALUES (@order) ON CONFLICT DO NOTHING", new { order }) == 0)
+            {
+                return ((long?)null, View(c, before));
+            }
+
+            var next = change(c, before);
             c.Execute("UPDATE rollout SET stable = @Stable, candidate = @Candidate, percent = @Percent, stopped = @Stopped WHERE model = @Model", next);
             var id = c.QuerySingle<long>(
                 "INSERT INTO history (model, at_ms, action, version, percent, who, reason) VALUES (@model, @now, @action, @version, @percent, @who, @reason) RETURNING id",
                 new { model, now, action, version, percent, who, reason });
-            return (id, View(c, next));
+            return ((long?)id, View(c, next));
         });
         return (new AuditRecord("110100", "U", 0, who, null, $"ai-infer@{node.Value.SiteId}", $"model/{model}", $"{action} {version} {percent} %: {reason}", now),
-            $"audit:rollout:{log.Epoch:N}:{row}", view);
+            row is null ? null : $"audit:rollout:{log.Epoch:N}:{row}", view);
     }
 
     private async Task AuditAsync(AuditRecord record, string id, CancellationToken cancellationToken) => await log.AppendAsync(
@@ -201,6 +243,9 @@ internal sealed partial class RolloutDesk(
 
     [LoggerMessage(4041, LogLevel.Information, "{Model}: {Action} {Version} to {Percent} % by {Who}: {Reason}")]
     private partial void Changed(string model, string action, string version, int percent, string who, string reason);
+
+    [LoggerMessage(4043, LogLevel.Warning, "Order {Number} of the centre is about model {Model}, which is not here.")]
+    private partial void NoSuchModel(long number, string model);
 
     [LoggerMessage(4042, LogLevel.Error, "A hold could not be recorded in the audit log; it holds all the same.")]
     private partial void NotRecorded(Exception exception);

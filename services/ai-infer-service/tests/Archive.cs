@@ -44,12 +44,15 @@ internal sealed class Archive : IAsyncDisposable
     }
 
     /// <summary>Holds a series and tells a node of it, as its gateway would.</summary>
-    public async Task AddAsync(Node node, List<DicomDataset> slices)
+    public Task AddAsync(Node node, List<DicomDataset> slices) => AddAsync(node.Services, slices);
+
+    /// <inheritdoc cref="AddAsync(Node, List{DicomDataset})"/>
+    public async Task AddAsync(IServiceProvider node, List<DicomDataset> slices)
     {
         var (study, series) = (slices[0].GetString(DicomTags.StudyInstanceUID)!, slices[0].GetString(DicomTags.SeriesInstanceUID)!);
         _series[series] = slices;
-        var stored = new InstanceStored(study, series, slices[0].GetString(DicomTags.SOPInstanceUID)!, DicomUids.CtImageStorage, "1.2.840.10008.1.2.1", new string('0', 64), 1, "CT", "YIZHAN", "a");
-        await node.Services.GetRequiredService<IEventLog>().AppendAsync(
+        var stored = new InstanceStored(study, series, slices[0].GetString(DicomTags.SOPInstanceUID)!, slices[0].GetString(DicomTags.SOPClassUID)!, "1.2.840.10008.1.2.1", new string('0', 64), 1, slices[0].GetString(DicomTags.Modality)!, "YIZHAN", "a");
+        await node.GetRequiredService<IEventLog>().AppendAsync(
             [new Entry(Lane.Bulk, InstanceStored.EventType, "stored:" + series, study, 0, JsonSerializer.SerializeToUtf8Bytes(stored, ContractsJson.Default.InstanceStored))], Node.Cancel);
     }
 
@@ -58,7 +61,9 @@ internal sealed class Archive : IAsyncDisposable
     private async Task FindAsync(HttpContext context, string study)
     {
         var series = _series.GetValueOrDefault(context.Request.Query["SeriesInstanceUID"].ToString());
-        await context.Response.WriteAsync(series is null || study.Length == 0 ? "[]" : """[{"00080060":{"vr":"CS","Value":["CT"]},"00180015":{"vr":"CS","Value":["CHEST"]},"0008103E":{"vr":"LO","Value":["Thorax"]}}]""");
+        await context.Response.WriteAsync(series is null || study.Length == 0 ? "[]" : $$$"""
+            [{"00080060":{"vr":"CS","Value":["{{{series[0].GetString(DicomTags.Modality)}}}"]},"00180015":{"vr":"CS","Value":["{{{series[0].GetString(DicomTags.BodyPartExamined)}}}"]},"0008103E":{"vr":"LO","Value":["Thorax"]}}]
+            """);
     }
 
     private async Task RetrieveAsync(HttpContext context, string study, string series)

@@ -41,6 +41,60 @@ public sealed class ImagingTests
         Assert.Equal([0, 2, 3, 4], coarse.Voxels);
     }
 
+    /// <summary>Two millimetres a voxel, axes to the right, the front and up, to the grid of FreeSurfer in small: voxel n/2 of the source is voxel n/2 of the result.</summary>
+    [Fact]
+    [Trait("Clause", "S3")]
+    public void Conform_puts_the_middle_on_the_middle_along_the_patients_own_axes()
+    {
+        var volume = Numbered([4, 4, 4], [[2, 0, 0], [0, 2, 0], [0, 0, 2]], [10, 20, 30]);
+        var conformed = new Conform([8, 8, 8], 1, "LIA").Run(volume);
+        Assert.Equal("LIA", conformed.AxisCodes);
+        Assert.Equal([1.0, 1, 1], Enumerable.Range(0, 3).Select(conformed.Affine.Spacing));
+        Assert.Equal(volume.Affine.At(2, 2, 2), conformed.Affine.At(4, 4, 4));
+        Assert.Equal(volume[2, 2, 2], conformed[4, 4, 4]);
+
+        // One millimetre to the right is half a voxel of the source: 42 + 16/2.
+        Assert.Equal(50, conformed[3, 4, 4]);
+
+        // One down: 42 − 1/2, and of two whole numbers the even one.
+        Assert.Equal(42, conformed[4, 5, 4]);
+
+        // Beyond the source there is nothing; its voxels reach half a voxel beyond their middles.
+        Assert.Equal(0, conformed[0, 4, 7]);
+    }
+
+    [Fact]
+    [Trait("Clause", "S3")]
+    public void An_oblique_series_is_conformed_along_the_patients_axes()
+    {
+        // Planes that are turned by 30° about the vertical axis, and a ramp of one grey level for each millimetre to the right.
+        var (c, s) = (Math.Cos(Math.PI / 6), Math.Sin(Math.PI / 6));
+        var turned = Numbered([24, 24, 24], [[c, -s, 0], [s, c, 0], [0, 0, 1]], [0, 0, 0]);
+        foreach (var (i, j, k) in Indexes(turned.Size))
+        {
+            turned.Voxels[(i * 24 + j) * 24 + k] = (float)Math.Round(turned.Affine.At(i, j, k).X + 100);
+        }
+
+        var conformed = new Conform([8, 8, 8], 1, "RAS").Run(turned);
+        Assert.Equal("RAS", conformed.AxisCodes);
+        foreach (var (i, j, k) in Indexes(conformed.Size))
+        {
+            Assert.Equal(conformed.Affine.At(i, j, k).X + 100, conformed[i, j, k], 1.01);
+        }
+    }
+
+    [Fact]
+    public void Conform_keeps_bytes_and_brings_other_values_to_bytes_by_all_but_the_brightest_thousandth()
+    {
+        Assert.Equal((0, 1), Conform.Scale([0, 17, 255]));
+
+        // 2000 values up to 1999 and one artefact of 100 000: it does not set the scale.
+        var (least, scale) = Conform.Scale([.. Enumerable.Range(0, 2000).Select(i => (float)i), 100_000]);
+        Assert.Equal(0, least);
+        Assert.InRange(255 / scale, 1900, 2100);
+        Assert.Equal(255.0 / 100_000, Conform.Scale([0, 50_000, 100_000]).Scale, 9);
+    }
+
     [Fact]
     public void ResizeWithPadOrCrop_works_around_the_middle()
     {
@@ -96,6 +150,14 @@ public sealed class ImagingTests
         Assert.Equal(3 * 4 * 3, calls);
     }
 
+    [Theory]
+    [InlineData(0, 4, false)]
+    [InlineData(0.25, 4, true)]
+    [InlineData(0, 3, true)]
+    [InlineData(0.25, 8, false)]
+    public void Windows_overlap_unless_they_divide_the_image(double overlap, int roi, bool expected) =>
+        Assert.Equal(expected, new SlidingWindow([roi, roi, roi], overlap, false).Overlaps([8, 8, 8]));
+
     [Fact]
     public async Task A_window_larger_than_the_image_is_filled_with_zeros()
     {
@@ -129,6 +191,9 @@ public sealed class ImagingTests
     [Theory]
     [InlineData("""{"_target_":"RandFlipd"}""", "'RandFlip' is not understood; accepted: Orientation")]
     [InlineData("""{"_target_":"Orientationd","axcodes":"RAX"}""", "axcodes 'RAX'")]
+    [InlineData("""{"_target_":"yizhan.transforms.Conformd","spatial_size":[256,256]}""", "accepted are a spatial_size of 8 to 512")]
+    [InlineData("""{"_target_":"yizhan.transforms.Conformd","spatial_size":256,"pixdim":0}""", "pixdim of 0.1 to 10 mm")]
+    [InlineData("""{"_target_":"yizhan.transforms.Conformd","spatial_size":256,"axcodes":"LIR"}""", "axcodes 'LIR'")]
     [InlineData("""{"_target_":"Spacingd","pixdim":"$@spacing"}""", "is the expression '$@spacing', and none is ever evaluated")]
     [InlineData("""{"_target_":"ScaleIntensityRanged","a_min":"low"}""", "a_min is \"low\"; accepted: a number")]
     [InlineData("""{"_target_":"ScaleIntensityRanged","a_min":1}""", "a_max is missing")]

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using Microsoft.Extensions.DependencyInjection;
 using Yizhan.AiInfer.Clinical;
@@ -16,7 +15,7 @@ public sealed class ObjectTests
     [Trait("Clause", "S3")]
     public async Task The_bundle_that_ships_finds_the_nodules_of_a_phantom_and_dciodvfy_accepts_the_objects()
     {
-        Assert.SkipUnless(File.Exists("/usr/bin/dciodvfy") && File.Exists("/usr/bin/dcmdump"), "dicom3tools or dcmtk is not installed.");
+        Verifier.Require();
         await using var node = await Node.StartAsync(_ => { });
         var repository = node.Services.GetRequiredService<ModelRepository>();
         var runner = await repository.LoadAsync("nodule", null, Node.Cancel);
@@ -52,40 +51,23 @@ public sealed class ObjectTests
         var producer = new Producer(bundle, series, "site-a", new DateTimeOffset(2026, 11, 23, 8, 0, 0, TimeSpan.Zero));
         var segmentation = SegmentationWriter.Write(producer, analysis)!;
         var report = ReportWriter.Write(producer, analysis, segmentation);
-        await AcceptedAsync(segmentation, node.Folder, "seg.dcm", "Segmentation");
-        await AcceptedAsync(report, node.Folder, "sr.dcm", "Comprehensive3DSR");
-        await AcceptedAsync(ReportWriter.Write(producer, analysis with { Findings = [] }, null), node.Folder, "none.dcm", "Comprehensive3DSR");
+        await Verifier.AcceptedAsync(segmentation, node.Folder, "seg.dcm", "Segmentation");
+        await Verifier.AcceptedAsync(report, node.Folder, "sr.dcm", "Comprehensive3DSR");
+        await Verifier.AcceptedAsync(ReportWriter.Write(producer, analysis with { Findings = [] }, null), node.Folder, "none.dcm", "Comprehensive3DSR");
+
+        // One picture for each slice that a finding is largest on, up to a bound; as many as there are findings when each is on its own.
+        var captures = CaptureWriter.Write(producer, analysis);
+        Assert.InRange(captures.Count, 1, Math.Min(CaptureWriter.MaxCaptures, analysis.Findings.Count));
+        Assert.Equal(captures.Count, captures.Select(c => c.GetString(DicomTags.SOPInstanceUID)).Distinct().Count());
+        Assert.Single(captures.Select(c => c.GetString(DicomTags.SeriesInstanceUID)).Distinct());
+        foreach (var (i, capture) in captures.Index())
+        {
+            await Verifier.AcceptedAsync(capture, node.Folder, $"sc{i + 1}.dcm", "SCImage");
+        }
 
         // Equal model and input: equal UIDs and pixels, whenever it is done again.
         var again = SegmentationWriter.Write(producer with { At = producer.At.AddHours(5) }, await Analysis.RunAsync(runner, Recipe.Parse(bundle.Inference), bundle.Settings.Clinical!, series, Node.Cancel))!;
         Assert.Equal(segmentation.GetString(DicomTags.SOPInstanceUID), again.GetString(DicomTags.SOPInstanceUID));
         Assert.Equal(segmentation.GetBytes(DicomTags.PixelData).ToArray(), again.GetBytes(DicomTags.PixelData).ToArray());
-    }
-
-    private static async Task AcceptedAsync(DicomDataset dataset, string folder, string name, string iod)
-    {
-        var path = Path.Combine(folder, name);
-        await File.WriteAllBytesAsync(path, CtStudy.ToFile(dataset), Node.Cancel);
-        if (Environment.GetEnvironmentVariable("YIZHAN_KEEP_OBJECTS") is { Length: > 0 } keep)
-        {
-            // For the readers in readers/, which run after this.
-            Directory.CreateDirectory(keep);
-            File.Copy(path, Path.Combine(keep, name), overwrite: true);
-        }
-
-        var verified = await RunAsync("dciodvfy", path);
-        Assert.Contains(iod, verified, StringComparison.Ordinal);
-        Assert.DoesNotContain("Error -", verified, StringComparison.Ordinal);
-        var dumped = await RunAsync("dcmdump", "-q", path);
-        Assert.Contains("NOT FOR CLINICAL USE", dumped, StringComparison.Ordinal);
-    }
-
-    private static async Task<string> RunAsync(string program, params string[] arguments)
-    {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-        var output = process.StandardOutput.ReadToEndAsync(Node.Cancel);
-        var errors = process.StandardError.ReadToEndAsync(Node.Cancel);
-        await process.WaitForExitAsync(Node.Cancel);
-        return await output + await errors;
     }
 }

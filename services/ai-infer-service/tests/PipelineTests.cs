@@ -99,6 +99,43 @@ public sealed class PipelineTests
         Assert.Equal(outcome, (await ResultAsync(node, "1.2.1")).Outcome);
     }
 
+    /// <summary>Bundle, rule of the site, and whether there are pictures: the site has the last word.</summary>
+    [Theory]
+    [Trait("Clause", "S3")]
+    [InlineData(false, null, 0)]
+    [InlineData(false, true, 1)]
+    [InlineData(true, null, 1)]
+    [InlineData(true, false, 0)]
+    public async Task Pictures_of_the_findings_are_stored_when_bundle_or_site_ask_for_them(bool bundle, bool? site, int pictures)
+    {
+        await using var archive = await Archive.StartAsync();
+        await using var node = await Node.StartAsync(
+            models => TestBundle.Write(
+                models, "block", "1", OnnxFile.Plus(0, [-1, 1, -1, -1]), SmallSeries.Settings.Replace("\"minSlices\":2", bundle ? "\"minSlices\":2,\"secondaryCapture\":true" : "\"minSlices\":2", StringComparison.Ordinal),
+                inference: SmallSeries.Inference),
+            ["--ai-infer:rules:0:model=block", "--ai-infer:quietSeconds=0", $"--ai-infer:dicomWebUrl={archive.Url}", .. site is { } asked ? (string[])[$"--ai-infer:rules:0:secondaryCapture={asked}"] : []]);
+        await archive.AddAsync(node, SmallSeries.Create());
+        await ResultAsync(node, "1.2.1");
+        Assert.Equal(2 + pictures, archive.Stored.Count);
+        foreach (var capture in archive.Stored.Select(f => f.Dataset).Where(d => d.GetString(DicomTags.SOPClassUID) == Clinical.Dicom.CaptureWriter.SopClassUid))
+        {
+            // The source's 8×8 pixels, enlarged 32 times, between a line above and two below.
+            Assert.Equal((256, 256 + 3 * 10), ((int)capture.GetInt64(DicomTags.Columns)!, (int)capture.GetInt64(DicomTags.Rows)!));
+            Assert.Equal("1.2.1.1.1", capture.GetItems(DicomTag.Parse("0008,2112"))[0].GetString(DicomTag.Parse("0008,1155")));
+            Assert.Equal("NO", capture.GetString(DicomTag.Parse("0028,0301")));
+
+            // The block's outline is a square of 128 by 128 dots in its colour, and nothing else has it; the disclaimer's dots are above, in theirs.
+            var pixels = capture.GetBytes(DicomTags.PixelData).ToArray().Chunk(3).ToArray();
+            Assert.Equal(4 * 127, pixels.Count(p => p is [255, 221, 0]));
+            Assert.Equal(Clinical.Dicom.Letters.Dots("NOT FOR CLINICAL USE").Select(d => (d.X + 2, d.Y + 1)).Order(),
+                pixels.Index().Where(p => p.Item is [255, 96, 96]).Select(p => (p.Index % 256, p.Index / 256)).Order());
+            if (File.Exists("/usr/bin/dciodvfy"))
+            {
+                await Verifier.AcceptedAsync(capture, node.Folder, "sc.dcm", "SCImage");
+            }
+        }
+    }
+
     [Fact]
     public async Task Nothing_found_is_a_result_too()
     {

@@ -7,8 +7,6 @@ namespace Yizhan.AiInfer.Tests;
 /// <summary>Models of public projects, kept beside the tree, not in it: each gives its expected output through REST and gRPC.</summary>
 public sealed class SharedModelTests
 {
-    private static readonly string Folder = Find();
-
     /// <summary>Triton's own samples: sum and difference of two tensors.</summary>
     [Theory]
     [Trait("Clause", "S3")]
@@ -76,7 +74,7 @@ public sealed class SharedModelTests
     [InlineData("brainchop/model30chan50cls.onnx", new[] { "1,1,32,32,32" })]
     public async Task The_same_numbers_as_the_runtime_alone(string path, string[] shapes)
     {
-        var file = Require(path);
+        var file = SharedFile.Require(path);
         using var session = new InferenceSession(file);
         var inputs = session.InputNames.Select((name, i) => Seeded(name, session.InputMetadata[name], shapes[i])).ToArray();
         var expected = Direct(session, inputs);
@@ -150,25 +148,7 @@ public sealed class SharedModelTests
 
     private static Task<Node> NodeAsync(string path, int inputs, int outputs)
     {
-        var onnx = File.ReadAllBytes(Require(path));
+        var onnx = File.ReadAllBytes(SharedFile.Require(path));
         return Node.StartAsync(models => TestBundle.Write(models, "m", "1", onnx, inputs: inputs, outputs: outputs), "--ai-infer:load:0=m");
-    }
-
-    private static string Require(string path)
-    {
-        var file = Path.Combine(Folder, path);
-        Assert.SkipUnless(File.Exists(file), $"{path} is not beside the tree (shared/models).");
-        return file;
-    }
-
-    private static string Find()
-    {
-        var at = AppContext.BaseDirectory;
-        while (at is not null && !File.Exists(Path.Combine(at, "Yizhan.slnx")))
-        {
-            at = Path.GetDirectoryName(at);
-        }
-
-        return Path.Combine(at ?? "", "..", "shared", "models");
     }
 }

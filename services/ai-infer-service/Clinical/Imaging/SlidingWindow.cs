@@ -19,6 +19,12 @@ internal sealed record SlidingWindow(IReadOnlyList<int> Roi, double Overlap, boo
     {
         var roi = Enumerable.Range(0, 3).Select(a => a < Roi.Count && Roi[a] > 0 ? Roi[a] : image.Size[a]).ToArray();
 
+        if (roi.SequenceEqual(image.Size))
+        {
+            // One window is the image: nothing to cut or to average, and none of the four copies that both would need.
+            return await run(image.Voxels, roi);
+        }
+
         // A window larger than the image is filled with zeros around it, the smaller half first.
         var padded = Enumerable.Range(0, 3).Select(a => Math.Max(image.Size[a], roi[a])).ToArray();
         var before = Enumerable.Range(0, 3).Select(a => (padded[a] - image.Size[a]) / 2).ToArray();
@@ -56,6 +62,9 @@ internal sealed record SlidingWindow(IReadOnlyList<int> Roi, double Overlap, boo
             return source == image ? sum : Crop(sum, source.Size, before, image.Size);
         })];
     }
+
+    /// <summary>Whether a voxel of an image of this size is in more than one window.</summary>
+    public bool Overlaps(int[] size) => Enumerable.Range(0, 3).Any(a => a < Roi.Count && Roi[a] > 0 && Roi[a] < size[a] && (Overlap > 0 || size[a] % Roi[a] != 0));
 
     /// <summary>Where windows begin: every roi·(1 − overlap), the last one moved back to end with the image.</summary>
     internal IEnumerable<(int I, int J, int K)> Starts(int[] size, int[] roi)

@@ -62,8 +62,11 @@ frames.forEach((f) => {
   const uid = list(list(f.DerivationImageSequence)[0].SourceImageSequence)[0].ReferencedSOPInstanceUID;
   sources.set(uid, list(f.PlanePositionSequence)[0].ImagePositionPatient.map(Number));
 });
-const imageIds = [...sources].sort((a, b) => a[1][2] - b[1][2]).map(([uid]) => `sop:${uid}`);
 const orientation = list(list(seg.SharedFunctionalGroupsSequence)[0].PlaneOrientationSequence)[0].ImageOrientationPatient.map(Number);
+const [u, v] = [orientation.slice(0, 3), orientation.slice(3)];
+const normal = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
+const along = (position) => position.reduce((sum, value, axis) => sum + value * normal[axis], 0);
+const imageIds = [...sources].sort((a, b) => along(a[1]) - along(b[1])).map(([uid]) => `sop:${uid}`);
 const series = list(seg.ReferencedSeriesSequence)[0].SeriesInstanceUID;
 const provider = {
   get(type, imageId) {
