@@ -82,4 +82,6 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<AnalysisFinished>))]
 [JsonSerializable(typeof(RolloutView))]
 [JsonSerializable(typeof(RolloutRequest))]
+[JsonSerializable(typeof(DrillFinished))]
+[JsonSerializable(typeof(IReadOnlyList<DrillView>))]
 public sealed partial class ContractsJson : JsonSerializerContext;

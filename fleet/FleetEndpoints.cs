@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
 using Yizhan.Fleet.Accounts;
+using Yizhan.Fleet.Drills;
 using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Releases;
 using Yizhan.Platform.Identity;
@@ -23,6 +24,7 @@ internal static class FleetEndpoints
         ReleaseEndpoints.Map(routes);
         EnrolmentEndpoints.Map(routes);
         EmergencyEndpoints.Map(routes);
+        DrillEndpoints.Map(routes);
     }
 
     /// <summary>Server-sent events of type <c>sites</c>: all sites, at once and then after each change, at most twice a second.</summary>
