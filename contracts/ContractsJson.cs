@@ -87,4 +87,6 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(RolloutOrder))]
 [JsonSerializable(typeof(IReadOnlyList<RolloutOrder>))]
 [JsonSerializable(typeof(IReadOnlyList<SiteAnalysis>))]
+[JsonSerializable(typeof(DrillFinished))]
+[JsonSerializable(typeof(IReadOnlyList<DrillView>))]
 public sealed partial class ContractsJson : JsonSerializerContext;

@@ -6,11 +6,17 @@ using Yizhan.Contracts;
 namespace Yizhan.Drills;
 
 /// <summary>What is at the centre, asked over its public interfaces.</summary>
-public sealed class CentreView(LocalSite site) : IDisposable
+/// <param name="http">A client of the centre; disposed with this.</param>
+public sealed class CentreView(HttpClient http) : IDisposable
 {
-    private readonly HttpClient _http = site.CentreClient();
+    private readonly HttpClient _http = http;
     private readonly Dictionary<string, int> _instances = [];
     private long _position;
+
+    /// <summary>Of the centre of a folder.</summary>
+    public CentreView(LocalSite site) : this(site.CentreClient())
+    {
+    }
 
     /// <summary>How often each data set is in the centre's log, as of the last <see cref="RefreshAsync"/>.</summary>
     public IReadOnlyDictionary<string, int> Instances => _instances;

@@ -45,8 +45,10 @@ internal sealed class LocalNetwork
     public Task<HostProcess> StartCentreAsync(CancellationToken cancellationToken) => HostProcess.StartAsync(
         ["centre", "--config", SettingsPath("centre")], Centre, Path.Combine(_folder, "centre.log"), cancellationToken);
 
-    public Task<HostProcess> StartSiteAsync(string site, CancellationToken cancellationToken) => HostProcess.StartAsync(
-        ["edge", "--config", SettingsPath(site)], _sites[site].EdgeWeb, Path.Combine(_folder, site + ".log"), cancellationToken);
+    public Task<HostProcess> StartSiteAsync(string site, CancellationToken cancellationToken) => StartSiteAsync(site, [], cancellationToken);
+
+    public Task<HostProcess> StartSiteAsync(string site, IReadOnlyList<string> settings, CancellationToken cancellationToken) => HostProcess.StartAsync(
+        ["edge", "--config", SettingsPath(site), .. settings], _sites[site].EdgeWeb, Path.Combine(_folder, site + ".log"), cancellationToken);
 
     private string SettingsPath(string node) => Path.Combine(_folder, $"{node}.yaml");
 

@@ -102,6 +102,17 @@ public sealed class LocalSite
     public Task<HostProcess> StartCentreAsync(CancellationToken cancellationToken) => HostProcess.StartAsync(
         ["centre", "--config", SettingsPath("centre")], Ports.CentreWeb, LogPath("centre"), cancellationToken);
 
+    /// <summary>The same with settings more.</summary>
+    public Task<HostProcess> StartCentreAsync(IReadOnlyList<string> settings, CancellationToken cancellationToken) => HostProcess.StartAsync(
+        ["centre", "--config", SettingsPath("centre"), .. settings], Ports.CentreWeb, LogPath("centre"), cancellationToken);
+
+    /// <summary>Starts the centre at another place: another folder, other ports, the same authority.</summary>
+    public Task<HostProcess> StartCentreElsewhereAsync(string dataFolder, LocalPorts ports, IReadOnlyList<string> settings, CancellationToken cancellationToken) => HostProcess.StartAsync(
+        [
+            "centre", "--config", SettingsPath("centre"), $"--node:dataFolder={dataFolder}", $"--web:url=http://127.0.0.1:{ports.Centre}", $"--fleet:linkPort={ports.CentreLink}",
+            .. settings,
+        ], ports.CentreWeb, LogPath("centre-elsewhere"), cancellationToken);
+
     /// <summary>Starts the site as a process of its own.</summary>
     public Task<HostProcess> StartEdgeAsync(CancellationToken cancellationToken) => StartEdgeAsync([], cancellationToken);
 

@@ -24,6 +24,12 @@ public sealed class OutageDrill(string folder, string? from, Action<string> say)
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
 
+    /// <summary>Instances of the synthetic CT, when no folder is given. Default 120.</summary>
+    public int Instances { get; init; } = 120;
+
+    /// <summary>Told the result while the nodes still run, with a client of the centre.</summary>
+    public Func<HttpClient, DrillResult, CancellationToken, Task>? BeforeStop { get; init; }
+
     /// <summary>Runs the drill. Leaves nothing running.</summary>
     /// <exception cref="InvalidOperationException">A node did not start, or stopped answering; the message says where its log is.</exception>
     public async Task<DrillResult> RunAsync(CancellationToken cancellationToken)
@@ -71,7 +77,14 @@ public sealed class OutageDrill(string folder, string? from, Action<string> say)
             var intact = await view.HashAllAsync(ledger.Acknowledged, cancellationToken);
             await view.RefreshAsync(cancellationToken);
             var studies = await view.ArchiveAsync(cancellationToken);
-            return new DrillResult(ledger.Compare(view.Instances, intact), ledger.Refused, outageTime, backFill, studies.Studies);
+            var result = new DrillResult(ledger.Compare(view.Instances, intact), ledger.Refused, outageTime, backFill, studies.Studies);
+            if (BeforeStop is { } told)
+            {
+                using var http = site.CentreClient();
+                await told(http, result, cancellationToken);
+            }
+
+            return result;
         }
         finally
         {
@@ -82,8 +95,8 @@ public sealed class OutageDrill(string folder, string? from, Action<string> say)
     private string MakeSample()
     {
         var sample = Path.Combine(folder, "sample");
-        say("Making a synthetic CT: three studies of 40 slices ...");
-        CtStudy.WriteFiles(sample, instances: 120, studies: 3, seed: 20261122);
+        say($"Making a synthetic CT: three studies of {Instances / 3} slices ...");
+        CtStudy.WriteFiles(sample, Instances, studies: 3, seed: 20261122);
         return sample;
     }
 

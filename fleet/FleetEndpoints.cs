@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Yizhan.Contracts;
 using Yizhan.Fleet.Accounts;
+using Yizhan.Fleet.Drills;
 using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Models;
 using Yizhan.Fleet.Releases;
@@ -25,6 +26,7 @@ internal static class FleetEndpoints
         EnrolmentEndpoints.Map(routes);
         EmergencyEndpoints.Map(routes);
         ModelEndpoints.Map(routes);
+        DrillEndpoints.Map(routes);
     }
 
     /// <summary>Server-sent events of type <c>sites</c>: all sites, at once and then after each change, at most twice a second.</summary>

@@ -1,6 +1,7 @@
 using System.Diagnostics.Metrics;
 using Yizhan.Contracts;
 using Yizhan.Fleet.Accounts;
+using Yizhan.Fleet.Drills;
 
 namespace Yizhan.Fleet;
 
@@ -20,7 +21,7 @@ internal sealed class FleetMetrics : IDisposable
     private readonly SiteRegistry _sites;
     private readonly Meter _meter;
 
-    public FleetMetrics(SiteRegistry sites, EmergencyBook emergencies, TimeProvider clock, IMeterFactory meters)
+    public FleetMetrics(SiteRegistry sites, EmergencyBook emergencies, DrillBook drills, TimeProvider clock, IMeterFactory meters)
     {
         _sites = sites;
         _meter = meters.Create(MeterName);
@@ -51,6 +52,14 @@ internal sealed class FleetMetrics : IDisposable
             () => emergencies.Waiting().Select(w => new Measurement<double>(
                 Math.Max(0, clock.GetUtcNow().ToUnixTimeMilliseconds() - w.OldestMs) / 1000.0, new KeyValuePair<string, object?>("site", w.Site))),
             "s", "Age of the oldest of them.");
+        _meter.CreateObservableGauge<double>(
+            "yizhan.drill.last_success.timestamp",
+            () => drills.Figures().Select(d => new Measurement<double>(d.LastSuccessMs / 1000.0, new KeyValuePair<string, object?>("kind", d.Kind))),
+            "s", "When a drill of the kind passed last, Unix seconds; 0: never.");
+        _meter.CreateObservableGauge<double>(
+            "yizhan.drill.passed",
+            () => drills.Figures().Where(d => d.Passed is not null).Select(d => new Measurement<double>(d.Passed == true ? 1 : 0, new KeyValuePair<string, object?>("kind", d.Kind))),
+            null, "1 when the newest run of the kind passed, 0 when it did not.");
         _meter.CreateObservableGauge(
             "yizhan.site.service.up", Services, null, "1 while the service of the site says that it is healthy or degraded, 0 when it says that it is not.");
     }

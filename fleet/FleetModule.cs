@@ -2,6 +2,7 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Fleet.Accounts;
+using Yizhan.Fleet.Drills;
 using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Kafka;
 using Yizhan.Fleet.Models;
@@ -34,6 +35,9 @@ public sealed class FleetModule : IServiceModule
         builder.Services.TryAddSingleton<ModelBook>();
         builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<ModelBook>());
         builder.Services.AddHostedService(services => services.GetRequiredService<ModelBook>());
+        builder.Services.TryAddSingleton<DrillBook>();
+        builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<DrillBook>());
+        builder.Services.AddHostedService(services => services.GetRequiredService<DrillBook>());
         builder.Services.TryAddSingleton<AccountDesk>();
         builder.Services.TryAddSingleton<SiteRegistry>();
         builder.Services.TryAddSingleton<FleetMetrics>();

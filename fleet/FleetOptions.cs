@@ -66,6 +66,10 @@ public sealed class FleetOptions
     /// </summary>
     public string? AuthTokenFile { get; set; }
 
+    /// <summary>Days after which a kind of drill is due again. Default 92: a quarter.</summary>
+    [Range(1, 3660)]
+    public int DrillEveryDays { get; set; } = 92;
+
     /// <summary>How long a ring of sites is watched before a release goes to the next one, in seconds. Default one hour.</summary>
     [Range(0, 30 * 24 * 3600)]
     public int RingSoakSeconds { get; set; } = 3600;

@@ -60,7 +60,9 @@ public static class StorageExtensions
         builder.Services.AddHostedService<OpenAtStart>();
         builder.Services.AddSingleton<Scrub>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Scrub>());
-        builder.Services.AddHealthChecks().AddCheck<SpoolHealth>("storage").AddCheck<Scrub>("scrub");
+        builder.Services.AddSingleton<Canaries>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Canaries>());
+        builder.Services.AddHealthChecks().AddCheck<SpoolHealth>("storage").AddCheck<Scrub>("scrub").AddCheck<Canaries>("canary");
         return builder;
     }
 

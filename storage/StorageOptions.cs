@@ -77,6 +77,10 @@ public sealed class StorageOptions
     [Range(0, 1000)]
     public int ScrubMiBPerSecond { get; set; } = 4;
 
+    /// <summary>How often the canary files are looked at, in seconds: whoever encrypts the node touches them too. Default 10; 0: there are none.</summary>
+    [Range(0, 3600)]
+    public int CanarySeconds { get; set; } = 10;
+
     /// <summary>
     /// Who moves the write-ahead log of <c>log.db</c> into the database: <c>node</c> (default), or <c>litestream</c>, which has to see every page before
     /// and needs the store <c>sqlite</c>.

@@ -63,10 +63,11 @@ internal sealed class Backup(Spool spool, string dataFolder, TimeProvider clock)
                 SiteKey = spool.Segments.Keys.SiteKey,
                 SiteKeyFile = HasSiteKey(target) ? SiteKeyPath : null,
             };
-            target.Finish(JsonSerializer.SerializeToUtf8Bytes(manifest, BackupJson.Default.BackupManifest));
+            var manifestBytes = JsonSerializer.SerializeToUtf8Bytes(manifest, BackupJson.Default.BackupManifest);
+            target.Finish(manifestBytes);
             DeleteOld(to, keep);
             return (
-                new BackupReport(folder, position, target.Files.Count, target.Files.Sum(f => f.Length), target.CopiedBytes),
+                new BackupReport(folder, position, target.Files.Count, target.Files.Sum(f => f.Length), target.CopiedBytes, Convert.ToHexStringLower(SHA256.HashData(manifestBytes))),
                 new BackupPoint(folder, takenMs, position, [.. marks.Select(m => new CoveredLane(m.Key.Site, m.Key.Epoch, m.Key.Lane, m.Value))]));
         }
         finally
@@ -83,6 +84,11 @@ internal sealed class Backup(Spool spool, string dataFolder, TimeProvider clock)
         var newest = Complete(folder).LastOrDefault();
         return newest is null ? (null, null) : (newest, ReadManifest(newest));
     }
+
+    /// <summary>The newest complete backup that was begun before a time; null when there is none.</summary>
+    /// <exception cref="InvalidDataException">A manifest cannot be read.</exception>
+    public static string? NewestBefore(string folder, DateTimeOffset before) =>
+        Complete(folder).Reverse().FirstOrDefault(backup => ReadManifest(backup).TakenMs < before.ToUnixTimeMilliseconds());
 
     /// <summary>Reads what a backup consists of.</summary>
     /// <exception cref="InvalidDataException">There is no manifest, or it cannot be read.</exception>

@@ -52,7 +52,16 @@ public sealed record CoveredLane(string Site, Guid Epoch, Lane Lane, long Sequen
 /// <param name="Files">Files in it.</param>
 /// <param name="Bytes">Bytes in it.</param>
 /// <param name="CopiedBytes">Bytes that had to be copied; the others are shared with the backup before.</param>
-public sealed record BackupReport(string Folder, long Position, int Files, long Bytes, long CopiedBytes);
+/// <param name="ManifestSha256">SHA-256 of <c>manifest.json</c>, which names every file with its hash: whoever keeps this elsewhere can tell any copy of the backup from another.</param>
+public sealed record BackupReport(string Folder, long Position, int Files, long Bytes, long CopiedBytes, string ManifestSha256);
+
+/// <summary>What is wrong with a backup, found without restoring it.</summary>
+/// <param name="Folder">The backup.</param>
+/// <param name="Manifest">What it should consist of; null when that cannot be read.</param>
+/// <param name="ManifestSha256">SHA-256 of its <c>manifest.json</c>; null when that is not there.</param>
+/// <param name="Bytes">Bytes read.</param>
+/// <param name="Problems">What is missing, damaged, or not of this backup, at most 1000; empty when it is whole.</param>
+public sealed record BackupCheck(string Folder, BackupManifest? Manifest, string? ManifestSha256, long Bytes, IReadOnlyList<string> Problems);
 
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web, WriteIndented = true)]
 [JsonSerializable(typeof(BackupManifest))]

@@ -28,6 +28,9 @@ public sealed class LogMaintenance : IDisposable
     /// <summary>The newest backup that this node made; null when there is none. What it covers need not be sent again by anybody.</summary>
     public BackupPoint? LastBackup => _lastBackup;
 
+    /// <summary>Why no backup may be made: somebody seems to be changing what is kept. Null while all is well.</summary>
+    internal volatile string? Alarm;
+
     /// <summary>
     /// Backs the node up while it works. Everything that was acknowledged before the call is in the backup; it is whole, or has no manifest. One at a time.
     /// </summary>
@@ -35,8 +38,14 @@ public sealed class LogMaintenance : IDisposable
     /// <param name="cancellationToken">Breaks it off; the next one deletes what was begun.</param>
     /// <exception cref="ArgumentException">The folder is not one that this node may write backups to.</exception>
     /// <exception cref="IOException">The folder cannot be written.</exception>
+    /// <exception cref="InvalidOperationException">A canary file was changed: the backup could be of garbage, and would push a good one out.</exception>
     public async Task<BackupReport> BackupAsync(string? to, CancellationToken cancellationToken)
     {
+        if (Alarm is { } alarm)
+        {
+            throw new InvalidOperationException(alarm);
+        }
+
         if (_options.BackupFolder is not { Length: > 0 } allowed)
         {
             throw new ArgumentException("storage:backupFolder is not set: this node does not know where backups may be written to.");

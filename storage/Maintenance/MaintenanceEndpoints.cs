@@ -4,14 +4,18 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
+using Yizhan.Contracts;
 using Yizhan.Platform.Identity;
 
 namespace Yizhan.Storage;
 
-/// <summary>What an operator asks of the log of a running node: <c>yizhan backup</c>, <c>yizhan spool verify</c>, <c>yizhan spool new-epoch</c>, <c>yizhan spool shred</c>.</summary>
+/// <summary>What an operator asks of the log of a running node: <c>yizhan backup</c>, <c>yizhan spool verify</c>, <c>yizhan spool new-epoch</c>, <c>yizhan spool shred</c>, and <c>yizhan drill</c> to record its report.</summary>
 public static class MaintenanceEndpoints
 {
-    /// <summary>Maps <c>/log/backup</c>, <c>/log/verify</c>, <c>/log/new-epoch</c> and <c>/log/days</c> below a module's routes.</summary>
+    // DICOM PS3.16 CID 400: Application Activity.
+    private const string ApplicationActivity = "110100";
+
+    /// <summary>Maps <c>/log/backup</c>, <c>/log/verify</c>, <c>/log/new-epoch</c>, <c>/log/days</c> and <c>/log/drills</c> below a module's routes.</summary>
     public static void MapLogMaintenance(this IEndpointRouteBuilder routes)
     {
         routes.MapGet("/log/backup", LastBackup).Needs(Permission.MaintainLog);
@@ -22,6 +26,7 @@ public static class MaintenanceEndpoints
         routes.MapGet("/log/days", (LogMaintenance log) => TypedResults.Json(log.Days, MaintenanceJson.Default.IReadOnlyListSealedDay)).Needs(Permission.MaintainLog);
         routes.MapGet("/log/days/{day}", LookAtDay).Needs(Permission.MaintainLog);
         routes.MapPost("/log/days/{day}/shred", ShredAsync).Needs(Permission.MaintainLog);
+        routes.MapPost("/log/drills", DrillRecords.RecordAsync).Needs(Permission.MaintainLog);
     }
 
     private static Results<JsonHttpResult<BackupPoint>, NotFound> LastBackup(LogMaintenance log) =>
@@ -29,14 +34,24 @@ public static class MaintenanceEndpoints
 
     /// <summary>Answers once the backup is whole and durable.</summary>
     private static async Task<Results<JsonHttpResult<BackupReport>, ProblemHttpResult>> BackupAsync(
-        HttpRequest request, LogMaintenance log, CancellationToken cancellationToken)
+        HttpRequest request, LogMaintenance log, IEventLog events, TimeProvider clock, CancellationToken cancellationToken)
     {
         try
         {
             var to = request.Query["to"] is [{ Length: > 0 } folder] ? folder : null;
-            return TypedResults.Json(await log.BackupAsync(to, cancellationToken), MaintenanceJson.Default.BackupReport);
+            var report = await log.BackupAsync(to, cancellationToken);
+
+            // The digest names every file with its hash. In the audit log it is beyond the reach of whoever can write to the backups.
+            var (name, now) = (Path.GetFileName(report.Folder), clock.GetUtcNow().ToUnixTimeMilliseconds());
+            var record = new AuditRecord(
+                ApplicationActivity, "C", 0, Caller.AgentOf(request.HttpContext), null, $"storage@{events.Site}", $"backup/{events.Site}/{name}",
+                $"{report.Files} files, manifest sha256 {report.ManifestSha256}", now);
+            await events.AppendAsync(
+                [new Entry(Lane.Normal, AuditRecord.EventType, $"audit/backup/{events.Epoch:N}/{name}/{report.ManifestSha256[..12]}", record.Entity, now,
+                    JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord))], cancellationToken);
+            return TypedResults.Json(report, MaintenanceJson.Default.BackupReport);
         }
-        catch (ArgumentException e)
+        catch (Exception e) when (e is ArgumentException or InvalidOperationException)
         {
             return TypedResults.Problem(e.Message, statusCode: StatusCodes.Status409Conflict);
         }

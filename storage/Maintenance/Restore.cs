@@ -6,6 +6,7 @@ namespace Yizhan.Storage;
 public static class Restore
 {
     private const int BlockBytes = 1024 * 1024;
+    private const int MaxProblems = 1000;
 
     /// <summary>
     /// Copies a backup into a folder that does not exist or is empty, and compares each file with the manifest. The node that starts on it begins a new epoch: it
@@ -14,12 +15,12 @@ public static class Restore
     /// <param name="from">A backup, or the folder of backups: then the newest complete one.</param>
     /// <param name="to">The node's data folder.</param>
     /// <param name="progress">Told each file.</param>
+    /// <param name="before">Of a folder of backups: the newest that was begun before this; null: the newest.</param>
     /// <exception cref="InvalidDataException">It is no complete backup, or a file of it is damaged: the message names it.</exception>
     /// <exception cref="IOException">The folder is not empty, or cannot be written.</exception>
-    public static BackupManifest Run(string from, string to, IProgress<string>? progress = null)
+    public static BackupManifest Run(string from, string to, IProgress<string>? progress = null, DateTimeOffset? before = null)
     {
-        var folder = File.Exists(Path.Combine(from, BackupManifest.FileName)) ? from
-            : Backup.Newest(from).Folder ?? throw new InvalidDataException($"There is no complete backup in {from}.");
+        var folder = Choose(from, before);
         var manifest = Backup.ReadManifest(folder);
         if (Directory.Exists(to) && Directory.EnumerateFileSystemEntries(to).Any())
         {
@@ -52,6 +53,82 @@ public static class Restore
 
         return manifest;
     }
+
+    /// <summary>Reads a backup, or a copy of one on another machine, and compares it with its manifest. Nothing is written.</summary>
+    /// <param name="from">A backup, or the folder of backups: then the newest complete one.</param>
+    /// <param name="manifestSha256">What the manifest must hash to, as <c>yizhan backup</c> printed it; null: not compared, and somebody who can write files and manifest is not found.</param>
+    /// <param name="before">Of a folder of backups: the newest that was begun before this.</param>
+    /// <param name="progress">Told each file.</param>
+    /// <param name="cancellationToken">Breaks it off.</param>
+    /// <exception cref="InvalidDataException">There is no complete backup.</exception>
+    public static BackupCheck Verify(
+        string from, string? manifestSha256, DateTimeOffset? before, IProgress<string>? progress, CancellationToken cancellationToken)
+    {
+        var folder = Choose(from, before);
+        var digest = Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(Path.Combine(folder, BackupManifest.FileName))));
+        var problems = new List<string>();
+        void Problem(string text)
+        {
+            if (problems.Count < MaxProblems)
+            {
+                problems.Add(text);
+            }
+        }
+
+        if (manifestSha256 is not null && !string.Equals(manifestSha256, digest, StringComparison.OrdinalIgnoreCase))
+        {
+            Problem($"{BackupManifest.FileName} has the SHA-256 {digest}, not {manifestSha256}: it is another backup, or somebody has changed it.");
+        }
+
+        BackupManifest manifest;
+        try
+        {
+            manifest = Backup.ReadManifest(folder);
+        }
+        catch (InvalidDataException e)
+        {
+            return new BackupCheck(folder, null, digest, 0, [.. problems, e.Message]);
+        }
+
+        var bytes = 0L;
+        foreach (var file in manifest.Files)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            progress?.Report(file.Path);
+            var path = Path.Combine(folder, file.Path);
+            try
+            {
+                using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, BlockBytes);
+                bytes += stream.Length;
+                if (stream.Length != file.Length)
+                {
+                    Problem($"'{file.Path}' has {stream.Length} bytes; the manifest says {file.Length}.");
+                }
+                else if (Convert.ToHexStringLower(SHA256.HashData(stream)) != file.Sha256)
+                {
+                    Problem($"'{file.Path}' is damaged: its SHA-256 is not what the manifest says.");
+                }
+            }
+            catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+            {
+                Problem($"'{file.Path}' is missing.");
+            }
+        }
+
+        var known = manifest.Files.Select(f => f.Path).Append(BackupManifest.FileName).ToHashSet(StringComparer.Ordinal);
+        foreach (var stranger in Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
+            .Select(path => Path.GetRelativePath(folder, path).Replace('\\', '/')).Where(path => !known.Contains(path)).Order(StringComparer.Ordinal))
+        {
+            Problem($"'{stranger}' is not of this backup.");
+        }
+
+        return new BackupCheck(folder, manifest, digest, bytes, problems);
+    }
+
+    private static string Choose(string from, DateTimeOffset? before) =>
+        File.Exists(Path.Combine(from, BackupManifest.FileName)) ? from
+        : before is { } time ? Backup.NewestBefore(from, time) ?? throw new InvalidDataException($"There is no complete backup in {from} that was begun before {time:u}.")
+        : Backup.Newest(from).Folder ?? throw new InvalidDataException($"There is no complete backup in {from}.");
 
     private static string Copy(string from, string to)
     {

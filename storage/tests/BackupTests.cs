@@ -181,6 +181,74 @@ public sealed class BackupTests : IDisposable
         Assert.False(Directory.Exists(Path.Combine(Backups, "000002")));
     }
 
+    [Fact]
+    [Trait("Clause", "D8.1")]
+    public async Task A_copy_elsewhere_is_verified_without_restoring_it_and_what_is_wrong_is_named()
+    {
+        await using var store = LocalStore.Open("segments", folder: Path.Combine(Data, "log"));
+        await store.AppendWithBlobAsync("a", Given.Bytes(500_000, "a"));
+        var made = await BackUpAsync(store);
+        var copy = Path.Combine(_folder, "off-site");
+        foreach (var file in Directory.GetFiles(made.Folder, "*", SearchOption.AllDirectories))
+        {
+            var to = Path.Combine(copy, Path.GetRelativePath(made.Folder, file));
+            Directory.CreateDirectory(Path.GetDirectoryName(to)!);
+            File.Copy(file, to);
+        }
+
+        BackupCheck Check(string? pinned) => Restore.Verify(copy, pinned, null, null, Cancel);
+        Assert.Empty(Check(made.ManifestSha256).Problems);
+        Assert.Equal((made.Files, made.Bytes), (Check(null).Manifest!.Files.Count, Check(null).Bytes));
+
+        // One byte, one byte less, one file less, one file more: each is named, and all of them together.
+        var segment = Directory.GetFiles(Path.Combine(copy, "log", "segments")).First();
+        var key = Directory.GetFiles(Path.Combine(copy, "log", "keys")).Single();
+        using (var file = File.OpenWrite(segment))
+        {
+            file.Position = 100_000;
+            file.Write("not what was written"u8);
+        }
+
+        Assert.Equal([$"'log/segments/{Path.GetFileName(segment)}' is damaged: its SHA-256 is not what the manifest says."], Check(made.ManifestSha256).Problems);
+        using (var file = File.OpenWrite(segment))
+        {
+            file.SetLength(file.Length - 1);
+        }
+
+        File.Delete(key);
+        File.WriteAllText(Path.Combine(copy, "log", "extra"), "x");
+        Assert.Equal(
+            [$"'log/keys/{Path.GetFileName(key)}' is missing.", "'log/extra' is not of this backup."],
+            Check(made.ManifestSha256).Problems.Where(p => !p.Contains("bytes; the manifest says", StringComparison.Ordinal)));
+        Assert.Equal(3, Check(made.ManifestSha256).Problems.Count);
+
+        // Who writes files can write a manifest that fits them: only the pinned digest tells.
+        Directory.Delete(copy, recursive: true);
+        await store.AppendWithBlobAsync("b", Given.Bytes(100_000, "b"));
+        Directory.Move((await BackUpAsync(store)).Folder, copy);
+        Assert.Empty(Check(null).Problems);
+        Assert.Contains("it is another backup, or somebody has changed it", Assert.Single(Check(made.ManifestSha256).Problems), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Trait("Clause", "D8.1")]
+    public async Task The_newest_backup_before_a_time_is_restored()
+    {
+        await using var store = LocalStore.Open("sqlite", folder: Path.Combine(Data, "log"));
+        for (var hour = 0; hour < 3; hour++)
+        {
+            await store.AppendWithBlobAsync($"h{hour}", Given.Bytes(1000, $"h{hour}"));
+            await BackUpAsync(store);
+            store.Clock.Advance(TimeSpan.FromHours(1));
+        }
+
+        var began = store.Clock.GetUtcNow() - TimeSpan.FromHours(3);
+        Restore.Run(Backups, Path.Combine(_folder, "to"), before: began + TimeSpan.FromMinutes(90));
+        await using var copy = LocalStore.Open("sqlite", folder: Path.Combine(_folder, "to", "log"));
+        Assert.Equal(["h0", "h1"], (await copy.Log.ReadAllAsync()).Select(e => e.Entry.Id));
+        Assert.Contains("begun before", Assert.Throws<InvalidDataException>(() => Restore.Run(Backups, Path.Combine(_folder, "x"), before: began)).Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("sqlite")]
     [InlineData("segments")]

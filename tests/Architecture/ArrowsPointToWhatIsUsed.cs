@@ -20,7 +20,7 @@ public sealed class ArrowsPointToWhatIsUsed
         ["console"] = ["platform", "contracts", "protocols"],
         ["samples"] = ["protocols"],
         ["host"] = ["services", "edge", "fleet", "console", "platform", "storage", "contracts"],
-        ["drills"] = ["contracts", "platform", "protocols", "samples", "host"],
+        ["drills"] = ["contracts", "platform", "protocols", "samples", "host", "storage"],
         ["cli"] = ["contracts", "drills", "platform", "protocols", "samples", "storage", "tests"],
         ["bench"] = ["contracts", "drills", "protocols", "samples", "services", "storage", "platform"],
     };
