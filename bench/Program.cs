@@ -12,5 +12,7 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
     InferBench.Create(),
     AuthBench.Create(),
     EmrBench.Create(),
+    SpeechBench.Asr(),
+    SpeechBench.Translate(),
 };
 return await root.Parse(args).InvokeAsync();

@@ -1,4 +1,5 @@
 using Yizhan.NmtAsr.Batch;
+using Yizhan.NmtAsr.Clients;
 using Yizhan.NmtAsr.Live;
 using Yizhan.NmtAsr.Packs;
 using Yizhan.NmtAsr.Quality;
@@ -26,6 +27,8 @@ public sealed class NmtAsrModule : IServiceModule
         builder.Services.AddSingleton<Dictations>();
         builder.Services.AddSingleton<Translator>();
         builder.Services.AddSingleton<IClinicalWork>(services => services.GetRequiredService<Dictations>());
+        builder.Services.AddSingleton<TranscriptJobs>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<TranscriptJobs>());
         builder.Services.AddSingleton<GoldenSets>();
         builder.Services.AddHostedService(services => services.GetRequiredService<GoldenSets>());
     }
@@ -35,7 +38,9 @@ public sealed class NmtAsrModule : IServiceModule
     {
         PackEndpoints.Map(routes);
         LiveEndpoints.Map(routes);
+        ClientEndpoints.Map(routes);
         TranscriptEndpoints.Map(routes);
+        JobEndpoints.Map(routes);
         TranslationEndpoints.Map(routes);
     }
 

@@ -85,6 +85,14 @@ public sealed class NmtAsrOptions
     /// <summary>Largest recording that is uploaded, in MiB. Default 2048.</summary>
     [Range(1, 65_536)]
     public int MaxUploadMiB { get; set; } = 2048;
+
+    /// <summary>Recordings that may wait to be heard in the background. Default 20.</summary>
+    [Range(1, 1000)]
+    public int MaxJobs { get; set; } = 20;
+
+    /// <summary>How long the recording and the text of a job that is done are kept, in hours. Default 72.</summary>
+    [Range(1, 8760)]
+    public int JobHours { get; set; } = 72;
 }
 
 [OptionsValidator]

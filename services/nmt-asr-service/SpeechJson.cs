@@ -16,6 +16,8 @@ namespace Yizhan.NmtAsr;
 [JsonSerializable(typeof(NoteRequest))]
 [JsonSerializable(typeof(NoteView))]
 [JsonSerializable(typeof(TranscriptView))]
+[JsonSerializable(typeof(JobView))]
+[JsonSerializable(typeof(IReadOnlyList<JobView>))]
 [JsonSerializable(typeof(SpeechResult))]
 [JsonSerializable(typeof(IReadOnlyList<LanguageView>))]
 [JsonSerializable(typeof(IReadOnlyList<DetectedView>))]

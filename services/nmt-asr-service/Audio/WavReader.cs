@@ -6,7 +6,7 @@ namespace Yizhan.NmtAsr.Audio;
 internal sealed class AudioRefusedException(string message) : Exception(message);
 
 /// <summary>Reads WAV (RIFF) as a stream: PCM of 8, 16, 24 or 32 bits and IEEE float of 32, any number of channels, mixed to one.</summary>
-internal sealed class WavReader
+internal sealed class WavReader : IAudioReader
 {
     private const int MaxHeaderBytes = 1024 * 1024;
 
@@ -16,10 +16,17 @@ internal sealed class WavReader
     private long _left;
 
     private WavReader(Stream stream, int sampleRate, int channels, int bits, bool isFloat, long dataBytes) =>
-        (_stream, SampleRate, Channels, _bits, _float, _left) = (stream, sampleRate, channels, bits, isFloat, dataBytes);
+        (_stream, SampleRate, Channels, _bits, _float, _left, Samples) =
+            (stream, sampleRate, channels, bits, isFloat, dataBytes, dataBytes == long.MaxValue ? null : dataBytes / (bits / 8 * channels));
 
     /// <summary>Samples for each second.</summary>
     public int SampleRate { get; }
+
+    /// <inheritdoc/>
+    public long? Samples { get; }
+
+    /// <inheritdoc/>
+    public bool IsTruncated { get; private set; }
 
     /// <summary>Channels of the file.</summary>
     public int Channels { get; }
@@ -32,9 +39,16 @@ internal sealed class WavReader
     public static async Task<WavReader> OpenAsync(Stream stream, CancellationToken cancellationToken)
     {
         var head = new byte[12];
-        if (await stream.ReadAtLeastAsync(head, head.Length, false, cancellationToken) < head.Length || !IsWav(head))
+        return await OpenAsync(stream, head.AsMemory(0, await stream.ReadAtLeastAsync(head, head.Length, false, cancellationToken)), cancellationToken);
+    }
+
+    /// <summary>The same when the first twelve bytes were read already.</summary>
+    /// <exception cref="AudioRefusedException">It is no WAV, or of a coding that is not read here.</exception>
+    public static async Task<WavReader> OpenAsync(Stream stream, ReadOnlyMemory<byte> head, CancellationToken cancellationToken)
+    {
+        if (!IsWav(head.Span))
         {
-            throw new AudioRefusedException("This is no WAV file: it does not begin with RIFF and WAVE.");
+            throw new AudioRefusedException($"This is no WAV file: it does not begin with RIFF and WAVE. Accepted: {Recordings.Accepted}.");
         }
 
         (int Rate, int Channels, int Bits, bool Float)? format = null;
@@ -83,6 +97,7 @@ internal sealed class WavReader
         var buffer = new byte[Math.Min((long)maxSamples * frame, _left - _left % frame)];
         var read = await _stream.ReadAtLeastAsync(buffer, buffer.Length, false, cancellationToken);
         _left -= read;
+        IsTruncated |= read < buffer.Length && _left < long.MaxValue / 2;
         var samples = new short[read / frame];
         for (var i = 0; i < samples.Length; i++)
         {
@@ -97,6 +112,9 @@ internal sealed class WavReader
 
         return samples;
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _stream.Dispose();
 
     private double One(ReadOnlySpan<byte> at) => _bits switch
     {

@@ -10,19 +10,60 @@ using Yizhan.Transcripts;
 namespace Yizhan.NmtAsr.Batch;
 
 /// <summary>A recording as text.</summary>
-internal sealed record TranscriptView(string Dialect, string Pack, bool ClinicalUse, string Text, long DurationMs, IReadOnlyList<SpeechResult> Utterances, IReadOnlyList<string> Warnings);
+internal sealed record TranscriptView(
+    string Dialect, string Pack, bool ClinicalUse, string Text, long DurationMs, IReadOnlyList<SpeechResult> Utterances, IReadOnlyList<string> Warnings, IReadOnlyDictionary<string, int>? Redacted = null)
+{
+    /// <summary>Why a format is none; null when it is one.</summary>
+    public static string? Unknown(string? format) => format is null or "json" or "vtt" or "srt" or "txt" ? null : $"format is '{format}'; accepted: json, vtt, srt, txt.";
 
-/// <summary>Recordings (WAV) to text while they are uploaded: memory does not grow with their length, but for the text.</summary>
+    /// <summary>Makes one; with <paramref name="redact"/> without what names a person. Then single words are left out: what is cut from the text would be in them.</summary>
+    public static TranscriptView Of(
+        string dialect, string pack, bool clinicalUse, long durationMs, IReadOnlyList<SpeechResult> utterances, IReadOnlyList<string> warnings, bool redact)
+    {
+        Dictionary<string, int>? cut = null;
+        if (redact)
+        {
+            cut = new(StringComparer.Ordinal);
+            utterances = [.. utterances.Select(u =>
+            {
+                var redacted = Redaction.Of(u.Text);
+                foreach (var (kind, count) in redacted.Counts)
+                {
+                    cut[kind] = cut.GetValueOrDefault(kind) + count;
+                }
+
+                return u with { Text = redacted.Text, Words = [] };
+            })];
+        }
+
+        return new TranscriptView(dialect, pack, clinicalUse, string.Join('\n', utterances.Select(u => u.Text)), durationMs, utterances, warnings, cut);
+    }
+
+    /// <summary>As subtitles or plain text; null for JSON.</summary>
+    public ContentHttpResult? As(string? format)
+    {
+        var cues = Utterances.Select(f => new Cue(f.StartMs, f.EndMs, f.Text));
+        return format switch
+        {
+            "vtt" => TypedResults.Text(Cue.ToWebVtt(cues), "text/vtt"),
+            "srt" => TypedResults.Text(Cue.ToSubRip(cues), "application/x-subrip"),
+            "txt" => TypedResults.Text(Text, "text/plain"),
+            _ => null,
+        };
+    }
+}
+
+/// <summary>Recordings to text while they are uploaded: memory does not grow with their length, but for the text.</summary>
 internal static class TranscriptEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/transcripts", TranscribeAsync).Needs(Permission.WriteRecords);
 
     private static async Task<Results<Ok<TranscriptView>, ContentHttpResult, ProblemHttpResult>> TranscribeAsync(
-        HttpContext context, string? dialect, string? pack, string? format, SpeechRouter router, PackStore packs, IOptions<NmtAsrOptions> options, CancellationToken cancellationToken)
+        HttpContext context, string? dialect, string? pack, string? format, bool? redact, SpeechRouter router, PackStore packs, TranscriptJobs jobs, IOptions<NmtAsrOptions> options, CancellationToken cancellationToken)
     {
-        if (format is not (null or "json" or "vtt" or "srt" or "txt"))
+        if (TranscriptView.Unknown(format) is { } unknown)
         {
-            return TypedResults.Problem($"format is '{format}'; accepted: json, vtt, srt, txt.", statusCode: 400);
+            return TypedResults.Problem(unknown, statusCode: 400);
         }
 
         var route = pack is null ? router.Find(dialect) : router.Named(pack, dialect);
@@ -40,20 +81,13 @@ internal static class TranscriptEndpoints
 
         try
         {
-            var wav = await WavReader.OpenAsync(context.Request.Body, cancellationToken);
+            using var recording = await Recordings.OpenAsync(context.Request.Body, jobs.Folder, cancellationToken);
             using var loan = packs.Lend(chosen);
             var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(options.Value.EndSilenceMs, options.Value.MaxUtteranceSeconds * 1000, 0), options.Value.HotWords);
-            var found = await stream.HearAsync(wav, cancellationToken);
-            var cues = found.Select(f => new Cue(f.StartMs, f.EndMs, f.Text));
-            var text = string.Join('\n', found.Select(f => f.Text));
-            return format switch
-            {
-                "vtt" => TypedResults.Text(Cue.ToWebVtt(cues), "text/vtt"),
-                "srt" => TypedResults.Text(Cue.ToSubRip(cues), "application/x-subrip"),
-                "txt" => TypedResults.Text(text, "text/plain"),
-                _ => TypedResults.Ok(new TranscriptView(
-                    route.Dialect, chosen.Id, chosen.Settings.ClinicalUse, text, stream.Samples * 1000 / SpeechStream.SampleRate, found, [.. stream.Warnings])),
-            };
+            var found = await stream.HearAsync(recording, cancellationToken);
+            var view = TranscriptView.Of(
+                route.Dialect, chosen.Id, chosen.Settings.ClinicalUse, stream.Samples * 1000 / SpeechStream.SampleRate, found, [.. stream.Warnings], redact == true);
+            return view.As(format) is { } text ? text : TypedResults.Ok(view);
         }
         catch (AudioRefusedException e)
         {

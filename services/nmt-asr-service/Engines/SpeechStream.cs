@@ -39,7 +39,7 @@ internal sealed class SpeechStream(IRecogniser engine, IVoiceDetector voice, End
     private readonly Queue<short[]> _preroll = new();
     private int _prerollSamples, _speechWindows, _silentSamples, _segment = segment;
     private long _heard = from, _start, _utteranceSamples, _nextPartial, _clipped;
-    private bool _inUtterance;
+    private bool _inUtterance, _truncated;
 
     /// <summary>Samples that were taken.</summary>
     public long Samples => _heard + _window.Count;
@@ -61,22 +61,34 @@ internal sealed class SpeechStream(IRecogniser engine, IVoiceDetector voice, End
             {
                 yield return "clipped";
             }
+
+            if (_truncated)
+            {
+                yield return "truncated";
+            }
         }
     }
 
     /// <summary>Hears a whole recording, a second at a time.</summary>
-    public async Task<IReadOnlyList<SpeechResult>> HearAsync(WavReader wav, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<SpeechResult>> HearAsync(IAudioReader recording, CancellationToken cancellationToken)
     {
-        var resampler = new Resampler(wav.SampleRate, SampleRate);
         var found = new List<SpeechResult>();
-        while (await wav.ReadAsync(SampleRate, cancellationToken) is { Length: > 0 } block)
+        await HearAsync(recording, found.AddRange, cancellationToken);
+        return found;
+    }
+
+    /// <summary>Hears a whole recording, a second at a time, and says after each what was found in it.</summary>
+    public async Task HearAsync(IAudioReader recording, Action<List<SpeechResult>> found, CancellationToken cancellationToken)
+    {
+        var resampler = new Resampler(recording.SampleRate, SampleRate);
+        while (await recording.ReadAsync(recording.SampleRate, cancellationToken) is { Length: > 0 } block)
         {
-            found.AddRange(Accept(resampler.Push(block)));
+            found(Accept(resampler.Push(block)));
         }
 
-        found.AddRange(Accept(resampler.Flush()));
-        found.AddRange(Finish());
-        return found;
+        found(Accept(resampler.Flush()));
+        found(Finish());
+        _truncated = recording.IsTruncated;
     }
 
     /// <summary>Takes audio.</summary>

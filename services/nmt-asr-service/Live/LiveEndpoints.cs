@@ -20,7 +20,7 @@ namespace Yizhan.NmtAsr.Live;
 /// </summary>
 internal static class LiveEndpoints
 {
-    private const int MaxFrameBytes = 256 * 1024, MaxHotWords = 1000, MaxNoteChars = 200_000, AckEverySamples = SpeechStream.SampleRate / 2;
+    private const int MaxHotWords = 1000, MaxNoteChars = 200_000, AckEverySamples = SpeechStream.SampleRate / 2;
 
     public static void Map(IEndpointRouteBuilder routes)
     {
@@ -42,6 +42,10 @@ internal static class LiveEndpoints
         {
             await RunAsync(talk, Caller.Of(context)!.Subject, router, packs, dictations, options.Value);
         }
+        catch (AudioRefusedException e)
+        {
+            await RefuseAsync(talk, "frame", e.Message);
+        }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or IOException)
         {
             // The line broke, or the client fell silent: the dictation stays and can be resumed.
@@ -53,20 +57,20 @@ internal static class LiveEndpoints
     {
         if (await talk.ReceiveAsync() is not { Text: { } first } || Start(first) is not { } start)
         {
-            await talk.RefuseAsync("start", "The first message is {\"session\": 8 to 48 of a-z, 0-9 and '-', \"dialect\": …, \"sampleRate\": 8000 to 48000, \"hotWords\": up to 1000}.");
+            await RefuseAsync(talk, "start", "The first message is {\"session\": 8 to 48 of a-z, 0-9 and '-', \"dialect\": …, \"sampleRate\": 8000 to 48000, \"hotWords\": up to 1000}.");
             return;
         }
 
         if (dictations.Find(start.Session) is { } there && (there.Owner != owner || there.Finished))
         {
-            await talk.RefuseAsync("owner", there.Finished ? "This dictation is finished; begin another." : "This dictation is of somebody else.");
+            await RefuseAsync(talk, "owner", there.Finished ? "This dictation is finished; begin another." : "This dictation is of somebody else.");
             return;
         }
 
         var route = router.Find(start.Dialect);
         if (route.Pack is not { } pack)
         {
-            await talk.RefuseAsync("dialect", route.Problem!);
+            await RefuseAsync(talk, "dialect", route.Problem!);
             return;
         }
 
@@ -78,20 +82,20 @@ internal static class LiveEndpoints
             if (dictation is null)
             {
                 loan.Dispose();
-                await talk.RefuseAsync("busy", "Another connection has this dictation.");
+                await RefuseAsync(talk, "busy", "Another connection has this dictation.");
                 return;
             }
 
             using (dictation)
             {
                 string[] ignored = start.HotWords is { Count: > 0 } && !loan.Recogniser.TakesHotWords ? ["hot-words-ignored"] : [];
-                await talk.SendAsync(new LiveMessage("ready") { Samples = dictation.Samples, Pack = pack.Id, Text = dictation.State.Text, Warnings = ignored });
+                await SendAsync(talk, new LiveMessage("ready") { Samples = dictation.Samples, Pack = pack.Id, Text = dictation.State.Text, Warnings = ignored });
                 await HearAsync(talk, dictation, start.SampleRate, options);
             }
         }
         catch (Exception e) when (e is EngineMissingException or TooManyStreamsException)
         {
-            await talk.RefuseAsync(e is EngineMissingException ? "engine" : "full", e.Message);
+            await RefuseAsync(talk, e is EngineMissingException ? "engine" : "full", e.Message);
         }
     }
 
@@ -106,26 +110,26 @@ internal static class LiveEndpoints
                 case "finish" or "pause":
                     foreach (var result in dictation.Finish(message.Text == "finish"))
                     {
-                        await talk.SendAsync(new LiveMessage("final") { Result = result });
+                        await SendAsync(talk, new LiveMessage("final") { Result = result });
                     }
 
-                    await talk.SendAsync(new LiveMessage("ack") { Samples = acknowledged = dictation.Samples });
+                    await SendAsync(talk, new LiveMessage("ack") { Samples = acknowledged = dictation.Samples });
                     if (message.Text == "finish")
                     {
-                        await talk.SendAsync(new LiveMessage("done") { Text = dictation.State.Text, Samples = dictation.Samples, Warnings = dictation.Warnings });
+                        await SendAsync(talk, new LiveMessage("done") { Text = dictation.State.Text, Samples = dictation.Samples, Warnings = dictation.Warnings });
                         await talk.CloseAsync();
                         return;
                     }
 
                     continue;
                 case not null:
-                    await talk.RefuseAsync("frame", "A text frame says pause or finish; audio is in binary frames.");
+                    await RefuseAsync(talk, "frame", "A text frame says pause or finish; audio is in binary frames.");
                     return;
             }
 
             if (message.Binary.Length < 8 || message.Binary.Length % 2 != 0)
             {
-                await talk.RefuseAsync("frame", $"A binary frame has {message.Binary.Length} bytes; accepted: 8 for the offset, then samples of 2 bytes.");
+                await RefuseAsync(talk, "frame", $"A binary frame has {message.Binary.Length} bytes; accepted: 8 for the offset, then samples of 2 bytes.");
                 return;
             }
 
@@ -134,7 +138,7 @@ internal static class LiveEndpoints
                 : Whole(rate, MemoryMarshal.Cast<byte, short>(message.Binary.Span[8..]));
             if (offset < 0 || offset > dictation.Samples)
             {
-                await talk.RefuseAsync("gap", $"The frame begins at sample {offset}; go on from {dictation.Samples}.");
+                await RefuseAsync(talk, "gap", $"The frame begins at sample {offset}; go on from {dictation.Samples}.");
                 return;
             }
 
@@ -142,23 +146,31 @@ internal static class LiveEndpoints
             var known = (int)Math.Min(samples.Length, dictation.Samples - offset);
             if (dictation.Samples + samples.Length - known > most)
             {
-                await talk.RefuseAsync("full", $"A dictation has at most {options.MaxDictationMinutes} minutes (nmt-asr:maxDictationMinutes); finish it and begin another.");
+                await RefuseAsync(talk, "full", $"A dictation has at most {options.MaxDictationMinutes} minutes (nmt-asr:maxDictationMinutes); finish it and begin another.");
                 return;
             }
 
             foreach (var result in dictation.Accept(samples.AsSpan(known)))
             {
-                await talk.SendAsync(new LiveMessage(result.IsFinal ? "final" : "partial") { Result = result });
+                await SendAsync(talk, new LiveMessage(result.IsFinal ? "final" : "partial") { Result = result });
             }
 
             if (dictation.Samples - acknowledged >= AckEverySamples)
             {
                 dictation.Flush();
-                await talk.SendAsync(new LiveMessage("ack") { Samples = acknowledged = dictation.Samples });
+                await SendAsync(talk, new LiveMessage("ack") { Samples = acknowledged = dictation.Samples });
             }
         }
 
         dictation.Flush();
+    }
+
+    private static Task SendAsync(Talk talk, LiveMessage message) => talk.SendAsync(JsonSerializer.SerializeToUtf8Bytes(message, SpeechJson.Default.LiveMessage));
+
+    private static async Task RefuseAsync(Talk talk, string code, string detail)
+    {
+        await SendAsync(talk, new LiveMessage("error") { Code = code, Detail = detail });
+        await talk.CloseAsync();
     }
 
     private static short[] Whole(int rate, ReadOnlySpan<short> samples)
@@ -236,50 +248,5 @@ internal static class LiveEndpoints
 
         dictations.Remove(id);
         return TypedResults.Created((string?)null, new NoteView(report, blob.Hash.ToString(), counts.Errors, counts.Reference, Math.Round(counts.Rate, 4)));
-    }
-
-    /// <summary>Messages of one socket, bounded in size and time.</summary>
-    private sealed class Talk(WebSocket socket, TimeProvider clock, TimeSpan idle, CancellationToken aborted)
-    {
-        private readonly byte[] _buffer = new byte[MaxFrameBytes];
-
-        /// <summary>The next message; null when the client closes.</summary>
-        public async Task<(string? Text, ReadOnlyMemory<byte> Binary)?> ReceiveAsync()
-        {
-            using var late = new CancellationTokenSource(idle, clock);
-            using var both = CancellationTokenSource.CreateLinkedTokenSource(aborted, late.Token);
-            for (var length = 0; ;)
-            {
-                var part = await socket.ReceiveAsync(_buffer.AsMemory(length), both.Token);
-                length += part.Count;
-                if (part.MessageType == WebSocketMessageType.Close)
-                {
-                    await CloseAsync();
-                    return null;
-                }
-
-                if (part.EndOfMessage)
-                {
-                    return part.MessageType == WebSocketMessageType.Text ? (System.Text.Encoding.UTF8.GetString(_buffer, 0, length), default) : (null, _buffer.AsMemory(0, length));
-                }
-
-                if (length == _buffer.Length)
-                {
-                    await RefuseAsync("frame", $"A message has more than {MaxFrameBytes} bytes; send shorter ones.");
-                    return null;
-                }
-            }
-        }
-
-        public async Task SendAsync(LiveMessage message) =>
-            await socket.SendAsync(JsonSerializer.SerializeToUtf8Bytes(message, SpeechJson.Default.LiveMessage), WebSocketMessageType.Text, endOfMessage: true, aborted);
-
-        public async Task RefuseAsync(string code, string detail)
-        {
-            await SendAsync(new LiveMessage("error") { Code = code, Detail = detail });
-            await CloseAsync();
-        }
-
-        public async Task CloseAsync() => await socket.CloseOutputAsync(WebSocketCloseStatus.NormalClosure, null, aborted);
     }
 }

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Options;
 using Microsoft.ML.OnnxRuntime;
+using Yizhan.NmtAsr.Ctc;
 using Yizhan.NmtAsr.Engines;
 using Yizhan.Platform;
 using Yizhan.Platform.Bundles;
@@ -19,6 +20,7 @@ internal sealed partial class PackStore : IDisposable
     private readonly SortedDictionary<string, SpeechPack> _packs = new(StringComparer.Ordinal);
     private readonly SortedDictionary<string, string> _refused = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Stack<IRecogniser>> _idle = [];
+    private readonly Dictionary<string, CtcModel> _networks = [];
     private InferenceSession? _silero;
     private int _lent;
 
@@ -151,6 +153,12 @@ internal sealed partial class PackStore : IDisposable
             }
 
             _idle.Clear();
+            foreach (var network in _networks.Values)
+            {
+                network.Dispose();
+            }
+
+            _networks.Clear();
             _silero?.Dispose();
             _silero = null;
         }
@@ -158,15 +166,26 @@ internal sealed partial class PackStore : IDisposable
         _add.Dispose();
     }
 
-    private static PocketSphinx Load(SpeechPack pack)
+    private IRecogniser Load(SpeechPack pack)
     {
         if (Problem(pack) is { } problem)
         {
             throw new EngineMissingException(problem);
         }
 
-        return Sphinx(pack);
+        return pack.Settings.Engine == "ctc" ? new CtcRecogniser(Network(pack)) : Sphinx(pack);
     }
+
+    /// <summary>The network of a pack, which all its decoders share.</summary>
+    private CtcModel Network(SpeechPack pack)
+    {
+        lock (_lock)
+        {
+            return _networks.TryGetValue(pack.Id, out var network) ? network : _networks[pack.Id] = Ctc(pack);
+        }
+    }
+
+    private static CtcModel Ctc(SpeechPack pack) => CtcModel.Load(pack.Models, pack.Settings.Grammar, pack.Settings.JoinsWords, pack.Settings.Context, pack.Settings.Reject);
 
     private static PocketSphinx Sphinx(SpeechPack pack) => PocketSphinx.Load(pack.Folder is null ? PocketSphinxModel.EnglishOfDebian : new PocketSphinxModel(
         pack.Models, Path.Combine(pack.Models, "words.dict"), pack.Settings.Grammar ? null : Path.Combine(pack.Models, "words.lm.bin"),
@@ -198,6 +217,16 @@ internal sealed partial class PackStore : IDisposable
             {
                 case "pocketsphinx":
                     using (var recogniser = Sphinx(pack))
+                    {
+                        recogniser.Begin([]);
+                        recogniser.Accept(noise);
+                        recogniser.End();
+                    }
+
+                    break;
+                case "ctc":
+                    using (var network = Ctc(pack))
+                    using (var recogniser = new CtcRecogniser(network))
                     {
                         recogniser.Begin([]);
                         recogniser.Accept(noise);

@@ -6,7 +6,7 @@ namespace Yizhan.NmtAsr.Packs;
 
 /// <summary>What a pack says of itself: <c>configs/speech.json</c>.</summary>
 /// <param name="Task"><c>asr</c>, <c>vad</c> or <c>mt</c>.</param>
-/// <param name="Engine">What runs it: <c>pocketsphinx</c>, <c>silero</c> or <c>seq2seq</c>.</param>
+/// <param name="Engine">What runs it: <c>pocketsphinx</c>, <c>ctc</c>, <c>silero</c> or <c>seq2seq</c>.</param>
 /// <param name="Licence">Its licence and whose it is.</param>
 /// <param name="Description">What it is, and what it is not.</param>
 /// <param name="Dialects">Dialects that it was made for and measured on (BCP 47: cmn, yue, hak, en …). Nobody guesses that it knows another.</param>
@@ -17,9 +17,12 @@ namespace Yizhan.NmtAsr.Packs;
 /// <param name="Figures">What was measured on what; text by test set.</param>
 /// <param name="Source">Language that a translation is from.</param>
 /// <param name="Target">Language that it is into.</param>
+/// <param name="Context">Of <c>ctc</c>: frames to each side that an answer depends on.</param>
+/// <param name="Reject">Of <c>ctc</c>: how much worse than the network's freest reading each sound may be (nats); what is worse is not heard.</param>
 internal sealed record PackSettings(
     string Task, string Engine, string Licence, string Description, IReadOnlyList<string>? Dialects = null, int SampleRate = 16_000,
-    bool Grammar = false, bool JoinsWords = false, bool ClinicalUse = false, IReadOnlyDictionary<string, string>? Figures = null, string? Source = null, string? Target = null);
+    bool Grammar = false, bool JoinsWords = false, bool ClinicalUse = false, IReadOnlyDictionary<string, string>? Figures = null, string? Source = null, string? Target = null,
+    int Context = 9, double Reject = 2);
 
 /// <summary>A signed bundle with a model for speech.</summary>
 /// <param name="Name">Its name.</param>
@@ -34,7 +37,7 @@ internal sealed record SpeechPack(string Name, string Version, string? Folder, I
 
     private static readonly Dictionary<string, string[]> s_engines = new(StringComparer.Ordinal)
     {
-        ["asr"] = ["pocketsphinx"],
+        ["asr"] = ["pocketsphinx", "ctc"],
         ["vad"] = ["silero"],
         ["mt"] = ["seq2seq"],
     };
@@ -69,6 +72,8 @@ internal sealed record SpeechPack(string Name, string Version, string? Folder, I
                 : settings.Task == "asr" && settings.Dialects is not { Count: > 0 } ? throw new JsonException("dialects is missing: a pack says which it was made for.")
                 : settings.Task == "mt" && (!Translation.Translator.Languages.Contains(settings.Source) || !Translation.Translator.Languages.Contains(settings.Target))
                     ? throw new JsonException($"source is '{settings.Source}' and target '{settings.Target}'; accepted: {string.Join(", ", Translation.Translator.Languages)}.")
+                : settings.Engine == "ctc" && (settings.SampleRate != 16_000 || settings.Context is < 0 or > 200)
+                    ? throw new JsonException($"sampleRate is {settings.SampleRate} and context {settings.Context}; accepted for ctc: 16000, and 0 to 200.")
                 : settings.Licence.Length == 0 ? throw new JsonException("licence is empty.")
                 : new SpeechPack(manifest.Name, manifest.Version, folder, signedBy, ships, settings);
         }

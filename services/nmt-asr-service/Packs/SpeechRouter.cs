@@ -28,14 +28,15 @@ internal sealed class SpeechRouter(PackStore packs, IOptions<NmtAsrOptions> opti
             }
         }
 
-        if (_options.Routes.TryGetValue(dialect, out var name))
+        if (_options.Routes.FirstOrDefault(r => Same(r.Key, dialect)).Value is { } name)
         {
             return packs.Find(name) is { } routed
                 ? new Route(dialect, routed, null)
                 : new Route(dialect, null, $"nmt-asr:routes gives '{Short(dialect)}' to the pack '{name}', which is not installed.");
         }
 
-        return packs.All.FirstOrDefault(p => p.Settings.Task == "asr" && p.Settings.Dialects!.Any(d => Same(d, dialect))) is { } pack
+        // What a site brought goes before what ships.
+        return packs.All.OrderBy(p => p.Ships).FirstOrDefault(p => p.Settings.Task == "asr" && p.Settings.Dialects!.Any(d => Same(d, dialect))) is { } pack
             ? new Route(dialect, pack, null)
             : new Route(dialect, null, $"Nothing here hears '{Short(dialect)}'. Heard here: {Known()}. A pack for it is installed with POST /nmt-asr/packs, or nmt-asr:routes gives it to one of them.");
     }

@@ -66,7 +66,7 @@ public sealed class BadInputTests : IAsyncDisposable
     {
         await StartAsync();
         using var http = Operator.Client(_app!, "/nmt-asr/");
-        foreach (var (bytes, problem) in new (byte[], string)[] { ([.. "OggS"u8, 0, 2, .. new byte[40], .. "OpusHead"u8], "no WAV"), (Wav(16_000, 1, [1, 2])[..30], "ends before its first sample"), ([], "no WAV") })
+        foreach (var (bytes, problem) in new (byte[], string)[] { ([.. "OggS"u8, 0, 2, .. new byte[40], .. "OpusHead"u8], SoundFile.IsInstalled ? "libsndfile reads" : "apt-get install libsndfile1"), (Wav(16_000, 1, [1, 2])[..30], "ends before its first sample"), ([], "no WAV") })
         {
             using var answer = await http.PostAsync("transcripts?dialect=en", new ByteArrayContent(bytes), Cancel);
             Assert.Equal(415, (int)answer.StatusCode);

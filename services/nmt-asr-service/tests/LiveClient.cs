@@ -14,11 +14,16 @@ internal static class LiveClient
 {
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    public static async Task<ClientWebSocket> ConnectAsync(WebApplication app)
+    public static async Task<ClientWebSocket> ConnectAsync(WebApplication app, string path = "/nmt-asr/live", string query = "", string? protocol = null)
     {
         var socket = new ClientWebSocket();
+        if (protocol is not null)
+        {
+            socket.Options.AddSubProtocol(protocol);
+        }
+
         socket.Options.SetRequestHeader("Authorization", "Bearer " + app.Services.GetRequiredService<LocalOperator>().Token());
-        await socket.ConnectAsync(new UriBuilder(app.Urls.First()) { Scheme = "ws", Path = "/nmt-asr/live" }.Uri, Cancel);
+        await socket.ConnectAsync(new UriBuilder(app.Urls.First()) { Scheme = "ws", Path = path, Query = query }.Uri, Cancel);
         return socket;
     }
 
@@ -39,19 +44,11 @@ internal static class LiveClient
     /// <summary>The next message of a type, or the next one at all.</summary>
     public static async Task<JsonElement> NextAsync(ClientWebSocket socket, string? type)
     {
-        var buffer = new byte[256 * 1024];
         while (true)
         {
-            var length = 0;
-            ValueWebSocketReceiveResult part;
-            do
-            {
-                part = await socket.ReceiveAsync(buffer.AsMemory(length), Cancel);
-                length += part.Count;
-            }
-            while (!part.EndOfMessage);
-            Assert.NotEqual(WebSocketMessageType.Close, part.MessageType);
-            var message = JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement.Clone();
+            var text = await TextAsync(socket);
+            Assert.NotNull(text);
+            var message = JsonDocument.Parse(text).RootElement.Clone();
             if (type is null || message.GetProperty("type").GetString() == type)
             {
                 return message;
@@ -59,6 +56,20 @@ internal static class LiveClient
 
             Assert.NotEqual("error", message.GetProperty("type").GetString());
         }
+    }
+
+    /// <summary>The next message; null when the service closes.</summary>
+    public static async Task<string?> TextAsync(ClientWebSocket socket)
+    {
+        var (buffer, length) = (new byte[256 * 1024], 0);
+        ValueWebSocketReceiveResult part;
+        do
+        {
+            part = await socket.ReceiveAsync(buffer.AsMemory(length), Cancel);
+            length += part.Count;
+        }
+        while (!part.EndOfMessage);
+        return part.MessageType == WebSocketMessageType.Close ? null : Encoding.UTF8.GetString(buffer, 0, length);
     }
 
     /// <summary>Dictates a recording from beginning to end and makes a note of what was said; the note.</summary>
