@@ -32,7 +32,7 @@ internal sealed partial class Spool : IAsyncDisposable
 
     public IEventLog Log => _log;
 
-    /// <summary>sqlite or segments.</summary>
+    /// <summary>sqlite, segments or postgres.</summary>
     public string Store { get; private init; } = "segments";
 
     public Journal Journal => _journal;
@@ -97,9 +97,12 @@ internal sealed partial class Spool : IAsyncDisposable
                 disk, keyFolder, create => SiteKeyFile.Open(options.SiteKeyFile ?? Path.Combine(Path.GetDirectoryName(folder)!, "storage", "site.key"), create),
                 options.Encrypt, clock);
             segments = new SegmentFiles(disk, Path.Combine(folder, "segments"), SegmentBytes(options), keys);
-            journal = store == "segments"
-                ? new SegmentJournal(disk, Path.Combine(folder, "segments"), site, restored, segments, logger)
-                : new SqliteJournal(DatabaseIn(folder), site ?? OfflineLog.SiteOf(DatabaseIn(folder)), restored, segments, checkpoints: options.CheckpointedBy == "node");
+            journal = store switch
+            {
+                "segments" => new SegmentJournal(disk, Path.Combine(folder, "segments"), site, restored, segments, logger),
+                "postgres" => new PostgresJournal(options, folder, site, restored, segments, clock),
+                _ => new SqliteJournal(DatabaseIn(folder), site ?? OfflineLog.SiteOf(DatabaseIn(folder)), restored, segments, checkpoints: options.CheckpointedBy == "node"),
+            };
             if (restored)
             {
                 File.Delete(marker);
@@ -156,7 +159,8 @@ internal sealed partial class Spool : IAsyncDisposable
 
     /// <summary>The store of which a folder holds a log; null when it holds none.</summary>
     public static string? StoreIn(string folder) =>
-        File.Exists(DatabaseIn(folder)) ? "sqlite"
+        PostgresFolder.Is(folder) ? "postgres"
+        : File.Exists(DatabaseIn(folder)) ? "sqlite"
         : Directory.Exists(Path.Combine(folder, "segments")) && Directory.EnumerateFiles(Path.Combine(folder, "segments"), "*.seg").Any() ? "segments"
         : null;
 
