@@ -59,7 +59,11 @@ public static class StorageExtensions
         builder.Services.AddHostedService<OpenAtStart>();
         builder.Services.AddSingleton<Scrub>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Scrub>());
-        builder.Services.AddHealthChecks().AddCheck<SpoolHealth>("storage").AddCheck<Scrub>("scrub");
+        builder.Services.AddSingleton(services => new SegmentMover(
+            services.GetRequiredService<Spool>(), services.GetRequiredService<IOptions<StorageOptions>>().Value, services.GetRequiredService<TimeProvider>(),
+            services.GetRequiredService<ILogger<SegmentMover>>()));
+        builder.Services.AddHostedService(services => services.GetRequiredService<SegmentMover>());
+        builder.Services.AddHealthChecks().AddCheck<SpoolHealth>("storage").AddCheck<Scrub>("scrub").AddCheck<SegmentMover>("object-store");
         return builder;
     }
 

@@ -106,6 +106,34 @@ public sealed class StorageOptions
     [Range(1, 500)]
     public int PostgresReaders { get; set; } = 16;
 
+    /// <summary>
+    /// Store <c>postgres</c>: address of an S3 server, such as <c>https://minio:9000</c>. Full segment files of blobs go there in the background, and what is
+    /// wanted again is read from there. Without it blobs stay here.
+    /// </summary>
+    public string? S3Url { get; set; }
+
+    /// <summary>The bucket. It has to be there; it is never listed.</summary>
+    public string? S3Bucket { get; set; }
+
+    /// <summary>What the names of objects begin with, such as <c>centre-1/</c>. Default: nothing.</summary>
+    [RegularExpression("([a-zA-Z0-9._-]{1,60}/)*", ErrorMessage = "storage:s3Prefix must be empty or end with '/', of a-z, A-Z, 0-9, '.', '_', '-' and '/'.")]
+    public string S3Prefix { get; set; } = "";
+
+    /// <summary>Region that requests are signed for. Default <c>us-east-1</c>, which MinIO expects.</summary>
+    [Required]
+    public string S3Region { get; set; } = "us-east-1";
+
+    /// <summary>A file, such as a mounted secret, with one line: <c>ACCESSKEY:SECRETKEY</c>.</summary>
+    public string? S3CredentialsFile { get; set; }
+
+    /// <summary>How long nobody may delete an object, in days (object lock, compliance mode); the bucket has to be made with it. Default 0: not locked.</summary>
+    [Range(0, 36500)]
+    public int S3LockDays { get; set; }
+
+    /// <summary>Share of the room, in percent, above which local copies of what the object store has are given up, the oldest first. Default 50.</summary>
+    [Range(0, 100)]
+    public int S3KeepLocalPercent { get; set; } = 50;
+
     /// <summary>Size of a segment file, in bytes: 4 MiB to 1 GiB. Default 64 MiB.</summary>
     [Range(4 * 1024 * 1024, 1024 * 1024 * 1024)]
     public int SegmentBytes { get; set; } = 64 * 1024 * 1024;

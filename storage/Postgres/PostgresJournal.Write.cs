@@ -31,6 +31,17 @@ internal sealed partial class PostgresJournal
 
         // What nothing names is looked for last, so that a blob which this very group names again stays.
         Forget(candidates, group);
+        foreach (var away in group.Moved)
+        {
+            Run("INSERT INTO away (segment, epoch, key, header_bytes, size, bytes, sha256) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                away.Number, unchecked((long)away.Epoch), unchecked((long)away.Key), away.HeaderBytes, away.Size, away.Bytes, away.Sha256);
+        }
+
+        if (group.Returned.Count > 0)
+        {
+            Run("DELETE FROM away WHERE segment = ANY($1)", (object)group.Returned.ToArray());
+        }
+
         WriteState(group, bytes);
         transaction.Commit();
         return bytes;

@@ -48,6 +48,11 @@ internal sealed partial class PostgresJournal : Journal
             _lease.Take();
             PostgresSchema.Migrate(_lease.Session, options.PostgresSchema);
             State = Load(site, newEpoch, new PostgresFolder(folder));
+            foreach (var away in Away())
+            {
+                segments.Adopt(away);
+            }
+
             foreach (var (segment, offset, length) in LiveExtents())
             {
                 segments.Adopt(new Extent(0, segment, offset, length));
@@ -177,7 +182,7 @@ internal sealed partial class PostgresJournal : Journal
             return new NpgsqlConnectionStringBuilder(File.ReadAllText(path).Trim())
             {
                 SearchPath = options.PostgresSchema,
-                Options = "-c synchronous_commit=on -c idle_in_transaction_session_timeout=60000 -c lc_messages=C",
+                Options = "-c synchronous_commit=on -c idle_in_transaction_session_timeout=60000",
                 MaxAutoPrepare = 64,
                 AutoPrepareMinUsages = 2,
                 Timeout = 10,
@@ -360,6 +365,18 @@ internal sealed partial class PostgresJournal : Journal
             UPDATE lane SET sequence = sequence - released, delivered = 0, released = 0,
                 delivered_bytes = coalesce((SELECT e.lane_bytes - e.data_bytes - e.blob_bytes FROM entry e WHERE e.own AND e.lane = lane.lane AND e.sequence = 1), bytes)
             """);
+    }
+
+    private List<AwaySegment> Away()
+    {
+        var away = new List<AwaySegment>();
+        using var row = Command("SELECT segment, epoch, key, header_bytes, size, bytes, sha256 FROM away").ExecuteReader();
+        while (row.Read())
+        {
+            away.Add(new AwaySegment(row.GetInt64(0), unchecked((ulong)row.GetInt64(1)), unchecked((ulong)row.GetInt64(2)), row.GetInt32(3), row.GetInt32(4), row.GetInt32(5), row.GetFieldValue<byte[]>(6)));
+        }
+
+        return away;
     }
 
     private List<(long Segment, int Offset, int Length)> LiveExtents()

@@ -13,6 +13,7 @@ internal sealed class PostgresStore : StoreFixture
     private readonly string _connectionString;
     private readonly List<PostgresStore> _others = [];
     private Spool _spool = null!;
+    private Action<StorageOptions>? _configure;
 
     private PostgresStore(string connectionString, string site)
     {
@@ -35,6 +36,8 @@ internal sealed class PostgresStore : StoreFixture
 
     public Spool Spool => _spool;
 
+    public SegmentMover Mover => new(_spool, Options, TimeProvider.System, NullLogger<SegmentMover>.Instance);
+
     public PostgresJournal Journal => (PostgresJournal)_spool.Journal;
 
     public override IEventLog Log => _spool.Log;
@@ -43,7 +46,7 @@ internal sealed class PostgresStore : StoreFixture
 
     public static PostgresStore Open(string connectionString, string site = Site, Action<StorageOptions>? configure = null)
     {
-        var store = new PostgresStore(connectionString, site);
+        var store = new PostgresStore(connectionString, site) { _configure = configure };
         configure?.Invoke(store.Options);
         store.Open();
         return store;
@@ -57,6 +60,12 @@ internal sealed class PostgresStore : StoreFixture
 
     public override async Task ReopenAsync(bool restored = false)
     {
+        if (_spool.Objects is not null)
+        {
+            // What can be moved is read from the object store from here on.
+            await Mover.RunOnceAsync(TestContext.Current.CancellationToken);
+        }
+
         await _spool.DisposeAsync();
         if (restored)
         {
@@ -68,7 +77,7 @@ internal sealed class PostgresStore : StoreFixture
 
     public override Task<StoreFixture> AnotherAsync(string site)
     {
-        var other = Open(_connectionString, site);
+        var other = Open(_connectionString, site, _configure);
         _others.Add(other);
         return Task.FromResult<StoreFixture>(other);
     }
