@@ -10,10 +10,14 @@ public sealed class CentreView(LocalSite site) : IDisposable
 {
     private readonly HttpClient _http = site.CentreClient();
     private readonly Dictionary<string, int> _instances = [];
+    private readonly HashSet<string> _events = new(StringComparer.Ordinal);
     private long _position;
 
     /// <summary>How often each data set is in the centre's log, as of the last <see cref="RefreshAsync"/>.</summary>
     public IReadOnlyDictionary<string, int> Instances => _instances;
+
+    /// <summary>Identities of all events in the centre's log, as of the last <see cref="RefreshAsync"/>.</summary>
+    public IReadOnlyCollection<string> Events => _events;
 
     /// <summary>Reads on in the centre's event log.</summary>
     public async Task RefreshAsync(CancellationToken cancellationToken)
@@ -26,6 +30,7 @@ public sealed class CentreView(LocalSite site) : IDisposable
             foreach (var e in page)
             {
                 _position = e.Position;
+                _events.Add($"/sites/{e.Site}/{e.Epoch}/{e.Lane.ToLowerInvariant()}/{e.Sequence}");
                 if (e.Type == InstanceStored.EventType)
                 {
                     foreach (var sha in e.Blobs)
