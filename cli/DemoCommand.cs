@@ -13,6 +13,12 @@ internal static class DemoCommand
         var from = new Option<DirectoryInfo?>("--from") { Description = "Send the DICOM files below this folder instead of a synthetic CT." };
         var json = new Option<bool>("--json") { Description = "Print progress on standard error and one JSON object last." };
         var keep = new Option<bool>("--keep") { Description = "Keep the data folder and its logs." };
+        var backends = new Option<string>("--backends")
+        {
+            Description = "What the centre stands on: 'default' (files and SQLite), or 'production' (PostgreSQL, Kafka's protocol and S3, started from what is installed).",
+            DefaultValueFactory = _ => "default",
+        };
+        backends.AcceptOnlyFromAmong("default", "production");
         var command = new Command("demo", """
             Starts a centre and a site, sends a study over DICOM, cuts the line half way, kills the site with SIGKILL, mends
             both, and proves by content hash that each acknowledged instance is at the centre exactly once. Leaves nothing running.
@@ -20,16 +26,17 @@ internal static class DemoCommand
             Examples:
               yizhan demo
               yizhan demo --from /mnt/cd
+              yizhan demo --backends production
               yizhan demo --json | tail -n 1 | jq .lost
-            """) { from, json, keep };
+            """) { from, json, keep, backends };
         command.Subcommands.Add(DemoConfigCommand.Create());
         command.Subcommands.Add(DemoAiCommand.Create());
         command.SetAction((parsed, cancellationToken) => RunAsync(
-            parsed.GetValue(from), parsed.GetValue(json), parsed.GetValue(keep), cancellationToken));
+            parsed.GetValue(from), parsed.GetValue(json), parsed.GetValue(keep), parsed.GetValue(backends) == "production", cancellationToken));
         return command;
     }
 
-    private static async Task<int> RunAsync(DirectoryInfo? from, bool json, bool keep, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(DirectoryInfo? from, bool json, bool keep, bool production, CancellationToken cancellationToken)
     {
         if (from is { Exists: false })
         {
@@ -43,7 +50,13 @@ internal static class DemoCommand
             keep,
             async folder =>
             {
-                var result = await new OutageDrill(folder, from?.FullName, progress.WriteLine).RunAsync(cancellationToken);
+                if (production)
+                {
+                    progress.WriteLine("Starting PostgreSQL, a Kafka cluster and an S3 server ...");
+                }
+
+                await using var backends = production ? await ProductionBackends.StartAsync(cancellationToken) : null;
+                var result = await new OutageDrill(folder, from?.FullName, progress.WriteLine, backends).RunAsync(cancellationToken);
                 if (json)
                 {
                     foreach (var refusal in result.Refused.OrderBy(r => r.Name, StringComparer.Ordinal))
@@ -59,6 +72,8 @@ internal static class DemoCommand
                         duplicates = result.Verdict.Duplicates,
                         lost = result.Verdict.Lost,
                         outageSeconds = Math.Round(result.Outage.TotalSeconds, 1),
+                        backends = result.Backends is null ? null
+                            : new { events = result.Backends.Events, missingInKafka = result.Backends.MissingInKafka, twiceInKafka = result.Backends.TwiceInKafka, objects = result.Backends.Objects },
                     }));
                 }
                 else
@@ -95,6 +110,13 @@ internal static class DemoCommand
         table.AddRow("line down", $"{result.Outage.TotalSeconds:0.0} s");
         table.AddRow("back-fill after it was mended", $"{result.BackFill.TotalSeconds:0.0} s");
         table.AddRow("studies in the centre's archive", $"{result.StudiesAtCentre}");
+        if (result.Backends is { } backends)
+        {
+            table.AddRow("events in PostgreSQL", $"{backends.Events}");
+            table.AddRow("  missing in Kafka, and there twice", $"{backends.MissingInKafka}, {backends.TwiceInKafka}");
+            table.AddRow("objects in S3", $"{backends.Objects}");
+        }
+
         AnsiConsole.Write(table);
         foreach (var name in verdict.LostNames)
         {

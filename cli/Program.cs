@@ -5,6 +5,7 @@ var root = new RootCommand("Yizhan 驿站: a clinical platform for sites with an
 {
     UpCommand.Create(),
     SimCommand.Create(),
+    DatabaseCommand.Create(),
     DemoCommand.Create(),
     SpoolCommand.Create(),
     UpdateCommand.Create(),

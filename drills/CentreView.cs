@@ -11,6 +11,7 @@ public sealed class CentreView(HttpClient http) : IDisposable
 {
     private readonly HttpClient _http = http;
     private readonly Dictionary<string, int> _instances = [];
+    private readonly HashSet<string> _events = new(StringComparer.Ordinal);
     private long _position;
 
     /// <summary>Of the centre of a folder.</summary>
@@ -20,6 +21,9 @@ public sealed class CentreView(HttpClient http) : IDisposable
 
     /// <summary>How often each data set is in the centre's log, as of the last <see cref="RefreshAsync"/>.</summary>
     public IReadOnlyDictionary<string, int> Instances => _instances;
+
+    /// <summary>Identities of all events in the centre's log, as of the last <see cref="RefreshAsync"/>.</summary>
+    public IReadOnlyCollection<string> Events => _events;
 
     /// <summary>Reads on in the centre's event log.</summary>
     public async Task RefreshAsync(CancellationToken cancellationToken)
@@ -32,6 +36,7 @@ public sealed class CentreView(HttpClient http) : IDisposable
             foreach (var e in page)
             {
                 _position = e.Position;
+                _events.Add($"/sites/{e.Site}/{e.Epoch}/{e.Lane.ToLowerInvariant()}/{e.Sequence}");
                 if (e.Type == InstanceStored.EventType)
                 {
                     foreach (var sha in e.Blobs)

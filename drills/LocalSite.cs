@@ -54,8 +54,11 @@ public sealed class LocalSite
 
     private readonly string _folder;
 
-    private LocalSite(string folder, string[] peers, LocalPorts ports)
+    private readonly string _centreSettings;
+
+    private LocalSite(string folder, string[] peers, LocalPorts ports, string centreSettings)
     {
+        _centreSettings = centreSettings;
         _folder = folder;
         Peers = peers;
         Ports = ports;
@@ -68,10 +71,13 @@ public sealed class LocalSite
     public LocalPorts Ports { get; }
 
     /// <summary>Makes what is missing in the folder; what is there already (keys, data) is kept.</summary>
-    public static LocalSite Prepare(string folder, string[] peers, LocalPorts ports)
+    public static LocalSite Prepare(string folder, string[] peers, LocalPorts ports) => Prepare(folder, peers, ports, "");
+
+    /// <summary>The same with sections more in the settings of the centre.</summary>
+    public static LocalSite Prepare(string folder, string[] peers, LocalPorts ports, string centreSettings)
     {
         Directory.CreateDirectory(folder);
-        var site = new LocalSite(folder, peers, ports);
+        var site = new LocalSite(folder, peers, ports, centreSettings);
         using var ca = EmbeddedCa.Open(Path.Combine(folder, "ca"), TimeProvider.System);
         ca.IssueSite(SiteId).WriteTo(Path.Combine(folder, "site-tls", "certificate.pem"), Path.Combine(folder, "site-tls", "key.pem"));
         File.WriteAllText(site.SettingsPath("centre"), site.CentreSettings());
@@ -147,7 +153,7 @@ public sealed class LocalSite
         console:
           dicomAddress: 127.0.0.1:{Ports.Dicom}
           dicomAeTitle: {AeTitle}
-
+        {_centreSettings}
         """);
 
     private string EdgeSettings() => string.Create(CultureInfo.InvariantCulture, $"""

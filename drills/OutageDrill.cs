@@ -12,15 +12,18 @@ namespace Yizhan.Drills;
 public sealed record DrillResult(
     LedgerVerdict Verdict, IReadOnlyCollection<Refusal> Refused, TimeSpan Outage, TimeSpan BackFill, int StudiesAtCentre)
 {
+    /// <summary>What the centre's servers hold; null when it needs none.</summary>
+    public BackendFindings? Backends { get; init; }
+
     /// <summary>Something was acknowledged, and all of that is at the centre exactly once.</summary>
-    public bool Passed => Verdict is { Acknowledged: > 0, Lost: 0, Duplicates: 0 };
+    public bool Passed => Verdict is { Acknowledged: > 0, Lost: 0, Duplicates: 0 } && Backends?.Passed != false;
 }
 
 /// <summary>
 /// The main job under the two things that go wrong most: the line is cut while a scanner is sending, and the site's process is killed
 /// in the middle of an association. Centre and site are processes of their own, the line is a relay that is really closed.
 /// </summary>
-public sealed class OutageDrill(string folder, string? from, Action<string> say)
+public sealed class OutageDrill(string folder, string? from, Action<string> say, ProductionBackends? backends = null)
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
 
@@ -41,7 +44,8 @@ public sealed class OutageDrill(string folder, string? from, Action<string> say)
             throw new InvalidOperationException($"There is no DICOM file that could be sent below {from}.");
         }
 
-        var site = LocalSite.Prepare(folder, LocalSite.DcmtkPeers, LocalPorts.Free());
+        var site = LocalSite.Prepare(
+            folder, LocalSite.DcmtkPeers, LocalPorts.Free(), backends?.CentreSettings(Path.Combine(folder, "secrets")) ?? "");
         say("Starting the centre and one site ...");
         await using var centre = await site.StartCentreAsync(cancellationToken);
         await using var line = new LinkRelay(site.Ports.SiteLink, site.Ports.CentreLink);
@@ -70,14 +74,32 @@ public sealed class OutageDrill(string folder, string? from, Action<string> say)
             var outageTime = Stopwatch.GetElapsedTime(outage);
             say($"The line is mended after {outageTime.TotalSeconds:0.0} s; waiting for the back-fill ...");
             var mended = Stopwatch.GetTimestamp();
+            if (backends is not null)
+            {
+                say("Killing the centre's PostgreSQL with SIGKILL in the middle of the back-fill ...");
+                await backends.KillPostgresAsync(cancellationToken);
+            }
+
             await view.WaitForAsync(ledger.Acknowledged, Patience, cancellationToken);
             var backFill = Stopwatch.GetElapsedTime(mended);
+
+            if (backends is not null)
+            {
+                say("Waiting until the centre has moved full files to S3 ...");
+                for (var attempt = 0; backends.Objects == 0 && attempt < 120; attempt++)
+                {
+                    await Task.Delay(TimeSpan.FromMilliseconds(500), TimeProvider.System, cancellationToken);
+                }
+            }
 
             say("Reading everything back from the centre and hashing it ...");
             var intact = await view.HashAllAsync(ledger.Acknowledged, cancellationToken);
             await view.RefreshAsync(cancellationToken);
             var studies = await view.ArchiveAsync(cancellationToken);
-            var result = new DrillResult(ledger.Compare(view.Instances, intact), ledger.Refused, outageTime, backFill, studies.Studies);
+            var result = new DrillResult(ledger.Compare(view.Instances, intact), ledger.Refused, outageTime, backFill, studies.Studies)
+            {
+                Backends = backends is null ? null : await backends.CompareAsync(view.Events, Patience, cancellationToken),
+            };
             if (BeforeStop is { } told)
             {
                 using var http = site.CentreClient();

@@ -5,11 +5,14 @@ namespace Yizhan.Storage;
 internal sealed partial class BlobStore
 {
     /// <summary>Reads a blob chunk by chunk, each against the checksum in its record's header.</summary>
-    private sealed class SegmentBlobReader(SegmentFiles segments, ContentHash hash, StoredBlob blob, Action dispose) : BlobReader
+    private sealed class SegmentBlobReader(SegmentFiles segments, S3Store? objects, string prefix, ContentHash hash, StoredBlob blob, Action dispose) : BlobReader
     {
         // Headers are read once. Two threads may read one twice; the result is the same.
         private readonly byte[]?[] _headers = new byte[blob.Extents.Count][];
         private int _disposed;
+
+        // The piece that was fetched last from the object store, whole and opened: who reads on needs it again.
+        private Tuple<int, byte[]>? _fetched;
 
         public override long Length => blob.Length;
 
@@ -21,10 +24,86 @@ internal sealed partial class BlobStore
             for (var done = 0; done < wanted;)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                done += ReadPart(offset + done, buffer.Span[done..wanted]);
+                if (!TryReadPart(offset + done, buffer.Span[done..wanted], out var read))
+                {
+                    return ReadAwayAsync(offset, buffer, done, wanted, cancellationToken);
+                }
+
+                done += read;
             }
 
             return new(wanted);
+        }
+
+        /// <summary>False when the piece is in the object store alone; also when it just went there.</summary>
+        private bool TryReadPart(long offset, Span<byte> buffer, out int read)
+        {
+            var segment = blob.Extents[ExtentAt(offset)].Segment;
+            read = 0;
+            try
+            {
+                if (segments.IsAway(segment))
+                {
+                    return false;
+                }
+
+                read = ReadPart(offset, buffer);
+                return true;
+            }
+            catch (ObjectDisposedException) when (segments.IsAway(segment))
+            {
+                return false;
+            }
+        }
+
+        private async ValueTask<int> ReadAwayAsync(long offset, Memory<byte> buffer, int done, int wanted, CancellationToken cancellationToken)
+        {
+            while (done < wanted)
+            {
+                if (TryReadPart(offset + done, buffer.Span[done..wanted], out var read))
+                {
+                    done += read;
+                    continue;
+                }
+
+                var index = ExtentAt(offset + done);
+                var piece = await FetchAsync(index, cancellationToken).ConfigureAwait(false);
+                var within = (int)(offset + done - blob.Extents[index].At);
+                var part = Math.Min(wanted - done, piece.Length - within);
+                piece.AsMemory(within, part).CopyTo(buffer[done..]);
+                done += part;
+            }
+
+            return wanted;
+        }
+
+        /// <summary>A piece from the object store, each chunk against its checksum. Other bytes are asked for once more: the line may have changed them.</summary>
+        private async ValueTask<byte[]> FetchAsync(int index, CancellationToken cancellationToken)
+        {
+            if (_fetched is { } last && last.Item1 == index)
+            {
+                return last.Item2;
+            }
+
+            var extent = blob.Extents[index];
+            var (epoch, headerBytes) = (segments.EpochOf(extent.Segment), segments.HeaderBytesOf(extent.Segment));
+            var record = new byte[headerBytes + extent.Length];
+            for (var attempt = 1; ; attempt++)
+            {
+                await (objects ?? throw new InvalidDataException($"Blob {hash} is in an object store, and storage:s3Url is not set."))
+                    .ReadAsync(AwaySegment.ObjectOf(prefix, extent.Segment, epoch), extent.Offset, record, cancellationToken).ConfigureAwait(false);
+                try
+                {
+                    var header = Checked(record.AsSpan(0, headerBytes).ToArray(), headerBytes, extent);
+                    var piece = record[headerBytes..];
+                    Verify(extent, header, 0, piece);
+                    _fetched = Tuple.Create(index, piece);
+                    return piece;
+                }
+                catch (InvalidDataException) when (attempt < 2)
+                {
+                }
+            }
         }
 
         public override ValueTask DisposeAsync()
@@ -81,6 +160,11 @@ internal sealed partial class BlobStore
                 throw Damaged(extent);
             }
 
+            Verify(extent, header, firstChunk, chunks);
+        }
+
+        private void Verify(Extent extent, byte[] header, int firstChunk, Span<byte> chunks)
+        {
             for (var i = 0; i * Record.ChunkBytes < chunks.Length; i++)
             {
                 var chunk = chunks[(i * Record.ChunkBytes)..Math.Min(chunks.Length, (i + 1) * Record.ChunkBytes)];
@@ -100,14 +184,17 @@ internal sealed partial class BlobStore
         private byte[] ReadHeader(Extent extent)
         {
             var header = new byte[segments.HeaderBytesOf(extent.Segment)];
-            return segments.Read(extent.Segment, extent.Offset, header) == header.Length
+            return Checked(header, segments.Read(extent.Segment, extent.Offset, header), extent);
+        }
+
+        private byte[] Checked(byte[] header, int read, Extent extent) =>
+            read == header.Length
                 && Record.TryParse(header, header.Length, segments.EpochOf(extent.Segment), extent.Offset, out var parsed)
                 && parsed.Kind == RecordKind.Extent
                 && parsed.Payload == extent.Length
                 && parsed.Sealed == segments.IsSealed(extent.Segment)
                     ? header
                     : throw Damaged(extent);
-        }
 
         /// <summary>The piece that covers an offset. Pieces of a received blob may overlap; any that covers it will do, for all were hashed.</summary>
         private int ExtentAt(long offset)

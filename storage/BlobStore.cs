@@ -7,12 +7,20 @@ internal sealed partial class BlobStore : IBlobStore
     private readonly Journal _journal;
     private readonly SegmentFiles _segments;
     private readonly Ledger _ledger;
+    private readonly S3Store? _objects;
+    private readonly string _prefix;
     private readonly Dictionary<ContentHash, List<PendingBlob>> _pending = [];
     private readonly Dictionary<ContentHash, Lease> _leases = [];
     private Committer _committer = null!;
 
-    public BlobStore(Journal journal, SegmentFiles segments, Ledger ledger)
+    /// <param name="journal">Their index.</param>
+    /// <param name="segments">Their pieces.</param>
+    /// <param name="ledger">The room that there is.</param>
+    /// <param name="objects">Where segments are that are not here; null: nowhere.</param>
+    /// <param name="prefix">What their names begin with there.</param>
+    public BlobStore(Journal journal, SegmentFiles segments, Ledger ledger, S3Store? objects = null, string prefix = "")
     {
+        (_objects, _prefix) = (objects, prefix);
         _journal = journal;
         _segments = segments;
         _ledger = ledger;
@@ -174,7 +182,7 @@ internal sealed partial class BlobStore : IBlobStore
                     _segments.KeyOf(extent.Segment);
                 }
 
-                return new SegmentBlobReader(_segments, hash, stored, () => EndLease(hash));
+                return new SegmentBlobReader(_segments, _objects, _prefix, hash, stored, () => EndLease(hash));
             }
         }
         catch

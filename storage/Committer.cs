@@ -9,8 +9,6 @@ namespace Yizhan.Storage;
 /// </summary>
 internal sealed partial class Committer : IAsyncDisposable
 {
-    private const int MaxEntries = 256;
-    private const long MaxBytes = 4 * 1024 * 1024;
     private const int MaxQueued = 4096;
 
     private readonly Journal _journal;
@@ -144,7 +142,7 @@ internal sealed partial class Committer : IAsyncDisposable
             var entries = 0;
             var bytes = 0L;
             while (_queue.TryPeek(out var next)
-                && (taken.Count == 0 || (entries + next.Entries <= MaxEntries && bytes + next.Bytes <= MaxBytes)))
+                && (taken.Count == 0 || (entries + next.Entries <= _journal.MaxEntries && bytes + next.Bytes <= _journal.MaxBytes)))
             {
                 _queue.Dequeue();
                 if (next.TryTake())
@@ -165,6 +163,7 @@ internal sealed partial class Committer : IAsyncDisposable
         try
         {
             ThrowIfFaulted();
+            _journal.Foresee(taken);
             Resolve(taken, group);
             if (!group.IsEmpty)
             {

@@ -64,6 +64,8 @@ internal sealed partial class EventLog
 
         public override int Entries => entries.Count;
 
+        public override IReadOnlyList<FactKey> Facts => _facts;
+
         public override long Bytes { get; } = entries.Sum(e => (long)e.Data.Length);
 
         public override void Resolve(Group group)
@@ -112,6 +114,8 @@ internal sealed partial class EventLog
         private readonly FactKey[] _facts = [.. entries.Select(e => FactKey.Of(e.Identity.Site, e.Entry.Id))];
 
         public override int Entries => entries.Count;
+
+        public override IReadOnlyList<FactKey> Facts => _facts;
 
         public override long Bytes { get; } = entries.Sum(e => (long)e.Entry.Data.Length);
 

@@ -243,6 +243,15 @@ internal sealed partial class EventLog : IEventLog
             throw new ArgumentException("An entry's id and type have 1 to 200 characters, its key and trace parent at most 200.");
         }
 
+        // CloudEvents 1.0 §type system: no control characters in a string. PostgreSQL cannot even keep this one.
+        foreach (var text in (ReadOnlySpan<string?>)[entry.Id, entry.Type, entry.Key, entry.TraceParent])
+        {
+            if (text?.Contains('\0', StringComparison.Ordinal) == true)
+            {
+                throw new ArgumentException($"The entry '{entry.Id.Replace('\0', '?')}' has the character U+0000 in its id, type, key or trace parent; none may hold it.");
+            }
+        }
+
         if (entry.Data.Length > Entry.MaxDataBytes)
         {
             throw new ArgumentException($"The data of entry '{entry.Id}' has {entry.Data.Length} bytes; at most {Entry.MaxDataBytes} fit. Put it into a blob.");

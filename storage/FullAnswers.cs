@@ -16,6 +16,14 @@ internal sealed class FullAnswers : IExceptionHandler, IStartupFilter
     /// <summary>A lane was full where nobody had an answer for it.</summary>
     public async ValueTask<bool> TryHandleAsync(HttpContext httpContext, Exception exception, CancellationToken cancellationToken)
     {
+        if (exception is BlobAwayException)
+        {
+            httpContext.Response.Headers.RetryAfter = RetryAfterSeconds;
+            await TypedResults.Problem("The bytes are in an object store that does not answer; nothing is lost. Come again.", statusCode: StatusCodes.Status503ServiceUnavailable)
+                .ExecuteAsync(httpContext).ConfigureAwait(false);
+            return true;
+        }
+
         if (exception is not SpoolFullException full)
         {
             return false;

@@ -19,11 +19,12 @@ internal sealed partial class Spool : IAsyncDisposable
     /// <summary>Puts open parts together; <see cref="Open"/> is how production gets them.</summary>
     internal Spool(
         IAsyncDisposable folderLock, SegmentFiles segments, Journal journal, StorageOptions options, Func<long> freeBytes, TimeProvider clock, ILogger logger,
-        Action<Action>? post = null)
+        Action<Action>? post = null, S3Store? objects = null)
     {
         (_lock, _segments, _journal) = (folderLock, segments, journal);
         var ledger = new Ledger(options, clock, () => segments.LiveBytes + journal.EntryBytes, () => freeBytes() + segments.ReadyBytes);
-        var blobs = new BlobStore(journal, segments, ledger);
+        Objects = objects;
+        var blobs = new BlobStore(journal, segments, ledger, objects, options.S3Prefix);
         _committer = new Committer(journal, clock, Committed, logger, post);
         blobs.Use(_committer);
         _log = new EventLog(journal, _committer, blobs, ledger);
@@ -32,7 +33,7 @@ internal sealed partial class Spool : IAsyncDisposable
 
     public IEventLog Log => _log;
 
-    /// <summary>sqlite or segments.</summary>
+    /// <summary>sqlite, segments or postgres.</summary>
     public string Store { get; private init; } = "segments";
 
     public Journal Journal => _journal;
@@ -54,6 +55,17 @@ internal sealed partial class Spool : IAsyncDisposable
         _committer.RunAsync(
             new Work<Spool, (IReadOnlyList<SegmentCut>, KeyValuePair<Origin, long>[], long)>(
                 this, static (spool, _) => (spool._segments.Cut(), [.. spool._journal.State.Marks], spool._journal.State.Position)), cancellationToken);
+
+    /// <summary>Where full segment files go; null when they stay here.</summary>
+    public S3Store? Objects { get; }
+
+    /// <summary>Commits what the object store has.</summary>
+    public Task NoteAwayAsync(Action<Group> note, CancellationToken cancellationToken) => _committer.RunAsync(
+        new Work<Action<Group>, bool>(note, static (call, group) =>
+        {
+            call(group);
+            return true;
+        }), cancellationToken);
 
     /// <summary>Destroys the keys of a day, between two commits; durable on return.</summary>
     public Task ShredAsync(DateOnly day, CancellationToken cancellationToken) => _committer.RunAsync(
@@ -87,19 +99,29 @@ internal sealed partial class Spool : IAsyncDisposable
         KeyRing? keys = null;
         SegmentFiles? segments = null;
         Journal? journal = null;
+        S3Store? objects = null;
         try
         {
             var store = ChooseStore(folder, options);
             Opening(logger, folder, store);
+            if (options.S3Url is { Length: > 0 })
+            {
+                objects = store == "postgres" ? new S3Store(options, clock) : throw new InvalidOperationException(
+                    $"storage:s3Url is set, and the log in {folder} is of the store '{store}': only postgres has a place for what is away.");
+            }
+
             var marker = Path.Combine(folder, RestoredMarker);
             var restored = File.Exists(marker);
             keys = new KeyRing(
                 disk, keyFolder, create => SiteKeyFile.Open(options.SiteKeyFile ?? Path.Combine(Path.GetDirectoryName(folder)!, "storage", "site.key"), create),
                 options.Encrypt, clock);
             segments = new SegmentFiles(disk, Path.Combine(folder, "segments"), SegmentBytes(options), keys);
-            journal = store == "segments"
-                ? new SegmentJournal(disk, Path.Combine(folder, "segments"), site, restored, segments, logger)
-                : new SqliteJournal(DatabaseIn(folder), site ?? OfflineLog.SiteOf(DatabaseIn(folder)), restored, segments, checkpoints: options.CheckpointedBy == "node");
+            journal = store switch
+            {
+                "segments" => new SegmentJournal(disk, Path.Combine(folder, "segments"), site, restored, segments, logger),
+                "postgres" => new PostgresJournal(options, folder, site, restored, segments, clock),
+                _ => new SqliteJournal(DatabaseIn(folder), site ?? OfflineLog.SiteOf(DatabaseIn(folder)), restored, segments, checkpoints: options.CheckpointedBy == "node"),
+            };
             if (restored)
             {
                 File.Delete(marker);
@@ -108,7 +130,7 @@ internal sealed partial class Spool : IAsyncDisposable
 
             var balloon = new Balloon(disk, folder, options.BalloonBytes);
             balloon.Fill();
-            var spool = new Spool(folderLock, segments, around?.Invoke(journal) ?? journal, options, () => disk.FreeBytes(folder), clock, logger) { Store = store };
+            var spool = new Spool(folderLock, segments, around?.Invoke(journal) ?? journal, options, () => disk.FreeBytes(folder), clock, logger, objects: objects) { Store = store };
             spool._committer.MakeRoom = balloon.Burst;
             spool._refill = balloon.Fill;
             return spool;
@@ -116,6 +138,7 @@ internal sealed partial class Spool : IAsyncDisposable
         catch
         {
             journal?.Dispose();
+            objects?.Dispose();
             segments?.Dispose();
             keys?.Dispose();
             folderLock.Dispose();
@@ -135,6 +158,7 @@ internal sealed partial class Spool : IAsyncDisposable
         {
             _segments.Dispose();
             _segments.Keys.Dispose();
+            Objects?.Dispose();
             await _lock.DisposeAsync();
         }
     }
@@ -156,7 +180,8 @@ internal sealed partial class Spool : IAsyncDisposable
 
     /// <summary>The store of which a folder holds a log; null when it holds none.</summary>
     public static string? StoreIn(string folder) =>
-        File.Exists(DatabaseIn(folder)) ? "sqlite"
+        PostgresFolder.Is(folder) ? "postgres"
+        : File.Exists(DatabaseIn(folder)) ? "sqlite"
         : Directory.Exists(Path.Combine(folder, "segments")) && Directory.EnumerateFiles(Path.Combine(folder, "segments"), "*.seg").Any() ? "segments"
         : null;
 

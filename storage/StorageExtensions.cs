@@ -62,7 +62,11 @@ public static class StorageExtensions
         builder.Services.AddHostedService(services => services.GetRequiredService<Scrub>());
         builder.Services.AddSingleton<Canaries>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Canaries>());
-        builder.Services.AddHealthChecks().AddCheck<SpoolHealth>("storage").AddCheck<Scrub>("scrub").AddCheck<Canaries>("canary");
+        builder.Services.AddSingleton(services => new SegmentMover(
+            services.GetRequiredService<Spool>(), services.GetRequiredService<IOptions<StorageOptions>>().Value, services.GetRequiredService<TimeProvider>(),
+            services.GetRequiredService<ILogger<SegmentMover>>()));
+        builder.Services.AddHostedService(services => services.GetRequiredService<SegmentMover>());
+        builder.Services.AddHealthChecks().AddCheck<SpoolHealth>("storage").AddCheck<Scrub>("scrub").AddCheck<Canaries>("canary").AddCheck<SegmentMover>("object-store");
         return builder;
     }
 

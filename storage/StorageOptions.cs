@@ -7,10 +7,10 @@ namespace Yizhan.Storage;
 public sealed class StorageOptions
 {
     /// <summary>
-    /// <c>segments</c>: entries in the segment files of the blobs. <c>sqlite</c>: entries in one SQLite database. Default: what the folder holds; a new
-    /// folder gets <c>segments</c> at a site and <c>sqlite</c> at a centre. A log is not moved from one to the other.
+    /// <c>segments</c>: entries in the segment files of the blobs. <c>sqlite</c>: entries in one SQLite database. <c>postgres</c>: entries in PostgreSQL, for a
+    /// centre. Default: what the folder holds; a new folder gets <c>segments</c> at a site and <c>sqlite</c> at a centre. A log is not moved from one to another.
     /// </summary>
-    [RegularExpression("sqlite|segments", ErrorMessage = "storage:store must be sqlite or segments.")]
+    [RegularExpression("sqlite|segments|postgres", ErrorMessage = "storage:store must be sqlite, segments or postgres.")]
     public string? Store { get; set; }
 
     /// <summary>The store of a new folder when <see cref="Store"/> does not say: the node's modules know what they are, it is no setting.</summary>
@@ -91,6 +91,52 @@ public sealed class StorageOptions
     /// <summary>Size of a file that only takes up space and is let go when the disk is so full that nothing can be deleted, in bytes. Default 16 MiB; 0: none.</summary>
     [Range(0, 1024L * 1024 * 1024)]
     public long BalloonBytes { get; set; } = 16 * 1024 * 1024;
+
+    /// <summary>
+    /// Store <c>postgres</c>: a file, such as a mounted secret, with one line that says where the database is and who signs in:
+    /// <c>Host=db;Database=yizhan;Username=yizhan_event_log;Password=...;SSL Mode=VerifyFull</c>.
+    /// </summary>
+    public string? PostgresConnectionFile { get; set; }
+
+    /// <summary>Store <c>postgres</c>: the schema of the log's tables. Default <c>event_log</c>.</summary>
+    [RegularExpression("[a-z][a-z0-9_]{0,40}", ErrorMessage = "storage:postgresSchema must be 1 to 41 characters of a-z, 0-9 and '_', a letter first.")]
+    public string PostgresSchema { get; set; } = "event_log";
+
+    /// <summary>Store <c>postgres</c>: how long a database that is away is waited for before the log stops, in seconds. Callers wait as long. Default 60.</summary>
+    [Range(1, 3600)]
+    public int PostgresPatienceSeconds { get; set; } = 60;
+
+    /// <summary>Store <c>postgres</c>: most connections that read at once, besides the one that writes. Default 16.</summary>
+    [Range(1, 500)]
+    public int PostgresReaders { get; set; } = 16;
+
+    /// <summary>
+    /// Store <c>postgres</c>: address of an S3 server, such as <c>https://minio:9000</c>. Full segment files of blobs go there in the background, and what is
+    /// wanted again is read from there. Without it blobs stay here.
+    /// </summary>
+    public string? S3Url { get; set; }
+
+    /// <summary>The bucket. It has to be there; it is never listed.</summary>
+    public string? S3Bucket { get; set; }
+
+    /// <summary>What the names of objects begin with, such as <c>centre-1/</c>. Default: nothing.</summary>
+    [RegularExpression("([a-zA-Z0-9._-]{1,60}/)*", ErrorMessage = "storage:s3Prefix must be empty or end with '/', of a-z, A-Z, 0-9, '.', '_', '-' and '/'.")]
+    public string S3Prefix { get; set; } = "";
+
+    /// <summary>Region that requests are signed for. Default <c>us-east-1</c>, which MinIO expects.</summary>
+    [Required]
+    public string S3Region { get; set; } = "us-east-1";
+
+    /// <summary>A file, such as a mounted secret, with one line: <c>ACCESSKEY:SECRETKEY</c>.</summary>
+    public string? S3CredentialsFile { get; set; }
+
+    /// <summary>How long nobody may delete an object, in days (object lock, compliance mode); the bucket has to be made with it. Default 0: not locked.</summary>
+    [Range(0, 36500)]
+    public int S3LockDays { get; set; }
+
+    /// <summary>Share of the room, in percent, above which local copies of what the object store has are given up, the oldest first. Default 50.</summary>
+    [Range(0, 100)]
+    public int S3KeepLocalPercent { get; set; } = 50;
 
     /// <summary>Size of a segment file, in bytes: 4 MiB to 1 GiB. Default 64 MiB.</summary>
     [Range(4 * 1024 * 1024, 1024 * 1024 * 1024)]

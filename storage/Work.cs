@@ -9,6 +9,9 @@ internal abstract class Work
     /// <summary>Entries that it would add, for the size of groups.</summary>
     public virtual int Entries => 0;
 
+    /// <summary>The facts of these entries: what the journal will be asked for.</summary>
+    public virtual IReadOnlyList<FactKey> Facts => [];
+
     /// <summary>Bytes that it would add, for the size of groups.</summary>
     public virtual long Bytes => 0;
 

@@ -36,6 +36,12 @@ internal sealed class Group(LogState state)
     /// <summary>When the group was made, Unix milliseconds UTC, for the age of orphans.</summary>
     public long NowMs { get; set; }
 
+    /// <summary>Segment files that the object store has from now on.</summary>
+    public List<AwaySegment> Moved { get; } = [];
+
+    /// <summary>Segment files that it has no more.</summary>
+    public List<long> Returned { get; } = [];
+
     /// <summary>Blobs of writers that this group takes over.</summary>
     public List<PendingBlob> Claims { get; } = [];
 
@@ -59,7 +65,7 @@ internal sealed class Group(LogState state)
 
     /// <summary>True when there is nothing to make durable.</summary>
     public bool IsEmpty =>
-        Entries.Count == 0 && Marks.Count == 0 && Blobs.Count == 0 && Releases.Count == 0 && Pins.Count == 0
+        Entries.Count == 0 && Marks.Count == 0 && Blobs.Count == 0 && Releases.Count == 0 && Pins.Count == 0 && Moved.Count == 0 && Returned.Count == 0
         && ForgetOrphansBeforeMs is null && Lanes.AsSpan().SequenceEqual(state.Lanes);
 }
 

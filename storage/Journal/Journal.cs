@@ -15,6 +15,17 @@ internal abstract class Journal : IDisposable
     /// <summary>Bytes that entries take on disk, blobs not included.</summary>
     public abstract long EntryBytes { get; }
 
+    /// <summary>Most entries that a group has when they come from several calls.</summary>
+    public virtual int MaxEntries => 256;
+
+    /// <summary>Most bytes of their data.</summary>
+    public virtual long MaxBytes => 4 * 1024 * 1024;
+
+    /// <summary>Committer: what is decided next. A journal that a question costs a round trip asks all of them at once.</summary>
+    public virtual void Foresee(IReadOnlyList<Work> taken)
+    {
+    }
+
     /// <summary>
     /// Committer: makes a group durable, after the blobs that it names. Sets <see cref="Group.Freed"/> to the extents that
     /// nothing names any more.

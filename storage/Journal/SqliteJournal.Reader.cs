@@ -74,7 +74,7 @@ internal sealed partial class SqliteJournal
                 var isSealed = !entry.IsDBNull(3) && keys.Contains((ulong)entry.GetInt64(3));
                 var waits = entry.GetInt32(0) == 1 && entry.GetInt64(2) > lanes[entry.GetInt32(1)].Delivered;
                 entries += isSealed ? 1 : 0;
-                undelivered += waits && (isSealed || Unpack(entry.GetFieldValue<byte[]>(4)).Any(b => blobs.Contains(b.Hash))) ? 1 : 0;
+                undelivered += waits && (isSealed || EntryRow.Unpack(entry.GetFieldValue<byte[]>(4)).Any(b => blobs.Contains(b.Hash))) ? 1 : 0;
             }
 
             return new KeyUse(entries, undelivered, blobs.Count);
@@ -116,9 +116,9 @@ internal sealed partial class SqliteJournal
                 var entry = new Entry(lane, row.GetString(5), row.GetString(6), row.GetString(7), row.GetInt64(8), data)
                 {
                     TraceParent = row.IsDBNull(9) ? null : row.GetString(9),
-                    Blobs = Unpack(blobs),
+                    Blobs = EntryRow.Unpack(blobs),
                 };
-                if (!row.IsDBNull(12) && row.GetInt64(12) != Checksum(entry, blobs))
+                if (!row.IsDBNull(12) && row.GetInt64(12) != EntryRow.Checksum(entry, blobs))
                 {
                     throw new InvalidDataException($"Entry {row.GetInt64(0)} is damaged: its row in log.db fails its checksum.");
                 }

@@ -109,7 +109,7 @@ internal sealed partial class SqliteJournal
     private void Write(NewEntry entry)
     {
         var (position, identity, fact) = entry.Logged;
-        var packed = Pack(fact.Blobs);
+        var packed = EntryRow.Pack(fact.Blobs);
         var (kept, isSealed) = EntrySeal.Seal(_segments.Keys, fact, entry.Fact, position);
         Run("""
             INSERT INTO entry (position, origin, lane, sequence, own, fact, lane_bytes, blob_bytes, id, type, key, time_ms, trace, blobs, data, crc,
@@ -117,7 +117,7 @@ internal sealed partial class SqliteJournal
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
             """, position, OriginId(identity.Site, identity.Epoch), (int)identity.Lane, identity.Sequence, entry.Own ? 1 : 0,
             entry.Fact.ToArray(), entry.LaneBytes, fact.Blobs.Sum(b => b.Length), kept.Id, kept.Type, kept.Key, kept.TimeMs, kept.TraceParent,
-            packed, kept.Data.ToArray(), (long)Checksum(kept, packed), isSealed ? (long)EntrySeal.KeyOf(kept.Data.Span) : null, fact.Data.Length);
+            packed, kept.Data.ToArray(), (long)EntryRow.Checksum(kept, packed), isSealed ? (long)EntrySeal.KeyOf(kept.Data.Span) : null, fact.Data.Length);
         foreach (var blob in fact.Blobs)
         {
             Run("UPDATE blob SET names = names + 1 WHERE hash = $1", blob.Hash.ToArray());
@@ -153,7 +153,7 @@ internal sealed partial class SqliteJournal
         {
             while (row.Read())
             {
-                named.AddRange(Unpack(row.GetFieldValue<byte[]>(0)).Select(b => b.Hash.ToArray()));
+                named.AddRange(EntryRow.Unpack(row.GetFieldValue<byte[]>(0)).Select(b => b.Hash.ToArray()));
             }
         }
 

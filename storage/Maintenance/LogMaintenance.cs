@@ -46,6 +46,12 @@ public sealed class LogMaintenance : IDisposable
             throw new InvalidOperationException(alarm);
         }
 
+        if (_spool.Store == "postgres")
+        {
+            // A copy of the folder alone would look like a backup and have no entry.
+            throw new ArgumentException("The entries of this node are in PostgreSQL: back up that server and this folder together, as docs/operations/production.md says.");
+        }
+
         if (_options.BackupFolder is not { Length: > 0 } allowed)
         {
             throw new ArgumentException("storage:backupFolder is not set: this node does not know where backups may be written to.");

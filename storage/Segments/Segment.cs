@@ -41,6 +41,15 @@ internal sealed class Segment(long number, ulong epoch, ulong key, int headerByt
     /// <summary>Bytes of records that something still needs, plus those being written.</summary>
     public long LiveBytes { get; set; }
 
+    /// <summary>Writes that have a place and are not in the file yet.</summary>
+    public int Writing { get; set; }
+
+    /// <summary>True when the object store has it; the file here is a copy then, or <see cref="AwayFile"/>.</summary>
+    public bool Away { get; set; }
+
+    /// <summary>True when it is in the object store alone.</summary>
+    public bool OnlyAway => File is AwayFile;
+
     /// <summary>
     /// Says that something was written. Called after the write: called before it, a flush in between would clear the mark
     /// and the bytes would be taken for durable.

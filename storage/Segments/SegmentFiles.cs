@@ -25,6 +25,7 @@ internal sealed class SegmentFiles : IDisposable
     private readonly Queue<Segment> _closing = [];
     private readonly BufferPool _buffers = new(Record.MaxDiskBytes);
     private readonly List<(long Segment, int Offset, int Bytes)> _heldHoles = [];
+    private readonly Dictionary<long, ulong> _emptyAway = [];
     private Segment? _current;
     private int _holds;
     private long _nextNumber = 1;
@@ -47,7 +48,7 @@ internal sealed class SegmentFiles : IDisposable
     /// <summary>The keys of days.</summary>
     public KeyRing Keys { get; }
 
-    /// <summary>Bytes of all live records and of those being written.</summary>
+    /// <summary>Bytes of all live records here, and of those being written; what is only in the object store is not among them.</summary>
     public long LiveBytes => Interlocked.Read(ref _liveBytes);
 
     /// <summary>Bytes that the disk has given us already and that no record uses: they need not be free.</summary>
@@ -91,6 +92,7 @@ internal sealed class SegmentFiles : IDisposable
             offset = segment.Tail;
             segment.Tail += bytes;
             segment.LiveBytes += bytes;
+            segment.Writing++;
             _liveBytes += bytes;
         }
 
@@ -103,6 +105,13 @@ internal sealed class SegmentFiles : IDisposable
         {
             Free(segment.Number, offset, bytes);
             throw;
+        }
+        finally
+        {
+            lock (_gate)
+            {
+                segment.Writing--;
+            }
         }
 
         segment.MarkDirty();
@@ -169,6 +178,86 @@ internal sealed class SegmentFiles : IDisposable
         }
     }
 
+    /// <summary>Says at start that the object store has a file. The copy here is used when there is one.</summary>
+    public void Adopt(AwaySegment away)
+    {
+        lock (_gate)
+        {
+            if (!_segments.TryGetValue(away.Number, out var segment) || segment.Epoch != away.Epoch)
+            {
+                _segments[away.Number] = segment = new Segment(
+                    away.Number, away.Epoch, away.Key, away.HeaderBytes, away.Size, "", new AwayFile(away.Bytes)) { Tail = away.Bytes };
+            }
+
+            segment.Away = true;
+            _nextNumber = Math.Max(_nextNumber, away.Number + 1);
+        }
+    }
+
+    /// <summary>Files that are full and that the object store does not have, the oldest first.</summary>
+    public IReadOnlyList<Segment> Movable()
+    {
+        lock (_gate)
+        {
+            return [.. _segments.Values.Where(s => s is { Away: false, Writing: 0, LiveBytes: > 0 } && s != _current)];
+        }
+    }
+
+    /// <summary>The object store has a file, and the journal says so.</summary>
+    public void MarkAway(Segment segment)
+    {
+        lock (_gate)
+        {
+            segment.Away = true;
+            if (!_segments.ContainsKey(segment.Number))
+            {
+                _emptyAway[segment.Number] = segment.Epoch;
+            }
+        }
+    }
+
+    /// <summary>Takes away the oldest local copy of what the object store has; false when there is none.</summary>
+    public bool DropOldestLocal()
+    {
+        lock (_gate)
+        {
+            var segment = _segments.Values.FirstOrDefault(s => s is { Away: true, OnlyAway: false } && s != _current);
+            if (segment is null || _holds > 0)
+            {
+                return false;
+            }
+
+            _segments[segment.Number] = new Segment(segment.Number, segment.Epoch, segment.Key, segment.HeaderBytes, segment.Size, "", new AwayFile(segment.Tail))
+            {
+                Tail = segment.Tail, LiveBytes = segment.LiveBytes, Away = true,
+            };
+            _liveBytes -= segment.LiveBytes;
+            _closing.Enqueue(segment);
+            return true;
+        }
+    }
+
+    /// <summary>Files of the object store in which nothing lives any more.</summary>
+    public IReadOnlyList<(long Number, ulong Epoch)> EmptyAway()
+    {
+        lock (_gate)
+        {
+            return [.. _emptyAway.Select(e => (e.Key, e.Value))];
+        }
+    }
+
+    /// <summary>The object store does not have it any more, and the journal says so.</summary>
+    public void ForgetAway(long segment)
+    {
+        lock (_gate)
+        {
+            _emptyAway.Remove(segment);
+        }
+    }
+
+    /// <summary>True when a file is in the object store alone.</summary>
+    public bool IsAway(long segment) => Get(segment).OnlyAway;
+
     /// <summary>Says at start that a piece of a blob lives.</summary>
     public void Adopt(Extent extent) => Adopt(extent.Segment, extent.Offset, Record.DiskBytes(extent.Length, HeaderBytesOf(extent.Segment)));
 
@@ -180,7 +269,7 @@ internal sealed class SegmentFiles : IDisposable
             var found = Get(segment);
             found.LiveBytes += bytes;
             found.Tail = Math.Max(found.Tail, offset + bytes);
-            _liveBytes += bytes;
+            _liveBytes += found.OnlyAway ? 0 : bytes;
         }
     }
 
@@ -478,7 +567,7 @@ internal sealed class SegmentFiles : IDisposable
     private bool Forget_NeedsLock(Segment segment, long bytes)
     {
         segment.LiveBytes -= bytes;
-        _liveBytes -= bytes;
+        _liveBytes -= segment.OnlyAway ? 0 : bytes;
         if (segment.LiveBytes > 0 || segment == _current)
         {
             return false;
@@ -492,7 +581,15 @@ internal sealed class SegmentFiles : IDisposable
     private void Retire_NeedsLock(Segment segment)
     {
         _segments.Remove(segment.Number);
-        _closing.Enqueue(segment);
+        if (segment.Away)
+        {
+            _emptyAway[segment.Number] = segment.Epoch;
+        }
+
+        if (!segment.OnlyAway)
+        {
+            _closing.Enqueue(segment);
+        }
     }
 
     /// <summary>
