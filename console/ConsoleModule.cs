@@ -9,6 +9,7 @@ using Yizhan.Console.Layout;
 using Yizhan.Console.Live;
 using Yizhan.Console.Peers;
 using Yizhan.Console.People;
+using Yizhan.Console.Studies;
 using Yizhan.Platform;
 using Yizhan.Platform.Identity;
 
@@ -34,6 +35,7 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddSingleton<PeerDesk>();
         builder.Services.AddSingleton<EmrDesk>();
         builder.Services.AddScoped<PeopleDesk>();
+        builder.Services.AddTransient<StudyDesk>();
         builder.Services.AddSingleton<InventoryDesk>();
         builder.Services.AddSingleton<Feeds>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());
