@@ -10,6 +10,7 @@ using Yizhan.Console.Live;
 using Yizhan.Console.Models;
 using Yizhan.Console.Peers;
 using Yizhan.Console.People;
+using Yizhan.Console.Studies;
 using Yizhan.Platform;
 using Yizhan.Platform.Identity;
 
@@ -36,6 +37,7 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddSingleton<EmrDesk>();
         builder.Services.AddScoped<PeopleDesk>();
         builder.Services.AddScoped<ModelDesk>();
+        builder.Services.AddTransient<StudyDesk>();
         builder.Services.AddSingleton<InventoryDesk>();
         builder.Services.AddSingleton<Feeds>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());

@@ -9,7 +9,7 @@ namespace Yizhan.Console;
 internal static class PageHeaders
 {
     private const string Policy =
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'self'; " +
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; object-src 'none'; base-uri 'self'; " +
         "form-action 'self'; frame-ancestors 'none'";
 
     /// <summary>True for what the console answers: not for the APIs of services in the same process, which may begin with the same word.</summary>

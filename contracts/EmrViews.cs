@@ -70,3 +70,12 @@ public sealed record IdentityConflictView(long Key, string PatientId, string Iss
 /// <param name="Unmapped">Codes that no map knows, as <c>system|code</c>.</param>
 public sealed record EmrPreview(
     string Kind, string Answer, string Reason, IReadOnlyList<ImagingOrder> Orders, IReadOnlyList<PatientChanged> Patients, IReadOnlyList<string> Unmapped);
+
+/// <summary>What a system was told of a study; an element of <c>GET /emr-adapter/studies?uid=UID&amp;uid=…</c>.</summary>
+/// <param name="StudyInstanceUid">(0020,000D).</param>
+/// <param name="System">The system.</param>
+/// <param name="Kind">study, report or finding.</param>
+/// <param name="State">waiting, delivered, dead or unlinked.</param>
+/// <param name="QueuedMs">When it was queued, Unix milliseconds UTC.</param>
+/// <param name="EndedMs">When it was delivered or given up; null before.</param>
+public sealed record EmrStudyView(string StudyInstanceUid, string System, string Kind, string State, long QueuedMs, long? EndedMs);

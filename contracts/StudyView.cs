@@ -26,3 +26,14 @@ public sealed record StudyView(
     string SiteId,
     long FirstStoredMs,
     long LastIndexedMs);
+
+/// <summary>How far a study has come in this archive; an element of <c>GET /pacs-gw/studies/progress?uid=UID&amp;uid=…</c>. Nothing of a patient.</summary>
+/// <param name="StudyInstanceUid">(0020,000D).</param>
+/// <param name="SiteId">Site that received it first.</param>
+/// <param name="FirstStoredMs">When its first instance became durable at the site, and was acknowledged; Unix milliseconds UTC.</param>
+/// <param name="LastStoredMs">The same of its last instance that is here.</param>
+/// <param name="LastIndexedMs">When its newest instance was indexed here.</param>
+/// <param name="Instances">Instances that are here.</param>
+/// <param name="ResultMs">When the first result of an analysis (a segmentation or a report) became durable; null when there is none.</param>
+public sealed record StudyProgress(
+    string StudyInstanceUid, string SiteId, long FirstStoredMs, long LastStoredMs, long LastIndexedMs, int Instances, long? ResultMs);

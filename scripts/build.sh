@@ -73,6 +73,7 @@ build_if_needed() {
       -newer "$stamp" -print -quit)" ]; then
     return
   fi
+  "$root/console/viewer/build.sh" >&2
   started=$(mktemp)
   echo "Building Yizhan (once; a minute or two) ..." >&2
   if ! dotnet build "$root/$project" -c Release -nologo -v q -clp:NoSummary >"$log" 2>&1; then

@@ -36,7 +36,36 @@ window.yizhanTimeZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
     }
   }, { capture: true });
 
+  // A link that is clicked before the page has its connection loads the next page whole. Blazor would fetch that page and patch it in, and the
+  // connection, which is of the page before, would then draw that one over it.
   Blazor.start({
+    ssr: { disableDomPreservation: true },
     circuit: { reconnectionHandler: { onConnectionDown: reconnect, onConnectionUp: () => {} } },
   });
+})();
+
+// The viewer is made by console/viewer/build.sh; without it the page says so.
+window.yizhanViewer = (() => {
+  const address = '/_content/Yizhan.Console/viewer/viewer.js';
+  const arrivedAt = location.pathname;
+  let viewer;
+
+  // While the page gets its connection, the viewer is made ready and asks the archive.
+  const [, study] = /^\/studies\/([0-9.]+)\/view$/.exec(arrivedAt) ?? [];
+  if (study) import(address).then(module => module.prepare('/pacs-gw/dicom-web', study), () => {});
+  return {
+    async show(element, options) {
+      // What was opened by its address is waited for since then.
+      const began = location.pathname === arrivedAt ? 0 : performance.now();
+      try {
+        viewer = await import(address);
+      } catch {
+        element.textContent = options.texts.missing;
+        element.dataset.state = 'missing';
+        return;
+      }
+      await viewer.show(element, { ...options, began });
+    },
+    leave: () => viewer?.leave(),
+  };
 })();

@@ -91,6 +91,10 @@ internal sealed class EmrDatabase : IDisposable
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX orders_by_time ON orders (state, ordered_ms);
         """,
+        """
+        -- What a system was told of a study is asked for with every page of studies.
+        CREATE INDEX outbox_study ON outbox (study_uid) WHERE study_uid <> '';
+        """,
     ];
 
     private readonly SemaphoreSlim _gate = new(1, 1);

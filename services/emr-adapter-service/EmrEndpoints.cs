@@ -18,6 +18,7 @@ namespace Yizhan.EmrAdapter;
 internal static partial class EmrEndpoints
 {
     private const int Most = 1000;
+    private const int MostStudies = 100;
     private const int MaxSkip = 1_000_000;
     private const int MaxPreviewBytes = 4 * 1024 * 1024;
 
@@ -26,6 +27,7 @@ internal static partial class EmrEndpoints
         routes.MapGet("/systems", Systems).WithSummary("Each system: what waits, what was delivered, what it refused").Needs(Permission.ReadRecords);
         routes.MapGet("/messages", (EmrOutbox outbox, string? system, string? state, string? search, int? skip, int? limit) =>
             TypedResults.Ok(outbox.List(system, state, search, Page(skip), Many(limit)))).WithSummary("Messages by system, state, or an identifier of patient, study, report or message").Needs(Permission.ReadRecords);
+        routes.MapGet("/studies", Studies).WithSummary("What each system was told of some studies").Needs(Permission.ReadRecords);
         routes.MapGet("/dead-letters", DeadLetters).WithSummary("What a system refused, and what we could not take of it").Needs(Permission.ReadRecords);
         routes.MapPost("/dead-letters/{key:long}/replay", ReplayAsync).WithSummary("Sends a dead letter again, as it is").Needs(Permission.WriteRecords);
         routes.MapGet("/orders", Orders).WithSummary("Orders by patient, order number, accession number or state, newest first").Needs(Permission.ReadRecords);
@@ -57,6 +59,11 @@ internal static partial class EmrEndpoints
             return new EmrSystemView(
                 system.Name, system.Driver, count.Waiting, count.Delivered, count.Dead, count.Unlinked, count.OldestMs, sender.Problem(system.Name), count.Bytes);
         })]);
+
+    private static Results<Ok<IReadOnlyList<EmrStudyView>>, ProblemHttpResult> Studies(EmrOutbox outbox, string[] uid) =>
+        uid.Length is < 1 or > MostStudies
+            ? TypedResults.Problem($"uid is given {uid.Length} times; accepted is 1 to {MostStudies} times.", statusCode: 400)
+            : TypedResults.Ok(outbox.OfStudies(uid));
 
     private static Ok<IReadOnlyList<EmrMessageView>> DeadLetters(EmrDatabase database, int? skip, int? limit) => TypedResults.Ok<IReadOnlyList<EmrMessageView>>(database.Read(db => db.Command(
         """

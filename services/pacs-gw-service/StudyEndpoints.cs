@@ -13,10 +13,12 @@ namespace Yizhan.PacsGw;
 internal static class StudyEndpoints
 {
     private const int MaxStudies = 1000;
+    private const int MaxProgress = 100;
 
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapGet("/studies", List).WithSummary("Studies, newest first").Needs(Permission.ReadStudies);
+        routes.MapGet("/studies/progress", Progress).WithSummary("How far some studies have come; nothing of a patient").Needs(Permission.ReadStudies);
         routes.MapGet("/studies/stream", StreamAsync).WithSummary("Studies as they change, as server-sent events").Needs(Permission.ReadStudies);
     }
 
@@ -24,6 +26,11 @@ internal static class StudyEndpoints
         limit is < 1 or > MaxStudies
             ? TypedResults.Problem($"limit is {limit}; accepted is 1 to {MaxStudies}.", statusCode: 400)
             : TypedResults.Ok(studies.Newest(since, limit));
+
+    private static Results<Ok<IReadOnlyList<StudyProgress>>, ProblemHttpResult> Progress(StudyList studies, string[] uid) =>
+        uid.Length is < 1 or > MaxProgress ? TypedResults.Problem($"uid is given {uid.Length} times; accepted is 1 to {MaxProgress} times.", statusCode: 400)
+        : Array.Find(uid, u => !Uid.IsValid(u)) is not null ? TypedResults.Problem("A uid is not one: digits and dots, at most 64 characters.", statusCode: 400)
+        : TypedResults.Ok(studies.Progress(uid));
 
     /// <summary>Goes on after <c>Last-Event-ID</c>; without it, starts with what changes from now on. Ends when the node stops.</summary>
     private static async Task StreamAsync(StudyList studies, HttpContext context, IHostApplicationLifetime lifetime)

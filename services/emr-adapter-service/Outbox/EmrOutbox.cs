@@ -171,6 +171,13 @@ internal sealed class EmrOutbox(EmrDatabase database, IOptions<EmrAdapterOptions
             row.GetInt64(0), "out", row.GetString(1), row.GetString(2), row.GetString(3), row.GetString(4), row.GetInt32(5), row.GetString(6), row.GetInt64(7),
             row.IsDBNull(8) ? null : row.GetInt64(8), row.GetString(9))));
 
+    /// <summary>What systems were told of studies, the newest message of each kind to each system.</summary>
+    public IReadOnlyList<EmrStudyView> OfStudies(IReadOnlyList<string> uids) => database.Read(db => (IReadOnlyList<EmrStudyView>)[.. uids.Distinct(StringComparer.Ordinal).SelectMany(uid => db.Command(
+        """
+        SELECT system, kind, state, queued_ms, ended_ms, max(pk) FROM outbox
+        WHERE study_uid = $1 AND study_uid <> '' AND kind IN ('study', 'report', 'finding') AND state <> 'superseded' GROUP BY system, kind ORDER BY system, kind
+        """, uid).Rows(row => new EmrStudyView(uid, row.GetString(0), row.GetString(1), row.GetString(2), row.GetInt64(3), row.IsDBNull(4) ? null : row.GetInt64(4))))]);
+
     /// <summary>Messages of a system by state.</summary>
     public (long Waiting, long Delivered, long Dead, long Unlinked, long? OldestMs, long Bytes) Count(string system) => database.Read(db =>
     {

@@ -20,6 +20,26 @@ internal sealed class StudyList(ArchiveDatabase database, ArchiveChanges changes
         return [.. Read(select).Select(s => s.View)];
     }
 
+    /// <summary>How far studies have come; those that are not here are left out.</summary>
+    public IReadOnlyList<StudyProgress> Progress(IReadOnlyList<string> uids)
+    {
+        using var db = database.OpenReader();
+        return [.. uids.Distinct(StringComparer.Ordinal).Select(uid =>
+        {
+            using var select = db.Command(
+                """
+                SELECT study.site, study.first_stored_ms, study.last_indexed_ms, study.instances, max(instance.stored_ms),
+                       min(CASE WHEN series.modality IN ('SEG', 'SR') THEN instance.stored_ms END)
+                FROM study JOIN series ON series.study = study.pk JOIN instance ON instance.series = series.pk
+                WHERE study.uid = $1 GROUP BY study.pk
+                """, uid);
+            using var row = select.ExecuteReader();
+            return row.Read()
+                ? new StudyProgress(uid, row.GetString(0), row.GetInt64(1), row.GetInt64(4), row.GetInt64(2), row.GetInt32(3), row.IsDBNull(5) ? null : row.GetInt64(5))
+                : null;
+        }).OfType<StudyProgress>()];
+    }
+
     /// <summary>Each study as it changes, after a place in the order of changes; never ends by itself.</summary>
     public async IAsyncEnumerable<(long Change, StudyView View)> FollowAsync(
         long afterChange, [EnumeratorCancellation] CancellationToken cancellationToken)

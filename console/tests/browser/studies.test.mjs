@@ -1,0 +1,272 @@
+// Studies and their images, in a real browser: the host as a centre, with its own archive. Started by ../run.sh.
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { createRequire } from 'node:module';
+import assert from 'node:assert/strict';
+import { chromium } from 'playwright-core';
+import { multipart, report, segmentation, slices } from './dicom.mjs';
+
+const [hostDll, screenshots] = process.argv.slice(2);
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const only = new RegExp(process.env.CONSOLE_TESTS ?? '');
+const temporary = mkdtempSync(path.join(os.tmpdir(), 'yizhan-studies-'));
+mkdirSync(screenshots, { recursive: true });
+const port = await new Promise(resolve => {
+  const server = net.createServer().listen(0, '127.0.0.1', () => { const { port } = server.address(); server.close(() => resolve(port)); });
+});
+const url = `http://127.0.0.1:${port}/`;
+let log = '';
+const host = spawn('dotnet', [hostDll, 'centre', `--web:url=${url}`, `--node:dataFolder=${temporary}/data`, '--node:siteId=centre', '--pacs-gw:dicomPort=0', '--storage:freeFloorBytes=0'], { cwd: os.tmpdir() });
+host.stdout.on('data', d => { log += d; });
+host.stderr.on('data', d => { log += d; });
+
+async function until(what, holds) {
+  for (const end = Date.now() + 30_000; ;) {
+    if (await holds()) return;
+    assert.ok(Date.now() < end, `waited in vain until ${what}\n${log.slice(-2000)}`);
+    await new Promise(resolve => setTimeout(resolve, 100));
+  }
+}
+await until('the centre answers', async () => { assert.equal(host.exitCode, null, log); return (await fetch(`${url}healthz`).catch(() => null))?.ok; });
+const bearer = { Authorization: `Bearer ${readFileSync(path.join(temporary, 'data/identity/operator.token'), 'utf8')}` };
+
+const wang = { name: 'Wang^XiaoDong=王^小东', id: 'LC-7', study: '2.25.901', date: '20261123', description: 'Chest CT' };
+const before = { ...wang, study: '2.25.902', date: '20250304', description: 'Chest CT before' };
+const script = { name: '<script>alert(1)</script>', id: '<b>X</b>', study: '2.25.903', date: '20261101', description: '<img src=x onerror=alert(2)>' };
+const rtl = { name: `כהן^דוד${'א'.repeat(40)}`, id: '\u202eabc', study: '2.25.904', date: '20261102', description: 'L'.repeat(64) };
+const count = 12, size = 256;
+for (const files of [[...slices(wang, count, size), segmentation(wang, [4, 5, 6], size), report(wang, '<b>Nodule 1</b>')], slices(before, 3, size), slices(script, 1, size), slices(rtl, 1, size)]) {
+  const { type, body } = multipart(files);
+  const stored = await fetch(`${url}pacs-gw/dicom-web/studies`, { method: 'POST', body, headers: { ...bearer, 'Content-Type': type, Accept: 'application/dicom+json' } });
+  assert.equal(stored.status, 200, await stored.text());
+}
+await until('all studies are found', async () => (await (await fetch(`${url}pacs-gw/dicom-web/studies`, { headers: bearer })).json()).length === 4
+  && (await (await fetch(`${url}pacs-gw/dicom-web/studies/${wang.study}/instances`, { headers: bearer })).json()).length === count + 2);
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-dev-shm-usage', '--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--disable-background-networking', '--disable-component-update'],
+});
+
+async function open({ language = 'en-GB', size: viewport = { width: 1440, height: 1000 }, to = '' } = {}) {
+  const context = await browser.newContext({ viewport, locale: language, timezoneId: 'Asia/Shanghai', reducedMotion: 'reduce' });
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  page.problems = [];
+  page.on('console', m => { if (m.type() === 'error') page.problems.push(`console: ${m.text()}`); });
+  page.on('pageerror', e => page.problems.push(`script: ${e.message}`));
+  page.on('dialog', d => { page.problems.push(`dialog: ${d.message()}`); d.dismiss(); });
+  page.on('request', r => { if (!/^(data:|blob:|(https?|wss?):\/\/127\.0\.0\.1:)/.test(r.url())) page.problems.push(`outside request: ${r.url()}`); });
+  const answer = await fetch(`${url}sign-in/link`, { method: 'POST', headers: bearer });
+  await page.goto(new URL(await answer.text(), url).href);
+  if (to) await page.goto(url + to);
+  return page;
+}
+
+async function close(page) {
+  const { problems } = page;
+  await page.context().close();
+  assert.deepEqual(problems, []);
+}
+
+async function accessible(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+  assert.deepEqual(violations.filter(v => v.impact === 'serious' || v.impact === 'critical').map(v => `${v.id}: ${v.nodes.map(n => `${n.target} ${n.failureSummary}`).join(' | ')}`), []);
+}
+
+const shot = (page, name) => page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true });
+const opened = page => page.locator('#viewer[data-state=open][data-results]').waitFor();
+
+/** Grey values of the picture along its middle row, as drawn. */
+const drawn = (page, pane = 0) => page.evaluate(n => {
+  const canvas = document.querySelectorAll('#viewer .pane canvas')[n];
+  const copy = document.createElement('canvas');
+  [copy.width, copy.height] = [canvas.width, canvas.height];
+  const context = copy.getContext('2d');
+  context.drawImage(canvas, 0, 0);
+  return Array.from(context.getImageData(0, canvas.height >> 1, canvas.width, 1).data);
+}, pane);
+const bright = row => row.filter((v, i) => i % 4 === 0 && v > 100).length;
+const coloured = row => row.filter((_, i) => i % 4 === 0 && Math.max(row[i], row[i + 1], row[i + 2]) - Math.min(row[i], row[i + 1], row[i + 2]) > 30).length;
+
+let passed = 0, failed = 0;
+async function test(name, run) {
+  if (!only.test(name)) return;
+  try {
+    await run();
+    passed++;
+    console.log(`ok    ${name}`);
+  } catch (e) {
+    failed++;
+    for (const [n, context] of browser.contexts().entries()) {
+      for (const page of context.pages()) {
+        await page.screenshot({ path: path.join(screenshots, `studies-failed-${failed}-${n}.png`) }).catch(() => {});
+        console.log(`      ${page.problems.join('\n      ')}`);
+        await context.close().catch(() => {});
+      }
+    }
+    console.log(`FAIL  ${name}\n      ${e.stack.replaceAll('\n', '\n      ')}`);
+  }
+}
+
+await test('A link that is clicked before the page has its connection leads where it says', async () => {
+  const page = await open();
+  await page.route('**/_blazor/negotiate*', async route => { await new Promise(resolve => setTimeout(resolve, 2000)); await route.continue(); });
+  await page.goto(url, { waitUntil: 'domcontentloaded' });
+  await page.getByRole('navigation').getByRole('link', { name: 'Studies', exact: true }).click();
+  await page.locator('tbody[data-study]').first().waitFor();
+  assert.equal(await page.locator('h1').innerText(), 'Studies');
+  await close(page);
+});
+
+for (const [language, viewport, say] of [
+  ['en-GB', { width: 1440, height: 1000 }, { title: 'Studies', name: 'Patient name', search: 'Search', none: 'No study matches', analysed: 'Analysed', open: 'Open' }],
+  ['zh-CN', { width: 820, height: 1180 }, { title: '检查', name: '患者姓名', search: '查找', none: '没有符合条件的检查', analysed: '已分析', open: '打开' }]]) {
+  await test(`Studies are found by characters and by pinyin, with how far each has come, in ${language} at ${viewport.width} px`, async () => {
+    const page = await open({ language, size: viewport });
+    await page.getByRole('navigation').getByRole('link', { name: say.title, exact: true }).click();
+    await page.locator('h1', { hasText: say.title }).waitFor();
+    const found = page.locator('tbody[data-study]');
+    await until('all are shown', async () => await found.count() === 4);
+    assert.equal(await found.first().getAttribute('data-study'), wang.study);
+    for (const words of ['王小', 'wang xiao', 'wangxiaodong']) {
+      await page.getByLabel(say.name).fill(words);
+      await page.getByRole('button', { name: say.search, exact: true }).click();
+      await until(`two are found by ${words}`, async () => await found.count() === 2);
+    }
+    const way = page.locator(`tbody[data-study="${wang.study}"] .way`);
+    await way.locator('[data-step=analysed].done').waitFor();
+    for (const step of ['received', 'durable', 'shipped', 'indexed']) assert.equal(await way.locator(`[data-step=${step}].done time`).count(), 1, step);
+    assert.equal(await way.locator('[data-step=emr].open').count(), 1);
+    assert.equal(await page.locator(`tbody[data-study="${before.study}"] [data-step=analysed].open`).count(), 1);
+    assert.ok(await way.getByText(say.analysed).isVisible());
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await accessible(page);
+    await shot(page, `studies-${language.slice(0, 2)}`);
+    await page.getByLabel(say.name).fill('nobody');
+    await page.getByRole('button', { name: say.search, exact: true }).click();
+    await page.getByText(say.none).waitFor();
+    await close(page);
+  });
+
+  await test(`Images are opened, scrolled, overlaid and measured, and a finding jumps to its image, in ${language} at ${viewport.width} px`, async () => {
+    const page = await open({ language, size: viewport, to: `studies/${wang.study}/view` });
+    await opened(page);
+    assert.equal(await page.locator('h1').innerText(), '王小东');
+    console.log(`figure first image ${await page.locator('#viewer').getAttribute('data-first-image-ms')} ms after the page was asked for (${language}, ${viewport.width} px, ${count} images of ${size} × ${size}, software renderer)`);
+    const pane = page.locator('.pane').first();
+    assert.equal(await pane.getAttribute('data-image'), '1');
+
+    // The first image in space is the one with the smallest disc, and the last with the largest.
+    const first = bright(await drawn(page));
+    await pane.focus();
+    await page.keyboard.press('End');
+    await until('the last image is there', async () => await pane.getAttribute('data-image') === String(count));
+    await until('it has the larger disc', async () => bright(await drawn(page)) > first);
+    await page.keyboard.press('PageUp');
+    await until('ten back', async () => await pane.getAttribute('data-image') === '2');
+
+    // A finding jumps to the middle of its segment, which lies over the image and can be made clear.
+    const finding = page.locator('.finding');
+    assert.match(await finding.innerText(), /<b>Nodule 1<\/b>[^]*1\.25 ml/);
+    await finding.press('Enter');
+    await until('the image of the finding is there', async () => await pane.getAttribute('data-image') === '6');
+    await until('the segment is seen', async () => coloured(await drawn(page)) > 10);
+    await accessible(page);
+    await shot(page, `viewer-${language.slice(0, 2)}`);
+    await page.locator('.tools input[type=range]').focus();
+    await page.keyboard.press('Home');
+    await until('the segment is clear', async () => coloured(await drawn(page)) === 0);
+
+    // Window and level by a preset: in a bone window the disc of 40 HU is no longer white.
+    await page.locator('.tools select').first().selectOption('bone');
+    await until('the disc is grey', async () => bright(await drawn(page)) === 0);
+    await page.locator('.tools select').first().selectOption('');
+    await until('the disc is white again', async () => bright(await drawn(page)) > 10);
+
+    // A hundred pixels of the image are a hundred millimetres.
+    await page.locator('[data-tool=measure]').click();
+    const box = await page.locator('.picture').first().boundingBox();
+    const scale = Math.min(box.width, box.height) / size;
+    const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+    await page.mouse.move(x - 50 * scale, y);
+    await page.mouse.down();
+    await page.mouse.move(x, y, { steps: 4 });
+    await page.mouse.move(x + 50 * scale, y, { steps: 4 });
+    await page.mouse.up();
+    const length = page.locator('.measured button').first();
+    await length.getByText('mm').waitFor();
+    const mm = parseFloat(await length.innerText());
+    assert.ok(Math.abs(mm - 100) < 3, `${mm} mm`);
+
+    // The study before, side by side.
+    await page.locator('.tools select').nth(1).selectOption({ index: 1 });
+    await until('both are drawn', async () => await page.locator('.pane').count() === 2 && bright(await drawn(page, 1)) > 10);
+    assert.match(await page.locator('.pane').nth(1).innerText(), /2025-03-04/);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await accessible(page);
+    await shot(page, `viewer-prior-${language.slice(0, 2)}`);
+    await close(page);
+  });
+}
+
+await test('Script, right-to-left text and long text in a data set are text in the table and in the viewer', async () => {
+  const page = await open({ to: 'studies' });
+  await page.locator('tbody[data-study]').first().waitFor();
+  assert.equal(await page.locator(`tbody[data-study="${script.study}"] .name`).innerText(), script.name);
+  assert.equal(await page.locator('main script, main img').count(), 0);
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+  await page.locator(`tbody[data-study="${script.study}"] a.open`).click();
+  await opened(page);
+  assert.equal(await page.locator('h1').innerText(), script.name);
+  assert.equal(await page.locator('main script, main img').count(), 0);
+  await close(page);
+});
+
+await test('A study that is not here, and a number that is none, are said', async () => {
+  const page = await open({ to: 'studies/2.25.999/view' });
+  await page.getByText('There is no study of this number').waitFor();
+  await page.goto(`${url}studies/not-a-uid/view`);
+  await page.getByRole('alert').waitFor();
+  await close(page);
+});
+
+await test('A role without the right that types the address sees no study', async () => {
+  const page = await open();
+  const added = await fetch(`${url}auth/users`, { method: 'POST', body: JSON.stringify({ name: 'op', displayName: 'op', roles: ['operator@*'] }), headers: { ...bearer, 'Content-Type': 'application/json' } });
+  assert.ok(added.ok, await added.clone().text());
+  const { password } = await added.json();
+  await page.context().clearCookies();
+  await page.goto(`${url}sign-in`);
+  await page.locator('#name').fill('op');
+  await page.locator('#password').fill(password);
+  await page.locator('button').click();
+  await page.locator('#new').fill('a long new password 7');
+  await page.locator('#again').fill('a long new password 7');
+  await page.locator('#password').fill(password);
+  await page.locator('button').click();
+  await page.getByRole('navigation').waitFor();
+  for (const address of ['studies', `studies/${wang.study}/view`]) {
+    await page.goto(url + address);
+    await page.getByText('Studies are open to clinicians and radiographers').waitFor();
+    assert.equal(await page.locator('tbody[data-study], .pane').count(), 0);
+    assert.ok(!(await page.content()).includes('小东'));
+  }
+  assert.equal(await page.evaluate(async () => (await fetch('/pacs-gw/dicom-web/studies')).status), 403);
+  await page.context().close();
+});
+
+await test('Nothing of a patient is in the log of the centre', async () => {
+  for (const secret of ['XiaoDong', '王', 'LC-7', 'alert(1)', 'Nodule']) assert.ok(!log.includes(secret), `${secret} is in the log`);
+});
+
+await browser.close();
+host.kill('SIGTERM');
+await new Promise(resolve => (host.exitCode === null ? host.once('exit', resolve) : resolve()));
+rmSync(temporary, { recursive: true, force: true });
+console.log(`${passed} passed, ${failed} failed, 0 skipped`);
+process.exit(failed ? 1 : 0);
