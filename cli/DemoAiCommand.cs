@@ -13,8 +13,9 @@ internal static class DemoAiCommand
         var json = new Option<bool>("--json") { Description = "Print progress on standard error and one JSON object last." };
         var keep = new Option<bool>("--keep") { Description = "Keep the data folder and its logs." };
         var command = new Command("ai", """
-            Starts a centre and a site whose line is down, sends a drawn CT to the site over DICOM, waits for the segmentation (SEG) and the
-            measurements (SR) of the model 'nodule', mends the line, and waits until both, and the urgent result, are at the centre. The model
+            Starts a centre and a site whose line is down, sends a drawn CT to the site over DICOM, waits for the segmentation (SEG), the
+            measurements (SR), the picture (SC) and the FHIR Observations of the model 'nodule', mends the line, and waits until they, and the
+            urgent result, are at the centre, where the console shows them. The model
             knows drawn phantoms only and is not for clinical use. Leaves nothing running.
 
             Examples:
@@ -45,8 +46,9 @@ internal static class DemoAiCommand
 
             AnsiConsole.Write(table);
             AnsiConsole.WriteLine($"Series at the site, line down: {string.Join(", ", result.AtSite)}. At the centre: {string.Join(", ", result.AtCentre)}. Not for clinical use.");
+            AnsiConsole.WriteLine($"FHIR Observations at the site, line down: {result.FhirAtSite}. Findings on the console's page /models, line up: {result.InConsole}.");
             AnsiConsole.WriteLine(result.Passed
-                ? $"The CT came back as SEG and SR {result.AnsweredMs / 1000.0:0.0} s after its last slice, and all of it is at the centre."
+                ? $"The CT came back as SEG, SR, SC and FHIR {result.AnsweredMs / 1000.0:0.0} s after its last slice, and all of it is at the centre."
                 : $"This must not happen: {result.Result?.Outcome ?? "no result"} {result.Result?.Reason}");
             return result.Passed;
         },

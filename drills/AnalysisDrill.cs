@@ -15,12 +15,16 @@ namespace Yizhan.Drills;
 /// <param name="AtSite">Modalities of the study's series at the site, while the line was down.</param>
 /// <param name="AtCentre">The same at the centre, after it was mended.</param>
 /// <param name="UrgentAtCentre">The result came to the centre on lane urgent.</param>
+/// <param name="FhirAtSite">FHIR Observations of the findings at the site, while the line was down.</param>
+/// <param name="InConsole">Findings that the console's page of models shows at the centre, after it was mended.</param>
 public sealed record AnalysisDrillResult(
-    int Slices, AnalysisFinished? Result, long AnsweredMs, bool LineWasDown, IReadOnlyList<string> AtSite, IReadOnlyList<string> AtCentre, bool UrgentAtCentre)
+    int Slices, AnalysisFinished? Result, long AnsweredMs, bool LineWasDown, IReadOnlyList<string> AtSite, IReadOnlyList<string> AtCentre, bool UrgentAtCentre, int FhirAtSite, int InConsole)
 {
-    /// <summary>Segmentation and report were at the site without the line, and are at the centre now, the urgent result too.</summary>
-    public bool Passed => Result is { Outcome: "findings", Findings.Count: > 0 } && LineWasDown && UrgentAtCentre
-        && AtSite.Contains("SEG") && AtSite.Contains("SR") && AtCentre.Contains("SEG") && AtCentre.Contains("SR");
+    private static readonly string[] Derived = ["OT", "SEG", "SR"];
+
+    /// <summary>Segmentation, report, picture and Observations were at the site without the line, and the findings are at the centre now, the urgent result too.</summary>
+    public bool Passed => Result is { Outcome: "findings", Findings.Count: > 0 and var findings } && LineWasDown && UrgentAtCentre && FhirAtSite == findings && InConsole == findings
+        && Derived.All(AtSite.Contains) && Derived.All(AtCentre.Contains);
 }
 
 /// <summary>A CT comes to a site whose line is down; a model there answers with a segmentation and a report, and all of it reaches the centre when the line is mended.</summary>
@@ -41,7 +45,7 @@ public sealed class AnalysisDrill(string folder, Action<string> say)
         say("Starting the centre and one site with the model 'nodule' (drawn phantoms only; not for clinical use) ...");
         await using var centre = await site.StartCentreAsync(limit.Token);
         await using var line = new LinkRelay(site.Ports.SiteLink, site.Ports.CentreLink);
-        await using var edge = await site.StartEdgeAsync(["--ai-infer:rules:0:model=nodule", "--ai-infer:quietSeconds=2"], limit.Token);
+        await using var edge = await site.StartEdgeAsync(["--ai-infer:rules:0:model=nodule", "--ai-infer:quietSeconds=2", "--ai-infer:rules:0:secondaryCapture=true"], limit.Token);
         using var atSite = site.EdgeClient();
         using var atCentre = site.CentreClient();
 
@@ -56,19 +60,22 @@ public sealed class AnalysisDrill(string folder, Action<string> say)
         var answered = (long)Stopwatch.GetElapsedTime(started).TotalMilliseconds;
         if (result is null)
         {
-            return new AnalysisDrillResult(Slices, null, answered, true, [], [], false);
+            return new AnalysisDrillResult(Slices, null, answered, true, [], [], false, 0, 0);
         }
 
         say(string.Create(CultureInfo.InvariantCulture, $"{result.Model} {result.Version}: {result.Outcome}, {result.Findings.Count} findings after {answered / 1000.0:0.0} s. {result.Reason}"));
         IReadOnlyList<string> here = [], there = [];
-        await UntilAsync(async () => (here = await ModalitiesAsync(atSite, result.StudyInstanceUid, limit.Token)).Count >= 3 || result.Outcome != "findings", limit.Token);
+        await UntilAsync(async () => (here = await ModalitiesAsync(atSite, result.StudyInstanceUid, limit.Token)).Count >= 4 || result.Outcome != "findings", limit.Token);
 
         say("Mending the line ...");
         line.Open();
         await UntilAsync(async () => (there = await ModalitiesAsync(atCentre, result.StudyInstanceUid, limit.Token)).Count >= here.Count, limit.Token);
         var urgent = false;
         await UntilAsync(async () => urgent = await IsUrgentAsync(atCentre, limit.Token), limit.Token);
-        return new AnalysisDrillResult(Slices, result, answered, true, here, there, urgent);
+        IReadOnlyList<SiteAnalysis> shown = [];
+        await UntilAsync(async () => (shown = await FindingsAsync(atCentre, result.StudyInstanceUid, limit.Token)).Count > 0, limit.Token);
+        return new AnalysisDrillResult(
+            Slices, result, answered, true, here, there, urgent, result.Observations.Count(IsObservation), shown.Sum(s => s.Result.Findings.Count));
     }
 
     /// <summary>As a modality would: by dcmtk's storescu where it is installed, else by our own.</summary>
@@ -104,6 +111,16 @@ public sealed class AnalysisDrill(string folder, Action<string> say)
 
         using var json = JsonDocument.Parse(text);
         return [.. json.RootElement.EnumerateArray().Select(s => s.GetProperty("00080060").GetProperty("Value")[0].GetString()!).Order(StringComparer.Ordinal)];
+    }
+
+    /// <summary>What the console asks for its page of models.</summary>
+    private static async Task<IReadOnlyList<SiteAnalysis>> FindingsAsync(HttpClient http, string study, CancellationToken cancellationToken) =>
+        await http.GetFromJsonAsync($"fleet/findings?study={study}", ContractsJson.Default.IReadOnlyListSiteAnalysis, cancellationToken) ?? [];
+
+    private static bool IsObservation(string resource)
+    {
+        using var json = JsonDocument.Parse(resource);
+        return json.RootElement.GetProperty("resourceType").GetString() == "Observation";
     }
 
     private static async Task<bool> IsUrgentAsync(HttpClient http, CancellationToken cancellationToken)

@@ -212,6 +212,12 @@ internal sealed partial class ModelRepository : IHostedService, IAsyncDisposable
                 }
             }
 
+            if (bundle.Settings.Clinical is not null)
+            {
+                // What it asks of an image must be understood now, not when a patient waits for it.
+                Clinical.Recipe.Parse(bundle.Inference);
+            }
+
             await ModelTrial.RunAsync(bundle, Limits, cancellationToken);
             var folder = Path.Combine(_folder, name, version);
             Directory.CreateDirectory(Path.GetDirectoryName(folder)!);

@@ -114,6 +114,15 @@ public sealed class BundleTests : IDisposable
     }
 
     [Fact]
+    public async Task Transforms_that_are_not_understood_are_refused_before_any_study_waits_for_them()
+    {
+        await using var node = await Node.StartAsync(_ => { });
+        var folder = TestBundle.Write(
+            _folder, "block", "1", OnnxFile.Plus(0, [-1, 1, -1, -1]), SmallSeries.Settings, inference: """{"preprocessing":{"transforms":[{"_target_":"RandFlipd"}]}}""");
+        await RefusedAsync(node, TestBundle.Zip(folder), "'RandFlip' is not understood");
+    }
+
+    [Fact]
     public async Task A_model_that_does_not_run_does_not_get_in()
     {
         await using var node = await Node.StartAsync(_ => { }, "--ai-infer:workerMemoryMiB=700");
