@@ -51,7 +51,12 @@ window.yizhanTyped = (() => {
         location.reload();
         return;
       } catch {
-        // No console answers yet.
+        // No console answers yet; or one does, and asks who this is, since the session has ended.
+        const signedOut = await fetch(location.pathname, { redirect: 'manual' }).then(answer => answer.type === 'opaqueredirect' || answer.status === 401, () => false);
+        if (!signedOut) continue;
+        yizhanTyped.keep();
+        location.reload();
+        return;
       }
     }
     dialog.close();

@@ -117,7 +117,8 @@ async function accessible(page) {
     .map(v => `${v.id}: ${v.nodes.map(n => `${n.target} ${n.failureSummary}`).join(' | ')}`), []);
 }
 
-const shot = (page, name) => page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true });
+// From the top: what sticks to the window would otherwise lie in the middle of the picture.
+const shot = (page, name) => page.evaluate(() => scrollTo(0, 0)).then(() => page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true }));
 const rows = page => page.locator('tr[data-study]');
 
 const services = await new Services().start();

@@ -88,7 +88,8 @@ async function accessible(page) {
   assert.deepEqual(violations.filter(v => v.impact === 'serious' || v.impact === 'critical').map(v => `${v.id}: ${v.nodes.map(n => `${n.target} ${n.failureSummary}`).join(' | ')}`), []);
 }
 
-const shot = (page, name) => page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true });
+// From the top: what sticks to the window would otherwise lie in the middle of the picture.
+const shot = (page, name) => page.evaluate(() => scrollTo(0, 0)).then(() => page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true }));
 const opened = page => page.locator('#viewer[data-state=open][data-results]').waitFor();
 
 /** Grey values of the picture along its middle row, as drawn. */
@@ -315,6 +316,27 @@ await test('A role without the right that types the address sees no study', asyn
     assert.ok(!(await page.content()).includes('小东'));
   }
   assert.equal(await page.evaluate(async () => (await fetch('/pacs-gw/dicom-web/studies')).status), 403);
+  await page.context().close();
+});
+
+await test('What was typed is there again after the console was away and the session had ended', async () => {
+  const page = await open({ to: 'studies' });
+  page.problems.push = () => 0;
+  await page.locator('tbody[data-study]').first().waitFor();
+  await page.getByLabel('Patient name').fill('wang xiao');
+  await page.getByLabel('Modality', { exact: true }).fill('CT');
+  await page.context().clearCookies();
+  host.kill('SIGKILL');
+  await new Promise(resolve => host.once('exit', resolve));
+  await page.getByText('Connecting again').waitFor();
+  startHost();
+  await page.locator('#name').waitFor({ timeout: 60_000 });
+  const answer = await fetch(`${url}sign-in/link`, { method: 'POST', headers: { Authorization: `Bearer ${readFileSync(path.join(temporary, 'data/identity/operator.token'), 'utf8')}` } });
+  await page.goto(new URL(await answer.text(), url).href);
+  await page.goto(`${url}studies`);
+  await until('it is typed again', async () => await page.getByLabel('Patient name').inputValue() === 'wang xiao' && await page.getByLabel('Modality', { exact: true }).inputValue() === 'CT');
+  await page.getByRole('button', { name: 'Search', exact: true }).click();
+  await until('the search has it', async () => await page.locator('tbody[data-study]').count() === 2);
   await page.context().close();
 });
 
