@@ -2,6 +2,7 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.Extensions.Options;
 using MudBlazor.Services;
 using Yizhan.Console.Audit;
+using Yizhan.Console.Configuration;
 using Yizhan.Console.Emr;
 using Yizhan.Console.Inventory;
 using Yizhan.Console.Language;
@@ -27,7 +28,10 @@ public sealed class ConsoleModule : IServiceModule
     {
         builder.AddSettings<ConsoleOptions, ConsoleOptionsValidator>(Name);
 
-        builder.Services.AddRazorComponents().AddInteractiveServerComponents();
+        builder.Services.AddRazorComponents().AddInteractiveServerComponents()
+
+            // A site file or a long note is one message of the page; 32 kB would end its connection.
+            .AddHubOptions(hub => hub.MaximumReceiveMessageSize = 512 * 1024);
         builder.Services.AddMudServices();
         builder.Services.AddSingleton<ServiceAddresses>();
         builder.Services.AddSingleton(services => new AuditClient(
@@ -38,6 +42,7 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddScoped<PeopleDesk>();
         builder.Services.AddScoped<ModelDesk>();
         builder.Services.AddTransient<StudyDesk>();
+        builder.Services.AddTransient<ReleaseDesk>();
         builder.Services.AddSingleton<InventoryDesk>();
         builder.Services.AddSingleton<Feeds>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());

@@ -52,6 +52,7 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(DeviceMessage))]
 [JsonSerializable(typeof(IReadOnlyList<LogEvent>))]
 [JsonSerializable(typeof(IReadOnlyList<SiteView>))]
+[JsonSerializable(typeof(IReadOnlyList<SiteFigures>))]
 [JsonSerializable(typeof(IReadOnlyList<StudyView>))]
 [JsonSerializable(typeof(IReadOnlyList<StudyProgress>))]
 [JsonSerializable(typeof(IReadOnlyList<ReleaseView>))]

@@ -61,3 +61,11 @@ public sealed record LaneStatus(string Lane, long Entries, long Bytes, long? Old
 /// <param name="WantedConfiguration">The release that the site should run now; null when there is none for it.</param>
 /// <param name="ReportedMs">When the centre got <paramref name="Status"/>, by the centre's clock, Unix milliseconds UTC.</param>
 public sealed record SiteView(SiteStatus Status, long LastContactMs, bool Online, string? WantedConfiguration = null, long ReportedMs = 0);
+
+/// <summary>What waited at a site at one moment; an element of <c>GET /fleet/sites/SITE/history?hours=N</c>, the oldest first. A time without one is a time without a report.</summary>
+/// <param name="AtMs">When the centre was told, Unix milliseconds UTC.</param>
+/// <param name="Entries">Entries that waited, all lanes.</param>
+/// <param name="Bytes">Their bytes, blobs included.</param>
+/// <param name="OldestAgeMs">How long the oldest had waited, in milliseconds; null when none waited.</param>
+/// <param name="OutageHours">Hours without a link that the site could still take; null when it did not say.</param>
+public sealed record SiteFigures(long AtMs, long Entries, long Bytes, long? OldestAgeMs, double? OutageHours);

@@ -20,6 +20,7 @@ internal static class FleetEndpoints
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapGet("/sites", (SiteRegistry sites) => TypedResults.Ok(sites.Sites())).Needs(Permission.ReadFleet);
+        routes.MapGet("/sites/{site}/history", History).WithSummary("What waited at a site, of the last hours").Needs(Permission.ReadFleet);
         routes.MapGet("/sites/stream", Stream).Needs(Permission.ReadFleet);
         EventsEndpoint.Map(routes);
         ReleaseEndpoints.Map(routes);
@@ -28,6 +29,11 @@ internal static class FleetEndpoints
         ModelEndpoints.Map(routes);
         DrillEndpoints.Map(routes);
     }
+
+    private static Results<Ok<IReadOnlyList<SiteFigures>>, ProblemHttpResult> History(string site, SiteRegistry sites, int hours = 24) =>
+        hours is < 1 or > SiteRegistry.HistoryHours
+            ? TypedResults.Problem($"hours is {hours}; accepted is 1 to {SiteRegistry.HistoryHours}.", statusCode: 400)
+            : TypedResults.Ok(sites.History(site, hours));
 
     /// <summary>Server-sent events of type <c>sites</c>: all sites, at once and then after each change, at most twice a second.</summary>
     private static ServerSentEventsResult<IReadOnlyList<SiteView>> Stream(

@@ -14,7 +14,7 @@ namespace Yizhan.Fleet;
 /// Kept in <c>fleet/sites.db</c> so that a restarted centre still knows whom it misses. A lost last report is replaced
 /// within seconds by the next one: synchronous=NORMAL is enough here, and only here.
 /// </remarks>
-public sealed class SiteRegistry : IDisposable
+public sealed partial class SiteRegistry : IDisposable
 {
     private readonly ConcurrentDictionary<string, Seen> _sites = new(StringComparer.Ordinal);
     private readonly SqliteConnection _db;
@@ -48,6 +48,7 @@ public sealed class SiteRegistry : IDisposable
                 PRIMARY KEY (site, epoch, lane)
             ) STRICT;
             """);
+        _db.Execute(HistoryTable);
         foreach (var (id, status, contactMs) in _db.Query<(string, string, long)>("SELECT id, status, contact_ms FROM site"))
         {
             _sites[id] = new Seen(JsonSerializer.Deserialize(status, ContractsJson.Default.SiteStatus)!, contactMs, contactMs);
@@ -93,6 +94,7 @@ public sealed class SiteRegistry : IDisposable
                 ON CONFLICT (id) DO UPDATE SET status = excluded.status, contact_ms = excluded.contact_ms
                 """,
                 new { id = status.SiteId, status = JsonSerializer.Serialize(status, ContractsJson.Default.SiteStatus), nowMs });
+            Remember_NeedsLock(status, nowMs);
         }
 
         Interlocked.Exchange(ref _changed, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();

@@ -68,6 +68,9 @@ internal sealed class ServiceClient : IDisposable
     public async Task<T> OneAsync<T>(Uri address, JsonTypeInfo<T> type, CancellationToken cancellationToken) =>
         await _http.GetFromJsonAsync(address, type, cancellationToken) ?? throw new JsonException("The answer is null.");
 
+    /// <summary>What is no JSON. Whoever reads it bounds it.</summary>
+    public Task<Stream> StreamAsync(Uri address, CancellationToken cancellationToken) => _http.GetStreamAsync(address, cancellationToken);
+
     /// <summary>Does something: the answer, or why it was not done.</summary>
     public async Task<(JsonNode? Answer, string? Problem)> DoAsync(HttpMethod method, Uri address, HttpContent? body, CancellationToken cancellationToken)
     {

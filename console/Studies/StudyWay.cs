@@ -3,7 +3,7 @@ using Yizhan.Contracts;
 namespace Yizhan.Console.Studies;
 
 /// <summary>How a step of a study's way stands.</summary>
-internal enum StepState
+public enum StepState
 {
     /// <summary>Behind it.</summary>
     Done,

@@ -2,6 +2,36 @@
 'use strict';
 window.yizhanTimeZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
 
+// What was typed outlives a page that has to be loaded anew, also by way of the sign-in page: in this tab alone, and until it is typed again.
+window.yizhanTyped = (() => {
+  const key = 'yizhan-typed';
+  const fields = () => [...document.querySelectorAll('main :is(input, select, textarea)[name]:not([type=password], [type=file], [type=submit])')];
+  return {
+    keep() {
+      sessionStorage.setItem(key, JSON.stringify({ path: location.pathname, typed: fields().map(({ name, value }) => ({ name, value })).filter(f => f.value !== '') }));
+    },
+    async restore() {
+      const kept = JSON.parse(sessionStorage.getItem(key));
+      if (kept?.path !== location.pathname) return;
+      sessionStorage.removeItem(key);
+      // A field may come only with the answer to the one before it.
+      for (const { name, value } of kept.typed) {
+        for (let tries = 0; tries < 50; tries++) {
+          const field = fields().find(f => f.name === name);
+          if (field && (field.tagName !== 'SELECT' || [...field.options].some(o => o.value === value))) {
+            if (field.value === '' || field.tagName === 'SELECT' || field.dataset.whole !== undefined) {
+              field.value = value;
+              for (const event of ['input', 'change']) field.dispatchEvent(new Event(event, { bubbles: true }));
+            }
+            break;
+          }
+          await new Promise(resolve => setTimeout(resolve, 100));
+        }
+      }
+    },
+  };
+})();
+
 (() => {
   const dialog = document.getElementById('reconnecting');
   const wait = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
@@ -17,10 +47,16 @@ window.yizhanTimeZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
       await wait(delay);
       try {
         if (await Blazor.reconnect()) break;
+        yizhanTyped.keep();
         location.reload();
         return;
       } catch {
-        // No console answers yet.
+        // No console answers yet; or one does, and asks who this is, since the session has ended.
+        const signedOut = await fetch(location.pathname, { redirect: 'manual' }).then(answer => answer.type === 'opaqueredirect' || answer.status === 401, () => false);
+        if (!signedOut) continue;
+        yizhanTyped.keep();
+        location.reload();
+        return;
       }
     }
     dialog.close();

@@ -117,7 +117,8 @@ async function accessible(page) {
     .map(v => `${v.id}: ${v.nodes.map(n => `${n.target} ${n.failureSummary}`).join(' | ')}`), []);
 }
 
-const shot = (page, name) => page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true });
+// From the top: what sticks to the window would otherwise lie in the middle of the picture.
+const shot = (page, name) => page.evaluate(() => scrollTo(0, 0)).then(() => page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true }));
 const rows = page => page.locator('tr[data-study]');
 
 const services = await new Services().start();
@@ -435,6 +436,75 @@ await test('Stock is found and traced with the keyboard alone', async () => {
   await page.keyboard.type('A213B1');
   await page.keyboard.press('Enter');
   await page.getByText('It was at 2 sites:').waitFor();
+  await close(page);
+});
+
+for (const [language, size, say] of [
+  ['en', desktop, { quiet: 'Nothing needs attention.', attention: 'have', week: 'Last week', lane: 'only 0 B of room', service: 'audit is degraded', licence: 'The licence is lapsed.', silent: 'It has not been heard for', now: 'now, from' }],
+  ['zh', tablet, { quiet: '没有需要关注的问题。', week: '最近一周', lane: '仅剩 0 B', service: '服务 audit：降级。', licence: '许可状态：已过期。', silent: '没有联系', now: '当前' }]]) {
+  await test(`A site has a page with what needs attention, its plots, its licence and its certificate in ${language}`, async now => {
+    const away = services.sites[2].status;
+    Object.assign(away, { services: [{ name: 'audit', state: 'degraded' }, { name: 'pacs-gw', state: 'healthy' }], certificateExpiresMs: now + 5 * 86_400_000, licence: { state: 'lapsed', expiresMs: now - 86_400_000 } });
+    const page = await open(app, { language, size });
+    await settled(page);
+    await page.getByRole('link', { name: 'county-hospital-a', exact: true }).click();
+    await page.getByText(say.quiet).waitFor();
+    await page.goto(`${app.url}sites/mountain-township`);
+    for (const text of [say.silent, say.lane, say.service, say.licence]) await page.locator('.troubles').getByText(text).first().waitFor();
+    await page.locator('[data-plot]').first().getByText(say.now).waitFor();
+    // The silence is a gap.
+    assert.equal(await page.locator('[data-plot]').first().locator('polyline').count(), 2);
+    await page.getByRole('button', { name: say.week }).press('Enter');
+    await until('the week is shown', async () => await page.getByRole('button', { name: say.week }).getAttribute('aria-pressed') === 'true' && await page.locator('polyline').count() === 6);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await accessible(page);
+    await shot(page, `site-${language}`);
+    await page.goto(`${app.url}sites/nowhere`);
+    await page.locator('.empty').waitFor();
+    await close(page);
+  });
+}
+
+await test('How fast pages are, and an archive of 100 000 studies', async () => {
+  const page = await open(app);
+  await settled(page);
+  const began = Date.now();
+  await page.goto(app.url);
+  await interactive(page);
+  console.log(`figure interactive ${Date.now() - began} ms after the page was asked for`);
+  const figures = [];
+  for (const [link, ready] of [['Studies', 'tbody[data-study]'], ['DICOM peers', 'tr[data-peer]'], ['Records', 'tr[data-message]'], ['Network', 'article.site']]) {
+    const from = Date.now();
+    await page.getByRole('navigation').getByRole('link', { name: link, exact: true }).click();
+    await page.locator('h1', { hasText: link }).waitFor();
+    const drawn = Date.now() - from;
+    await page.locator(ready).first().waitFor();
+    figures.push(`${link} ${drawn} ms (with its content ${Date.now() - from} ms)`);
+  }
+  console.log(`figure transitions: ${figures.join(', ')}`);
+  await page.goto(`${app.url}studies`);
+  const turns = [];
+  for (let turn = 0; turn < 20; turn++) {
+    await page.locator(`tbody[data-study="1.2.3.${turn * 25}"] [data-step=emr]`).waitFor();
+    const from = Date.now();
+    await page.getByRole('button', { name: /^Older/ }).click();
+    await page.locator(`tbody[data-study="1.2.3.${(turn + 1) * 25}"]`).waitFor();
+    turns.push(Date.now() - from);
+  }
+  assert.equal(await page.locator('tbody[data-study]').count(), 25);
+  assert.equal(await page.locator('[data-step=emr].stopped').count(), 12);
+  // The longest time between two frames while the page is scrolled from end to end.
+  const stall = await page.evaluate(async () => {
+    let [longest, last] = [0, performance.now()];
+    for (let y = 0; y < document.documentElement.scrollHeight; y += 40) {
+      scrollTo(0, y);
+      await new Promise(requestAnimationFrame);
+      [longest, last] = [Math.max(longest, performance.now() - last), performance.now()];
+    }
+    return longest;
+  });
+  turns.sort((a, b) => a - b);
+  console.log(`figure archive of 100 000 studies: a page of 25 is turned in ${turns[10]} ms (median of 20, worst ${turns[19]} ms), longest frame while scrolling ${Math.round(stall)} ms`);
   await close(page);
 });
 

@@ -118,9 +118,33 @@ export class Services {
     }
   }
 
+  /** An archive of 100 000 studies, as QIDO-RS gives them out; what the console makes of it is measured, not the archive. */
+  #archive(path, query) {
+    if (path === '/pacs-gw/dicom-web/studies') {
+      const [skip, limit] = [Number(query.get('offset')), Number(query.get('limit'))];
+      const of = (vr, ...Value) => ({ vr, Value });
+      return Array.from({ length: Math.max(0, Math.min(limit, 100_000 - skip)) }, (_, i) => ({
+        '0020000D': of('UI', `1.2.3.${skip + i}`), '00100010': of('PN', { Alphabetic: `Wang^Number ${skip + i}`, Ideographic: `王^${skip + i}` }), '00100020': of('LO', `P-${skip + i}`),
+        '00080020': of('DA', '20261122'), '00081030': of('LO', 'Chest CT'), '00080061': of('CS', 'CT', 'SR'), '00201206': of('IS', 2), '00201208': of('IS', 120),
+      }));
+    }
+    if (path === '/pacs-gw/studies/progress') {
+      return query.getAll('uid').map(uid => ({ studyInstanceUid: uid, siteId: 'lakeside-clinic', firstStoredMs: Date.now() - 90_000, lastStoredMs: Date.now() - 80_000, lastIndexedMs: Date.now() - 60_000, instances: 120, resultMs: null }));
+    }
+    return path === '/emr-adapter/studies' ? query.getAll('uid').map((uid, i) => ({ studyInstanceUid: uid, system: 'his', kind: 'study', state: i % 2 ? 'dead' : 'delivered', queuedMs: Date.now() - 50_000, endedMs: Date.now() - 40_000 })) : null;
+  }
+
+  /** A site that filled up, and was silent for a while. */
+  #history(hours) {
+    const step = hours > 24 ? 15 : 1;
+    return Array.from({ length: hours * 60 / step }, (_, i) => i).filter(i => i < hours * 30 / step || i > hours * 36 / step)
+      .map(i => ({ atMs: Date.now() - hours * 3_600_000 + i * step * 60_000, entries: i, bytes: i * 1e6, oldestAgeMs: i * 1000, outageHours: 61.5 - i / 100 }));
+  }
+
   #answer(request, response) {
     const { pathname: path, searchParams } = new URL(request.url, this.url);
-    const list = path.startsWith('/inventory/') ? this.#inventory(path.slice('/inventory/'.length), searchParams) : path.startsWith('/emr-adapter/') ? this.#page(this.emr[path.slice('/emr-adapter/'.length)], searchParams) : {
+    const many = this.#archive(path, searchParams);
+    const list = many ? many : /^\/fleet\/sites\/[^/]+\/history$/.test(path) ? this.#history(Number(searchParams.get('hours'))) : path.startsWith('/inventory/') ? this.#inventory(path.slice('/inventory/'.length), searchParams) : path.startsWith('/emr-adapter/') ? this.#page(this.emr[path.slice('/emr-adapter/'.length)], searchParams) : {
       '/fleet/sites': this.sites, '/pacs-gw/studies': this.studies, '/pacs-gw/peers': this.desk.peers, '/pacs-gw/routes': this.desk.routes,
       '/pacs-gw/routes/failed': this.desk.failed, '/pacs-gw/conflicts': this.desk.conflicts, '/fleet/emergencies': this.emergencies ?? [],
     }[path];

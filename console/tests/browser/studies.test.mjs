@@ -1,6 +1,6 @@
 // Studies and their images, in a real browser: the host as a centre, with its own archive. Started by ../run.sh.
-import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
 import { multipart, report, segmentation, slices } from './dicom.mjs';
 
-const [hostDll, screenshots] = process.argv.slice(2);
+const [hostDll, screenshots, cliDll] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const only = new RegExp(process.env.CONSOLE_TESTS ?? '');
 const temporary = mkdtempSync(path.join(os.tmpdir(), 'yizhan-studies-'));
@@ -18,10 +18,20 @@ const port = await new Promise(resolve => {
   const server = net.createServer().listen(0, '127.0.0.1', () => { const { port } = server.address(); server.close(() => resolve(port)); });
 });
 const url = `http://127.0.0.1:${port}/`;
-let log = '';
-const host = spawn('dotnet', [hostDll, 'centre', `--web:url=${url}`, `--node:dataFolder=${temporary}/data`, '--node:siteId=centre', '--pacs-gw:dicomPort=0', '--storage:freeFloorBytes=0'], { cwd: os.tmpdir() });
-host.stdout.on('data', d => { log += d; });
-host.stderr.on('data', d => { log += d; });
+const keys = path.join(temporary, 'keys'), siteFiles = path.join(temporary, 'sites');
+for (const folder of [keys, siteFiles]) mkdirSync(folder);
+
+/** The `yizhan` command, as a person runs it on a machine of their own. */
+const yizhan = (...words) => execFileSync('dotnet', [cliDll, ...words], { cwd: keys, encoding: 'utf8', env: { ...process.env, YIZHAN_TOKEN_FILE: path.join(temporary, 'data/identity/operator.token') } });
+for (const name of ['wang', 'li']) yizhan('config', 'keygen', name);
+yizhan('config', 'trust', 'trust.json', '--add', 'wang.pem', 'li.pem', '--approvals', '1');
+let log = '', host;
+function startHost() {
+  host = spawn('dotnet', [hostDll, 'centre', `--fleet:releaseTrustPath=${keys}/trust.json`, '--fleet:linkPort=0', `--web:url=${url}`, `--node:dataFolder=${temporary}/data`, '--node:siteId=centre', '--pacs-gw:dicomPort=0', '--storage:freeFloorBytes=0'], { cwd: os.tmpdir() });
+  host.stdout.on('data', d => { log += d; });
+  host.stderr.on('data', d => { log += d; });
+}
+startHost();
 
 async function until(what, holds) {
   for (const end = Date.now() + 30_000; ;) {
@@ -78,7 +88,8 @@ async function accessible(page) {
   assert.deepEqual(violations.filter(v => v.impact === 'serious' || v.impact === 'critical').map(v => `${v.id}: ${v.nodes.map(n => `${n.target} ${n.failureSummary}`).join(' | ')}`), []);
 }
 
-const shot = (page, name) => page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true });
+// From the top: what sticks to the window would otherwise lie in the middle of the picture.
+const shot = (page, name) => page.evaluate(() => scrollTo(0, 0)).then(() => page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true }));
 const opened = page => page.locator('#viewer[data-state=open][data-results]').waitFor();
 
 /** Grey values of the picture along its middle row, as drawn. */
@@ -214,6 +225,54 @@ for (const [language, viewport, say] of [
   });
 }
 
+const clinic = name => `siteId: lakeside\nname: ${name}\ncontact:\n  name: 王医生\n  phone: "13800000000"\nhardware:\n  profile: x64\n  memoryGiB: 8\n  storageGiB: 64\nnetwork:\n  centreUrl: https://centre.example:8443\n  uplinkKbps: 1000\n`;
+for (const [language, viewport, say] of [
+  ['en-GB', { width: 1440, height: 1000 }, { title: 'Configuration', none: 'No configuration has been released yet', waits: 'waits for approval', rolling: 'rolling out', file: 'Site file (YAML)', good: 'The file is good.', line: 'Line 5:', save: 'Save lakeside.yaml' }],
+  ['zh-CN', { width: 820, height: 1180 }, { title: '配置', waits: '等待批准', rolling: '分批发布中', file: '站点文件（YAML）', good: '文件无误。', line: '第 5 行：', save: '保存 lakeside.yaml' }]]) {
+  await test(`A site file is edited with its faults and its meaning, proposed, approved by a second person and followed, in ${language}`, async () => {
+    const page = await open({ language, size: viewport });
+    await page.getByRole('navigation').getByRole('link', { name: say.title, exact: true }).click();
+    await page.locator('h1', { hasText: say.title }).waitFor();
+    if (say.none) await page.getByText(say.none).waitFor();
+    const yaml = page.getByLabel(say.file);
+    const name = `湖畔 ${language}`;
+    await until('the page has its connection', async () => {
+      await yaml.fill('siteId: lakeside');
+      return await page.locator('.faults li').count() > 3;
+    });
+    await yaml.fill(clinic(name).replace('"13800000000"', '13800000000'));
+    await page.locator('.faults').getByText(say.line).waitFor();
+    await yaml.fill(clinic('x'.repeat(10_000)));
+    await page.locator('.faults').getByText('1 to 64 characters').waitFor();
+    await yaml.fill(clinic('<script>alert(1)</script>'));
+    await page.getByText(say.good).waitFor();
+    assert.match(await page.locator('[data-change=name]').innerText(), /<script>alert\(1\)<\/script>/);
+    await yaml.fill(clinic(name));
+    await page.locator('[data-change=name]').getByText(name).waitFor();
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await page.locator('details summary').last().press('Enter');
+    await page.getByText('modalities[].aeTitle').waitFor();
+    await accessible(page);
+    await page.locator('details summary').last().press('Enter');
+    const saving = page.waitForEvent('download');
+    await page.getByRole('link', { name: say.save }).click();
+    await (await saving).saveAs(path.join(siteFiles, 'lakeside.yaml'));
+    assert.equal(readFileSync(path.join(siteFiles, 'lakeside.yaml'), 'utf8'), clinic(name));
+
+    // The commands that the page shows, run by two people.
+    yizhan('config', 'release', '--sites', siteFiles, '--key', 'wang.pem', '--note', `<b>${name}</b>`, '--centre', url);
+    const card = page.locator('.release').first();
+    await card.getByText(`<b>${name}</b>`).waitFor();
+    await card.getByText(say.waits).waitFor();
+    await shot(page, `configuration-${language.slice(0, 2)}`);
+    yizhan('config', 'approve', await card.getAttribute('data-release'), '--key', 'li.pem', '--centre', url);
+    await card.getByText(say.rolling).waitFor();
+    await until('the first ring has it', async () => await card.locator('.rings .done').count() === 1);
+    await accessible(page);
+    await close(page);
+  });
+}
+
 await test('Script, right-to-left text and long text in a data set are text in the table and in the viewer', async () => {
   const page = await open({ to: 'studies' });
   await page.locator('tbody[data-study]').first().waitFor();
@@ -257,6 +316,27 @@ await test('A role without the right that types the address sees no study', asyn
     assert.ok(!(await page.content()).includes('小东'));
   }
   assert.equal(await page.evaluate(async () => (await fetch('/pacs-gw/dicom-web/studies')).status), 403);
+  await page.context().close();
+});
+
+await test('What was typed is there again after the console was away and the session had ended', async () => {
+  const page = await open({ to: 'studies' });
+  page.problems.push = () => 0;
+  await page.locator('tbody[data-study]').first().waitFor();
+  await page.getByLabel('Patient name').fill('wang xiao');
+  await page.getByLabel('Modality', { exact: true }).fill('CT');
+  await page.context().clearCookies();
+  host.kill('SIGKILL');
+  await new Promise(resolve => host.once('exit', resolve));
+  await page.getByText('Connecting again').waitFor();
+  startHost();
+  await page.locator('#name').waitFor({ timeout: 60_000 });
+  const answer = await fetch(`${url}sign-in/link`, { method: 'POST', headers: { Authorization: `Bearer ${readFileSync(path.join(temporary, 'data/identity/operator.token'), 'utf8')}` } });
+  await page.goto(new URL(await answer.text(), url).href);
+  await page.goto(`${url}studies`);
+  await until('it is typed again', async () => await page.getByLabel('Patient name').inputValue() === 'wang xiao' && await page.getByLabel('Modality', { exact: true }).inputValue() === 'CT');
+  await page.getByRole('button', { name: 'Search', exact: true }).click();
+  await until('the search has it', async () => await page.locator('tbody[data-study]').count() === 2);
   await page.context().close();
 });
 
