@@ -28,7 +28,7 @@ internal static class SpeechBench
     private const int Rate = SpeechStream.SampleRate, Frame = Rate / 10;
     private const string Folder = "models/training/mandarin/recordings";
 
-    private static readonly int[] Streams = [1, 4, 16];
+    private static readonly int[] Streams = [1, 4, 16], Translators = [1, 2];
 
     // Of everyday life and not in the memory, so that the model has to answer.
     private static readonly string[] Sentences =
@@ -96,7 +96,7 @@ internal static class SpeechBench
         return await WithNodeAsync("translate", json, async (app, rows) =>
         {
             using var http = Client(app);
-            foreach (var clients in new[] { 1, 2 })
+            foreach (var clients in Translators)
             {
                 await RepeatAsync(clients, TimeSpan.Zero, () => TranslateOnceAsync(http, cancellationToken));
                 var ours = await RepeatAsync(clients, time, () => TranslateOnceAsync(http, cancellationToken));
@@ -156,7 +156,7 @@ internal static class SpeechBench
                 }
             }
 
-            _ = stream.Finish();
+            stream.Finish();
             return first;
         })));
         return new Figures(streams * sound.Length / (double)Rate / watch.Elapsed.TotalSeconds, BenchTable.Median(firsts));
@@ -175,7 +175,7 @@ internal static class SpeechBench
         using var socket = new ClientWebSocket();
         socket.Options.SetRequestHeader("Authorization", "Bearer " + app.Services.GetRequiredService<Platform.Identity.LocalOperator>().Token());
         await socket.ConnectAsync(new UriBuilder(app.Urls.First()) { Scheme = "ws", Path = "/nmt-asr/live" }.Uri, cancellationToken);
-        await socket.SendAsync(Encoding.UTF8.GetBytes($$"""{"session":"{{Guid.NewGuid():N}}"}"""), WebSocketMessageType.Text, true, cancellationToken);
+        await socket.SendAsync(Encoding.UTF8.GetBytes($$"""{"session":"{{Guid.CreateVersion7(TimeProvider.System.GetUtcNow()):N}}"}"""), WebSocketMessageType.Text, true, cancellationToken);
         var (watch, first) = (Stopwatch.StartNew(), 0.0);
         var buffer = new byte[256 * 1024];
         var hears = Task.Run(async () =>

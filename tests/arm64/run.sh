@@ -99,6 +99,13 @@ infers() {
     cmp <(jq -c .outputs "$work/answer-1.json") <(jq -c .outputs "$work/answer-2.json")
 }
 
+# Mandarin by the shipped pack: features and search in C#, the network in ONNX Runtime; none of its recordings is in the training.
+hears() {
+  local heard
+  heard=$(curl -sf --max-time 300 -H "Authorization: Bearer $(cat "$site_token")" --data-binary @models/training/mandarin/recordings/clean-020.wav "$site/nmt-asr/transcripts?dialect=cmn&format=txt") || return 1
+  [ "$heard" = 双肺呼吸音清 ] || { echo "heard '$heard'"; return 1; }
+}
+
 # The same request to this machine's own processor: what differs is rounding.
 agrees() {
   dotnet artifacts/bin/Host/release/Yizhan.Host.dll edge "--node:dataFolder=$data/native" --node:siteId=native --web:url=http://127.0.0.1:8100 --pacs-gw:acceptAssociations=false --storage:freeFloorBytes=0 >"$work/native.log" 2>&1 &
@@ -114,4 +121,5 @@ expect "the station comes up under qemu, the centre beside it" starts
 expect "a study sent to the emulated station is at the centre" study_goes_through
 expect "ai-infer answers an inference under qemu, twice the same" infers
 expect "the answer is that of this machine's own processor" agrees
+expect "nmt-asr hears a phrase of Mandarin under qemu" hears
 summary

@@ -67,13 +67,14 @@ public sealed class ClientTests() : NodeTest("--nmt-asr:dialects:0=cmn")
         }
 
         await SendTextAsync(socket, "Done");
-        var (finals, partials) = (new List<JsonElement>(), 0);
+        var (finals, partials, done) = (new List<JsonElement>(), 0, false);
         while (await TextAsync(socket) is { } message)
         {
+            Assert.False(done, "Something came after 'Done!'.");
             if (message == "Done!")
             {
-                Assert.Null(await TextAsync(socket));
-                break;
+                done = true;
+                continue;
             }
 
             var answer = JsonDocument.Parse(message).RootElement.Clone();
@@ -82,7 +83,7 @@ public sealed class ClientTests() : NodeTest("--nmt-asr:dialects:0=cmn")
             finals.AddRange(answer.GetProperty("is_final").GetBoolean() ? [answer] : []);
         }
 
-        Assert.True(partials > 0);
+        Assert.True(done && partials > 0);
         Assert.Equal([(FirstText, 0), (SecondText, 1)], finals.Select(f => (f.GetProperty("text").GetString()!, f.GetProperty("segment").GetInt32())));
         Assert.True(finals[1].GetProperty("start_time").GetDouble() > finals[0].GetProperty("start_time").GetDouble() + 1);
     }

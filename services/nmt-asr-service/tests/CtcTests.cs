@@ -71,6 +71,7 @@ public sealed class CtcTests : IDisposable
         Write("""
             $n = one | two
             stop
+            stop a
             go $n
             go $n $n
             """);
@@ -82,6 +83,10 @@ public sealed class CtcTests : IDisposable
         Assert.Equal("stop", Read(Grammar(), "s.t.o.p"));
         Assert.Equal("", Read(Grammar(), "t.u.."));
         Assert.Equal("", Read(Grammar(), "n.s.g.u.n"));
+
+        // The sound at the end of one word and at the beginning of the next is heard twice only with a blank between.
+        Assert.Equal("stop", Read(Grammar(), "s.t.o.pp"));
+        Assert.Equal("stop a", Read(Grammar(), "s.t.o.p.p"));
 
         // Two phrases in one breath.
         Assert.Equal("go two, stop", Read(Grammar(), "gotu.stop"));

@@ -31,7 +31,7 @@ public sealed class DictationTests() : NodeTest("--nmt-asr:dialects:0=en")
     }
 
     [Theory]
-    [InlineData("transcripts?dialect=hak", 422, "Nothing here hears 'hak'. Heard here: en.")]
+    [InlineData("transcripts?dialect=hak", 422, "Nothing here hears 'hak'. Heard here: cmn, en.")]
     [InlineData("transcripts?format=doc", 400, "format is 'doc'")]
     [InlineData("transcripts?dialect=en", 415, "no WAV")]
     public async Task What_cannot_be_heard_is_said_and_not_guessed(string path, int status, string detail)
