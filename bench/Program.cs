@@ -12,5 +12,6 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
     InferBench.Create(),
     AuthBench.Create(),
     EmrBench.Create(),
+    IntakeBench.Create(),
 };
 return await root.Parse(args).InvokeAsync();
