@@ -14,5 +14,6 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
     EmrBench.Create(),
     SpeechBench.Asr(),
     SpeechBench.Translate(),
+    IntakeBench.Create(),
 };
 return await root.Parse(args).InvokeAsync();
