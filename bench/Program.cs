@@ -7,6 +7,7 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
     StoreBench.Create(),
     SpoolBench.Create(),
     BackfillBench.Create(),
+    SitesBench.Create(),
     AuditBench.Create(),
     InventoryBench.Create(),
     InferBench.Create(),

@@ -24,7 +24,7 @@ public sealed record Drill(string Kind, string Shows, IReadOnlyList<string> Limi
         new(
             "ransomware",
             "A site's folder was encrypted while it worked; canaries told the centre, the copies off site stayed, and a bare node was restored from them with a key that was never on it.",
-            [OwnProcesses, "only files below the drill's own folder are spoilt: overwritten with random bytes, as encryption with a lost key leaves them"],
+            [OwnProcesses, "only files below the drill's own folder are spoilt: overwritten with random bytes, as encryption with a lost key leaves them, ten files a second"],
             (stage, cancellationToken) => new RansomwareDrill(stage).RunAsync(cancellationToken),
             null),
         new(

@@ -21,6 +21,9 @@ internal sealed class RansomwareDrill(DrillStage stage)
     private const int Nobody = 65534;
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
 
+    /// <summary>Between two files: what encrypts a disk is busy with it for minutes, and what a drill has is little.</summary>
+    private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(100);
+
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         var third = stage.Quick ? 10 : 60;
@@ -68,8 +71,9 @@ internal sealed class RansomwareDrill(DrillStage stage)
             using var operatorOfSite = new HttpClient(new OperatorTokenHandler(() => token, new SocketsHttpHandler { UseProxy = false })) { BaseAddress = site.Ports.EdgeWeb };
             var attack = Stopwatch.GetTimestamp();
             stage.Say("Somebody encrypts the site's folder and the backups on its second disk, while it works ...");
-            var spoilt = Spoil(site.EdgeFolder) + Spoil(backups);
-            await DetectedAsync(operatorOfSite, atCentre, spoilt, cancellationToken);
+            var spoiling = SpoilAsync([site.EdgeFolder, backups], cancellationToken);
+            await DetectedAsync(operatorOfSite, atCentre, cancellationToken);
+            stage.Say($"{await spoiling} files are spoilt.");
             await AttackCopyAsync(offSite, how, cancellationToken);
             await edge.KillAsync();
             await edge.DisposeAsync();
@@ -105,10 +109,10 @@ internal sealed class RansomwareDrill(DrillStage stage)
         }
     }
 
-    private async Task DetectedAsync(HttpClient atSite, HttpClient atCentre, int spoilt, CancellationToken cancellationToken)
+    private async Task DetectedAsync(HttpClient atSite, HttpClient atCentre, CancellationToken cancellationToken)
     {
         var said = await DrillStage.UntilAsync(async () => await StatusAsync(atSite, cancellationToken) == 503, Patience, cancellationToken);
-        stage.Check("the site says by itself that it is being encrypted", said is not null, $"after {said?.TotalSeconds ?? -1:0.0} s, {spoilt} files spoilt");
+        stage.Check("the site says by itself that it is being encrypted", said is not null, $"after {said?.TotalSeconds ?? -1:0.0} s");
         var heard = await DrillStage.UntilAsync(
             async () => await atCentre.GetFromJsonAsync("/fleet/sites", ContractsJson.Default.IReadOnlyListSiteView, cancellationToken) is { } sites
                 && sites.Any(s => s.Status.Services?.Any(service => service is { Name: "canary", State: ServiceHealth.Unhealthy }) == true),
@@ -190,19 +194,20 @@ internal sealed class RansomwareDrill(DrillStage stage)
     }
 
     /// <summary>Overwrites every file with random bytes, in the order of the alphabet: what encryption with a key that is thrown away leaves.</summary>
-    private static int Spoil(string folder)
+    private static async Task<int> SpoilAsync(string[] folders, CancellationToken cancellationToken)
     {
         // What is empty has nothing to spoil; the node's lock is, and it is locked.
-        var files = Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Where(path => new FileInfo(path).Length > 0).Order(StringComparer.Ordinal).ToArray();
+        var files = folders.SelectMany(folder => Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Where(path => new FileInfo(path).Length > 0).Order(StringComparer.Ordinal)).ToArray();
         var block = new byte[1024 * 1024];
-        foreach (var path in files)
+        foreach (var path in files.Where(File.Exists))
         {
-            using var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete);
+            await Task.Delay(Pace, TimeProvider.System, cancellationToken);
+            await using var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete);
             for (var left = file.Length; left > 0;)
             {
                 var some = (int)Math.Min(left, block.Length);
                 RandomNumberGenerator.Fill(block.AsSpan(0, some));
-                file.Write(block, 0, some);
+                await file.WriteAsync(block.AsMemory(0, some), cancellationToken);
                 left -= some;
             }
         }

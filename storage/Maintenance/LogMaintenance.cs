@@ -13,6 +13,7 @@ public sealed class LogMaintenance : IDisposable
     private readonly TimeProvider _clock;
     private readonly SemaphoreSlim _one = new(1, 1);
     private volatile BackupPoint? _lastBackup;
+    private volatile string? _alarm;
 
     internal LogMaintenance(Spool spool, NodeOptions node, StorageOptions options, TimeProvider clock)
     {
@@ -29,7 +30,12 @@ public sealed class LogMaintenance : IDisposable
     public BackupPoint? LastBackup => _lastBackup;
 
     /// <summary>Why no backup may be made: somebody seems to be changing what is kept. Null while all is well.</summary>
-    internal volatile string? Alarm;
+    public string? Alarm
+    {
+        get => _alarm;
+        internal set => _alarm = value;
+    }
+
 
     /// <summary>
     /// Backs the node up while it works. Everything that was acknowledged before the call is in the backup; it is whole, or has no manifest. One at a time.
