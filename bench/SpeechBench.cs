@@ -93,6 +93,7 @@ internal static class SpeechBench
     {
         using var model = Seq2Seq.Load(Path.Combine(AppContext.BaseDirectory, "speech", "zh-en", "1.0.0", "models"), 1);
         var tokens = Sentences.Sum(s => model.Encode(s).Count);
+        Array.ForEach(Sentences, s => model.Translate(model.Encode(s), 4, cancellationToken));
         return await WithNodeAsync("translate", json, async (app, rows) =>
         {
             using var http = Client(app);
