@@ -8,6 +8,8 @@ namespace Yizhan.Drills;
 /// <summary>An S3 server on the loopback with its objects as files in a folder of its own: <c>s3rver</c>, as a process.</summary>
 internal sealed class LocalS3 : IAsyncDisposable
 {
+    private const string Owner = "S3RVER";
+
     private readonly Process _process;
 
     private LocalS3(Process process, string folder, Uri url) => (_process, Folder, Url) = (process, folder, url);
@@ -16,7 +18,7 @@ internal sealed class LocalS3 : IAsyncDisposable
     public const string Bucket = "yizhan";
 
     /// <summary>What it takes for credentials: <c>ACCESSKEY:SECRETKEY</c>. The server's own for everybody.</summary>
-    public const string Credentials = "S3RVER:S3RVER";
+    public static string Credentials => string.Join(':', Owner, Owner);
 
     /// <summary>Where its objects are.</summary>
     public string Folder { get; }

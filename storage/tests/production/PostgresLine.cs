@@ -19,6 +19,8 @@ internal sealed class PostgresLine : IAsyncDisposable
     private int _armed;
     private bool _forwardIt;
     private int _broken;
+    private int _swallow;
+    private int _confirmed;
 
     public PostgresLine(string connectionString)
     {
@@ -32,6 +34,9 @@ internal sealed class PostgresLine : IAsyncDisposable
 
     /// <summary>How many commits were broken.</summary>
     public int Broken => Volatile.Read(ref _broken);
+
+    /// <summary>How many of them the server had confirmed.</summary>
+    public int Confirmed => Volatile.Read(ref _confirmed);
 
     /// <summary>Breaks the connection of the next COMMIT: after the server has done it, or before it heard of it.</summary>
     public void BreakNextCommit(bool forwardIt)
@@ -105,16 +110,17 @@ internal sealed class PostgresLine : IAsyncDisposable
         {
             if (buffer.AsSpan(0, read).IndexOf(Commit) >= 0 && Interlocked.Exchange(ref _armed, 0) == 1)
             {
-                // From here on no answer reaches the client.
-                await broken.CancelAsync();
                 Interlocked.Increment(ref _broken);
-                if (_forwardIt)
+                if (!_forwardIt)
                 {
-                    await server.GetStream().WriteAsync(buffer.AsMemory(0, read), _end.Token);
-                    _ = await server.GetStream().ReadAsync(buffer, _end.Token);
+                    await broken.CancelAsync();
+                    return;
                 }
 
-                return;
+                // The answer is taken where it would be passed on.
+                Volatile.Write(ref _swallow, 1);
+                await server.GetStream().WriteAsync(buffer.AsMemory(0, read), broken.Token);
+                continue;
             }
 
             await server.GetStream().WriteAsync(buffer.AsMemory(0, read), broken.Token);
@@ -123,13 +129,19 @@ internal sealed class PostgresLine : IAsyncDisposable
         await broken.CancelAsync();
     }
 
-    private static async Task CopyAsync(TcpClient from, TcpClient to, CancellationTokenSource broken)
+    private async Task CopyAsync(TcpClient from, TcpClient to, CancellationTokenSource broken)
     {
         var buffer = new byte[64 * 1024];
         try
         {
             while (await from.GetStream().ReadAsync(buffer, broken.Token) is > 0 and var read)
             {
+                if (buffer.AsSpan(0, read).IndexOf(Commit) >= 0 && Interlocked.Exchange(ref _swallow, 0) == 1)
+                {
+                    Interlocked.Increment(ref _confirmed);
+                    break;
+                }
+
                 await to.GetStream().WriteAsync(buffer.AsMemory(0, read), broken.Token);
             }
         }
