@@ -186,7 +186,8 @@ internal sealed class SegmentFiles : IDisposable
             if (!_segments.TryGetValue(away.Number, out var segment) || segment.Epoch != away.Epoch)
             {
                 _segments[away.Number] = segment = new Segment(
-                    away.Number, away.Epoch, away.Key, away.HeaderBytes, away.Size, "", new AwayFile(away.Bytes)) { Tail = away.Bytes };
+                    away.Number, away.Epoch, away.Key, away.HeaderBytes, away.Size, "", new AwayFile(away.Bytes))
+                { Tail = away.Bytes };
             }
 
             segment.Away = true;
@@ -229,7 +230,9 @@ internal sealed class SegmentFiles : IDisposable
 
             _segments[segment.Number] = new Segment(segment.Number, segment.Epoch, segment.Key, segment.HeaderBytes, segment.Size, "", new AwayFile(segment.Tail))
             {
-                Tail = segment.Tail, LiveBytes = segment.LiveBytes, Away = true,
+                Tail = segment.Tail,
+                LiveBytes = segment.LiveBytes,
+                Away = true,
             };
             _liveBytes -= segment.LiveBytes;
             _closing.Enqueue(segment);

@@ -309,8 +309,12 @@ public sealed class PostgresFaultTests(PostgresServer server)
 
     private static StorageOptions With(StorageOptions options, string? schema = null, string store = "postgres", int patienceSeconds = 30) => new()
     {
-        Store = store, FreeFloorBytes = 0, PostgresConnectionFile = options.PostgresConnectionFile, PostgresSchema = schema ?? options.PostgresSchema,
-        SiteKeyFile = options.SiteKeyFile, PostgresPatienceSeconds = patienceSeconds,
+        Store = store,
+        FreeFloorBytes = 0,
+        PostgresConnectionFile = options.PostgresConnectionFile,
+        PostgresSchema = schema ?? options.PostgresSchema,
+        SiteKeyFile = options.SiteKeyFile,
+        PostgresPatienceSeconds = patienceSeconds,
     };
 
     private static async Task RunAsync(string connectionString, string sql)

@@ -23,8 +23,13 @@ internal sealed class PostgresStore : StoreFixture
         File.WriteAllText(connection, connectionString + "\n");
         Options = new StorageOptions
         {
-            Store = "postgres", SegmentBytes = 4 * 1024 * 1024, FreeFloorBytes = 0, PostgresConnectionFile = connection, PostgresSchema = NewSchema(),
-            SiteKeyFile = Path.Combine(Folder, "site.key"), PostgresPatienceSeconds = 30,
+            Store = "postgres",
+            SegmentBytes = 4 * 1024 * 1024,
+            FreeFloorBytes = 0,
+            PostgresConnectionFile = connection,
+            PostgresSchema = NewSchema(),
+            SiteKeyFile = Path.Combine(Folder, "site.key"),
+            PostgresPatienceSeconds = 30,
         };
     }
 
