@@ -3,6 +3,7 @@ using Microsoft.Extensions.Options;
 using MudBlazor.Services;
 using Yizhan.Console.Audit;
 using Yizhan.Console.Configuration;
+using Yizhan.Console.Drills;
 using Yizhan.Console.Emr;
 using Yizhan.Console.Inventory;
 using Yizhan.Console.Language;
@@ -41,6 +42,7 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddSingleton<EmrDesk>();
         builder.Services.AddScoped<PeopleDesk>();
         builder.Services.AddScoped<ModelDesk>();
+        builder.Services.AddTransient<DrillDesk>();
         builder.Services.AddTransient<StudyDesk>();
         builder.Services.AddTransient<ReleaseDesk>();
         builder.Services.AddSingleton<InventoryDesk>();

@@ -55,6 +55,18 @@ public sealed class PageTests : IAsyncLifetime
         var order = new RolloutOrder(9, "east", "nodule", "promote", new RolloutRequest("waits <b>", "2", 50), "wang", 0);
         _services.MapGet("/fleet/models", () => Results.Json<IReadOnlyList<ModelsReported>>(
             [new("east", 0, [new("nodule", true, "1", "2", 10, null, versions, [new(0, "promote", "2", 10, "guo", "two hundred studies")])], [order])], ContractsJson.Default.IReadOnlyListModelsReported));
+        _services.MapGet("/fleet/drills", () => Results.Json<IReadOnlyList<DrillView>>(
+            [
+                new("outage", "passed", 3_600_000, 7_776_000_000, [new("run-00001", "centre", "local", true, 3_600_000, 0, 0, 4.9, 0, "120 of 120 <b>")]),
+                new("ransomware", "never", null, null, []),
+            ], ContractsJson.Default.IReadOnlyListDrillView));
+        _services.MapGet("/fleet/drills/{id}", (string id) => id == "run-00001"
+            ? Results.Json(
+                new DrillFinished(
+                    id, "outage", "local", true, 0, 3_600_000, 1120, 1119, 1, 0, 4.9, null, "120 of 120", ["one site of its own"], [new("nothing is lost", true, "120 of <b>120</b>")],
+                    [new(2.5, "The line is cut")], ["a real line: there is none"]),
+                ContractsJson.Default.DrillFinished)
+            : Results.Problem("There is no run of that id, or it was of long ago; the audit log still has it.", statusCode: 404));
         _services.MapGet("/fleet/findings", () => Results.Json<IReadOnlyList<SiteAnalysis>>(
             [new("east", new("1.2.3", "1.2.3.1", "P77", "nodule", "1", "d", "i", "findings", null, [new(1, "Nodule", 1.234, 40)], "s", "r", false, true, ["{\"resourceType\":\"Observation\"}"], 0))],
             ContractsJson.Default.IReadOnlyListSiteAnalysis));
@@ -205,6 +217,22 @@ public sealed class PageTests : IAsyncLifetime
             [.. expected, "two hundred studies", "P77", "Nodule 1", "1.23 ml", "0.31", "\"resourceType\": \"Observation\""],
             text => Assert.Contains(text, WebUtility.HtmlDecode(html), StringComparison.Ordinal));
         Assert.DoesNotContain("waits <b>", html, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("en", "/drills", "The line is cut", "A site is encrypted", "never run", "yizhan drill run ransomware", "4.9 s", "120 of 120 <b>")]
+    [InlineData("zh-CN", "/drills", "线路中断", "站点遭勒索加密", "从未执行", "4.9 秒")]
+    [InlineData("en", "/drills/run-00001", "The line is cut: passed", "1,120", "1,119", "120 of <b>120</b>", "2.5 s", "a real line: there is none", "drill/run-00001")]
+    [InlineData("en", "/drills/long-ago", "it was of long ago")]
+    public async Task The_server_draws_drills_and_their_reports(string language, string page, params string[] expected)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, page);
+        request.Headers.AcceptLanguage.Add(new StringWithQualityHeaderValue(language));
+        using var response = await _http.SendAsync(request, Cancel);
+        var html = await response.Content.ReadAsStringAsync(Cancel);
+        Assert.All(expected, text => Assert.Contains(text, WebUtility.HtmlDecode(html), StringComparison.Ordinal));
+        Assert.DoesNotContain("<b>120", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("120 <b>", html, StringComparison.Ordinal);
     }
 
     [Fact]

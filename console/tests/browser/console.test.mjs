@@ -650,6 +650,68 @@ for (const [language, size, said] of [
   });
 }
 
+for (const [language, size, said] of [
+  ['en', desktop, { title: 'Models', why: 'Why: nodule 2', hold: 'Hold this version', findings: 'Findings of models' }], ['zh', tablet, { title: '模型', why: '原因: nodule 2', hold: '暂停此版本', findings: '模型发现' }]]) {
+  await test(`A version that does badly is held with a reason, in ${language}`, async now => {
+    const version = (number, more) => ({ version: number, state: 'READY', runsOn: 'CPU', clinicalUse: false, series: 120, failed: 1, medianMs: 812, inputDrift: 0.08, resultDrift: 0.31, ...more });
+    services.models = [{
+      site: 'lakeside-clinic', atMs: now - 20_000, orders: [], models: [{
+        model: 'nodule', inUse: true, stable: '1', candidate: '2', percent: 10, stopped: null, versions: [version('1', {}), version('2', { series: 14 })],
+        history: [{ atMs: now - 3_600_000, action: 'promote', version: '2', percent: 10, who: 'guo', reason: '<b>two hundred studies</b>' }],
+      }],
+    }];
+    const page = await open(app, { language, size });
+    await page.getByRole('link', { name: said.title, exact: true }).click();
+    await page.locator('h1', { hasText: said.title }).waitFor();
+    await page.getByText('<b>two hundred studies</b>').waitFor();
+    await page.getByRole('heading', { name: said.findings }).waitFor();
+    const row = page.locator('tr[data-version="2"]');
+    assert.ok(await row.getByRole('button', { name: said.hold }).isDisabled());
+    await interactive(page);
+    await accessible(page);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await shot(page, `models-${language}`);
+    await row.getByLabel(said.why).fill('disagrees with the radiologist');
+    await row.getByRole('button', { name: said.hold }).click();
+    await until('the order is given', () => services.decided.length === 1);
+    assert.equal(services.decided[0].path, '/fleet/models/lakeside-clinic/nodule/hold');
+    assert.equal(services.decided[0].reason, 'disagrees with the radiologist');
+    await close(page);
+  });
+}
+
+for (const [language, size, said] of [
+  ['en', desktop, { configuration: 'Configuration', title: 'Recovery drills', passed: 'The line is cut: passed', never: 'never run' }], ['zh', tablet, { configuration: '配置', title: '恢复演练', passed: '线路中断: 通过', never: '从未执行' }]]) {
+  await test(`Drills that are due are named, and the report of a run is read, in ${language}`, async now => {
+    const run = { id: 'outage-20261120', site: 'centre', against: 'local', passed: true, finishedMs: now - 86_400_000, lost: 0, duplicates: 0, rtoSeconds: 4.9, rpoEntries: 0, summary: '120 of 120 <b>instances</b>' };
+    services.drills = [
+      { kind: 'outage', state: 'passed', lastSuccessMs: run.finishedMs, dueMs: run.finishedMs + 92 * 86_400_000, runs: [run] }, { kind: 'ransomware', state: 'never', lastSuccessMs: null, dueMs: null, runs: [] }];
+    services.reports = {
+      [`/fleet/drills/${run.id}`]: {
+        ...run, kind: 'outage', startedMs: run.finishedMs - 30_000, accepted: 120, delivered: 120, limits: ['one site of its own'], checks: [{ name: 'nothing acknowledged is lost', ok: true, detail: '120 of 120' }],
+        steps: [{ atSeconds: 2.5, text: 'the line is cut' }], notShown: ['a real line'],
+      },
+    };
+    const page = await open(app, { language, size });
+    await page.getByRole('link', { name: said.configuration, exact: true }).click();
+    await page.getByRole('link', { name: said.title, exact: true }).click();
+    await page.locator('h1', { hasText: said.title }).waitFor();
+    await page.getByText('120 of 120 <b>instances</b>').waitFor();
+    await page.locator('[data-drill="ransomware"]').getByText(said.never).waitFor();
+    await interactive(page);
+    await accessible(page);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await shot(page, `drills-${language}`);
+    await page.locator('[data-drill="outage"] a').click();
+    await page.locator('h1', { hasText: said.passed }).waitFor();
+    await page.getByText('the line is cut').waitFor();
+    await interactive(page);
+    await accessible(page);
+    await shot(page, `drill-${language}`);
+    await close(page);
+  });
+}
+
 await test('A page survives a restart of the console and is live again by itself', async () => {
   const page = await open(app, { expectFailures: true });
   await settled(page);

@@ -71,6 +71,15 @@ export class Services {
       return;
     }
 
+    if (path.startsWith('/fleet/models/')) {
+      let body = '';
+      request.on('data', chunk => { body += chunk; }).on('end', () => {
+        this.decided.push({ path, ...JSON.parse(body) });
+        response.writeHead(204).end();
+      });
+      return;
+    }
+
     if (path.startsWith('/emr-adapter/')) {
       let body = '';
       request.on('data', chunk => { body += chunk; }).on('end', () => {
@@ -147,6 +156,7 @@ export class Services {
     const list = many ? many : /^\/fleet\/sites\/[^/]+\/history$/.test(path) ? this.#history(Number(searchParams.get('hours'))) : path.startsWith('/inventory/') ? this.#inventory(path.slice('/inventory/'.length), searchParams) : path.startsWith('/emr-adapter/') ? this.#page(this.emr[path.slice('/emr-adapter/'.length)], searchParams) : {
       '/fleet/sites': this.sites, '/pacs-gw/studies': this.studies, '/pacs-gw/peers': this.desk.peers, '/pacs-gw/routes': this.desk.routes,
       '/pacs-gw/routes/failed': this.desk.failed, '/pacs-gw/conflicts': this.desk.conflicts, '/fleet/emergencies': this.emergencies ?? [],
+      '/fleet/models': this.models ?? [], '/fleet/findings': this.findings ?? [], '/fleet/drills': this.drills ?? [], ...this.reports,
     }[path];
     if (request.method !== 'GET') {
       this.#decide(request, path, response);
