@@ -220,7 +220,7 @@ public sealed class PageTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("en", "/drills", "The line is cut", "A site is encrypted", "never run", "yizhan drill run ransomware", "4.9 s", "120 of 120 <b>")]
+    [InlineData("en", "/drills", "The line is cut", "A site is encrypted", "never run", "yizhan drill run ransomware --record http://", "4.9 s", "120 of 120 <b>")]
     [InlineData("zh-CN", "/drills", "线路中断", "站点遭勒索加密", "从未执行", "4.9 秒")]
     [InlineData("en", "/drills/run-00001", "The line is cut: passed", "1,120", "1,119", "120 of <b>120</b>", "2.5 s", "a real line: there is none", "drill/run-00001")]
     [InlineData("en", "/drills/long-ago", "it was of long ago")]
