@@ -25,12 +25,7 @@ public sealed class OnceTests
             Assert.True(await device.PublishAsync(5, "ward/7/pump/3", Rate));
         }
 
-        using (var again = await Device.ConnectAsync(bridge.Port, "pump/3"))
-        {
-            Assert.True(again.SessionPresent);
-            Assert.True(await again.PublishAsync(5, "ward/7/pump/3", Rate, dup: true));
-        }
-
+        await RetransmitAsync(bridge);
         await bridge.StopAsync();
         if (memoryIsLost)
         {
@@ -39,13 +34,27 @@ public sealed class OnceTests
         }
 
         await bridge.StartAsync();
-        using (var later = await Device.ConnectAsync(bridge.Port, "pump/3"))
+        await RetransmitAsync(bridge);
+        Assert.Single(await bridge.EntriesAsync());
+    }
+
+    /// <summary>
+    /// As a device does it, which connects again when it is cut off: a broker that is just tidying up after its connection before may end the new one with it (MQTTnet removes sessions by
+    /// client id), and then the message was not acknowledged.
+    /// </summary>
+    private static async Task RetransmitAsync(Bridge bridge)
+    {
+        for (var attempt = 0; attempt < 5; attempt++)
         {
-            Assert.True(later.SessionPresent);
-            Assert.True(await later.PublishAsync(5, "ward/7/pump/3", Rate, dup: true));
+            using var device = await Device.ConnectAsync(bridge.Port, "pump/3");
+            Assert.True(device.SessionPresent);
+            if (await device.PublishAsync(5, "ward/7/pump/3", Rate, dup: true))
+            {
+                return;
+            }
         }
 
-        Assert.Single(await bridge.EntriesAsync());
+        Assert.Fail("The device was cut off five times.");
     }
 
     [Fact]
