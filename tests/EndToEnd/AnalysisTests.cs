@@ -13,8 +13,8 @@ public sealed class AnalysisTests
         var result = await new AnalysisDrill(folder.In("nodes"), TestContext.Current.SendDiagnosticMessage).RunAsync(TestContext.Current.CancellationToken);
         Assert.True(result.LineWasDown);
         Assert.Equal(("findings", false), (result.Result?.Outcome, result.Result?.ClinicalUse));
-        Assert.Equal(["CT", "SEG", "SR"], result.AtSite);
-        Assert.Equal(["CT", "SEG", "SR"], result.AtCentre);
+        Assert.Equal(["CT", "OT", "SEG", "SR"], result.AtSite);
+        Assert.Equal(["CT", "OT", "SEG", "SR"], result.AtCentre);
         Assert.True(result.Passed);
     }
 }

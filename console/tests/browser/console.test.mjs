@@ -539,7 +539,7 @@ await test('The keyboard alone reaches the content, the language and the theme, 
   const page = await open(app);
   const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText.trim());
   const press = async (key, wanted) => {
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0; i < 40; i++) {
       await page.keyboard.press(key);
       if (await focused() === wanted) return;
     }
@@ -704,7 +704,7 @@ for (const [language, size, said] of [
     await shot(page, `drills-${language}`);
     await page.locator('[data-drill="outage"] a').click();
     await page.locator('h1', { hasText: said.passed }).waitFor();
-    await page.getByText('the line is cut').waitFor();
+    await page.getByText('the line is cut', { exact: true }).waitFor();
     await interactive(page);
     await accessible(page);
     await shot(page, `drill-${language}`);
