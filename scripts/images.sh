@@ -149,6 +149,7 @@ build_one() {
   [ "$arch" = amd64 ] || rid=linux-arm64
   rm -rf "$context"
   mkdir -p "$context/app" "$context/empty"
+  "$root/console/viewer/build.sh" >&2
   dotnet publish "$(project_of "$name")" -c Release -r "$rid" --self-contained -o "$context/app" -nologo -v q -p:DebugType=none -p:GenerateDocumentationFile=false -p:RunAnalyzers=false >"$work/$name.log" 2>&1 ||
     { cat "$work/$name.log" >&2; exit 70; }
   program=$(basename "$(project_of "$name")" .csproj)
