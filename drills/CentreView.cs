@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Net;
 using System.Net.Http.Json;
 using System.Security.Cryptography;
 using Yizhan.Contracts;
@@ -9,6 +10,8 @@ namespace Yizhan.Drills;
 /// <param name="http">A client of the centre; disposed with this.</param>
 public sealed class CentreView(HttpClient http) : IDisposable
 {
+    private static readonly TimeSpan IndexPatience = TimeSpan.FromMinutes(1);
+
     private readonly HttpClient _http = http;
     private readonly Dictionary<string, int> _instances = [];
     private readonly HashSet<string> _events = new(StringComparer.Ordinal);
@@ -76,21 +79,41 @@ public sealed class CentreView(HttpClient http) : IDisposable
     /// <summary>Told how many have arrived, while <see cref="WaitForAsync"/> waits.</summary>
     public Action<int>? Progress { get; init; }
 
-    /// <summary>Fetches every data set from the centre's archive and hashes it here; those whose hash is right.</summary>
+    /// <summary>Told which data set could not be read, and what the centre answered.</summary>
+    public Action<string>? Unreadable { get; init; }
+
+    /// <summary>Fetches every data set from the centre's archive and hashes it here; those whose hash is right. What the index has not come to yet (404) or is away for now (503) is asked for again for a minute.</summary>
     public async Task<HashSet<string>> HashAllAsync(IEnumerable<string> hashes, CancellationToken cancellationToken)
     {
         var intact = new HashSet<string>();
+        var begun = Stopwatch.GetTimestamp();
         foreach (var sha in hashes)
         {
-            using var answer = await _http.GetAsync(
-                $"/pacs-gw/data-sets/{sha}", HttpCompletionOption.ResponseHeadersRead, cancellationToken);
-            if (answer.IsSuccessStatusCode)
+            while (true)
             {
-                await using var body = await answer.Content.ReadAsStreamAsync(cancellationToken);
-                if (Convert.ToHexStringLower(await SHA256.HashDataAsync(body, cancellationToken)) == sha)
+                using var answer = await _http.GetAsync($"/pacs-gw/data-sets/{sha}", HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+                if (answer.IsSuccessStatusCode)
                 {
-                    intact.Add(sha);
+                    await using var body = await answer.Content.ReadAsStreamAsync(cancellationToken);
+                    if (Convert.ToHexStringLower(await SHA256.HashDataAsync(body, cancellationToken)) == sha)
+                    {
+                        intact.Add(sha);
+                    }
+                    else
+                    {
+                        Unreadable?.Invoke($"{sha} came with other bytes.");
+                    }
+
+                    break;
                 }
+
+                if (answer.StatusCode is not (HttpStatusCode.NotFound or HttpStatusCode.ServiceUnavailable) || Stopwatch.GetElapsedTime(begun) > IndexPatience)
+                {
+                    Unreadable?.Invoke($"{sha}: HTTP {(int)answer.StatusCode} {await answer.Content.ReadAsStringAsync(cancellationToken)}");
+                    break;
+                }
+
+                await Task.Delay(TimeSpan.FromMilliseconds(250), TimeProvider.System, cancellationToken);
             }
         }
 

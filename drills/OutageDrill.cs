@@ -53,7 +53,7 @@ public sealed class OutageDrill(string folder, string? from, Action<string> say,
         var edge = await site.StartEdgeAsync(cancellationToken);
         try
         {
-            using var view = new CentreView(site) { Progress = arrived => say($"  {arrived} of {ledger.Acknowledged.Count} at the centre") };
+            using var view = new CentreView(site) { Progress = arrived => say($"  {arrived} of {ledger.Acknowledged.Count} at the centre"), Unreadable = text => say($"  not read: {text}") };
             var scanner = new Scanner(site.Ports.Dicom, ledger);
             var (first, second, third) = (files[..(files.Count / 3)], files[(files.Count / 3)..(2 * files.Count / 3)], files[(2 * files.Count / 3)..]);
 
