@@ -1,4 +1,3 @@
-using System.Security.Claims;
 using Microsoft.AspNetCore.Components.Authorization;
 using Yizhan.Console.Live;
 using Yizhan.Contracts;
@@ -12,45 +11,31 @@ namespace Yizhan.Console.Models;
 internal sealed record ModelsView(IReadOnlyList<ModelsReported> Sites, IReadOnlyList<SiteAnalysis> Findings);
 
 /// <summary>Asks the fleet about models as the person who looks: what they see and may order is decided there, and the audit log names them.</summary>
-internal sealed class ModelDesk : IDisposable
+internal sealed class ModelDesk(ServiceAddresses addresses, LocalOperator operators, AuthenticationStateProvider authentication, TimeProvider clock)
+    : PersonalDesk(addresses, operators, authentication, clock)
 {
     /// <summary>Time between two readings of an open page.</summary>
     public static readonly TimeSpan Fresh = TimeSpan.FromSeconds(3);
 
-    private readonly ServiceAddresses _addresses;
-    private readonly AuthenticationStateProvider _authentication;
-    private readonly ServiceClient _client;
-    private ClaimsPrincipal _who = new();
-
-    /// <summary>Makes the desk of one open page.</summary>
-    public ModelDesk(ServiceAddresses addresses, LocalOperator operators, AuthenticationStateProvider authentication, TimeProvider clock)
-    {
-        (_addresses, _authentication) = (addresses, authentication);
-        _client = new ServiceClient(() => operators.IssueFor(_who), clock);
-    }
-
     /// <summary>Whether the person may see models here, and at which sites they may change rollouts.</summary>
     public async Task<(bool See, Func<string, bool> Change)> MayAsync(string site)
     {
-        _who = (await _authentication.GetAuthenticationStateAsync()).User;
-        var caller = Caller.From(_who);
+        var caller = await CallerAsync();
         return (caller.May(Permission.UseModels, site), at => caller.May(Permission.ManageModels, at));
     }
 
     /// <summary>Reads what a page shows; when the fleet does not answer, what was said before.</summary>
-    public Task<FeedView<ModelsView>> ReadAsync(FeedView<ModelsView> before, CancellationToken cancellationToken) => _client.ReadAsync(
-        before, _addresses.Fleet, Fresh,
+    public Task<FeedView<ModelsView>> ReadAsync(FeedView<ModelsView> before, CancellationToken cancellationToken) => Client.ReadAsync(
+        before, Addresses.Fleet, Fresh,
         async deadline => new ModelsView(
-            await _client.ListAsync(new Uri(_addresses.Fleet, "fleet/models"), ContractsJson.Default.IReadOnlyListModelsReported, deadline),
-            await _client.ListAsync(new Uri(_addresses.Fleet, "fleet/findings"), ContractsJson.Default.IReadOnlyListSiteAnalysis, deadline)),
+            await Client.ListAsync(new Uri(Addresses.Fleet, "fleet/models"), ContractsJson.Default.IReadOnlyListModelsReported, deadline),
+            await Client.ListAsync(new Uri(Addresses.Fleet, "fleet/findings"), ContractsJson.Default.IReadOnlyListSiteAnalysis, deadline)),
         cancellationToken);
 
     /// <summary>Orders a change at a site; null, or why not.</summary>
-    public async Task<string?> OrderAsync(ModelOrder order, CancellationToken cancellationToken) => (await _client.DoAsync(
-        HttpMethod.Post, new Uri(_addresses.Fleet, $"fleet/models/{Uri.EscapeDataString(order.Site)}/{Uri.EscapeDataString(order.Model)}/{order.Action}"),
+    public async Task<string?> OrderAsync(ModelOrder order, CancellationToken cancellationToken) => (await Client.DoAsync(
+        HttpMethod.Post, new Uri(Addresses.Fleet, $"fleet/models/{Uri.EscapeDataString(order.Site)}/{Uri.EscapeDataString(order.Model)}/{order.Action}"),
         JsonContent.Create(order.Request, ContractsJson.Default.RolloutRequest), cancellationToken)).Problem;
-
-    public void Dispose() => _client.Dispose();
 }
 
 /// <summary>What somebody wants changed.</summary>

@@ -1,4 +1,3 @@
-using System.Security.Claims;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Components.Authorization;
 using Yizhan.Console.Live;
@@ -13,43 +12,31 @@ namespace Yizhan.Console.People;
 internal sealed record PeopleView(IReadOnlyList<UserView>? Users, IReadOnlyList<EmergencyView>? Emergencies);
 
 /// <summary>Asks the services of accounts and of emergency access as the person who looks: what they may do is decided there, and the audit log names them.</summary>
-internal sealed class PeopleDesk : IDisposable
+internal sealed class PeopleDesk(ServiceAddresses addresses, LocalOperator operators, AuthenticationStateProvider authentication, TimeProvider clock)
+    : PersonalDesk(addresses, operators, authentication, clock)
 {
     /// <summary>Time between two readings of an open page.</summary>
     public static readonly TimeSpan Fresh = TimeSpan.FromSeconds(3);
 
-    private readonly ServiceAddresses _addresses;
-    private readonly AuthenticationStateProvider _authentication;
-    private readonly ServiceClient _client;
-    private ClaimsPrincipal _who = new();
-
-    /// <summary>Makes the desk of one open page.</summary>
-    public PeopleDesk(ServiceAddresses addresses, LocalOperator operators, AuthenticationStateProvider authentication, TimeProvider clock)
-    {
-        (_addresses, _authentication) = (addresses, authentication);
-        _client = new ServiceClient(() => operators.IssueFor(_who), clock);
-    }
-
     /// <summary>Whether the person may see accounts, and emergency access.</summary>
     public async Task<(bool Accounts, bool Emergencies)> MayAsync(string site)
     {
-        _who = (await _authentication.GetAuthenticationStateAsync()).User;
-        var caller = Caller.From(_who);
+        var caller = await CallerAsync();
         return (caller.May(Permission.ManageUsers, site), caller.May(Permission.ReviewEmergencies, site));
     }
 
     /// <summary>Reads what a page shows; when a service does not answer, what was said before.</summary>
-    public Task<FeedView<PeopleView>> ReadAsync(FeedView<PeopleView> before, (bool Accounts, bool Emergencies) may, CancellationToken cancellationToken) => _client.ReadAsync(
-        before, may.Accounts ? _addresses.Auth : _addresses.Fleet, Fresh,
+    public Task<FeedView<PeopleView>> ReadAsync(FeedView<PeopleView> before, (bool Accounts, bool Emergencies) may, CancellationToken cancellationToken) => Client.ReadAsync(
+        before, may.Accounts ? Addresses.Auth : Addresses.Fleet, Fresh,
         async deadline => new PeopleView(
-            may.Accounts ? await _client.ListAsync(Users, ContractsJson.Default.IReadOnlyListUserView, deadline) : null,
-            may.Emergencies ? await _client.ListAsync(Emergencies, ContractsJson.Default.IReadOnlyListEmergencyView, deadline) : null),
+            may.Accounts ? await Client.ListAsync(Users, ContractsJson.Default.IReadOnlyListUserView, deadline) : null,
+            may.Emergencies ? await Client.ListAsync(Emergencies, ContractsJson.Default.IReadOnlyListEmergencyView, deadline) : null),
         cancellationToken);
 
     /// <summary>Adds somebody: the first password, or why not.</summary>
     public async Task<(string? Password, string? Problem)> AddAsync(NewUser user, CancellationToken cancellationToken)
     {
-        var (answer, problem) = await _client.DoAsync(HttpMethod.Post, Users, JsonContent.Create(user, ContractsJson.Default.NewUser), cancellationToken);
+        var (answer, problem) = await Client.DoAsync(HttpMethod.Post, Users, JsonContent.Create(user, ContractsJson.Default.NewUser), cancellationToken);
         return ((string?)answer?["password"], problem);
     }
 
@@ -62,16 +49,14 @@ internal sealed class PeopleDesk : IDisposable
         new Uri(Users, $"users/{Uri.EscapeDataString(name)}/disabled?disabled={(disabled ? "true" : "false")}"), null, cancellationToken);
 
     /// <summary>Closes an emergency access; null, or why not.</summary>
-    public async Task<string?> ReviewAsync(EmergencyView emergency, string verdict, CancellationToken cancellationToken) => (await _client.DoAsync(
+    public async Task<string?> ReviewAsync(EmergencyView emergency, string verdict, CancellationToken cancellationToken) => (await Client.DoAsync(
         HttpMethod.Post, new Uri(Emergencies, $"emergencies/{Uri.EscapeDataString(emergency.Site)}/{Uri.EscapeDataString(emergency.Id)}/review"),
         JsonContent.Create(new EmergencyVerdict(verdict), ContractsJson.Default.EmergencyVerdict), cancellationToken)).Problem;
 
-    public void Dispose() => _client.Dispose();
+    private Uri Users => new(Addresses.Auth, "auth/users");
 
-    private Uri Users => new(_addresses.Auth, "auth/users");
-
-    private Uri Emergencies => new(_addresses.Fleet, "fleet/emergencies");
+    private Uri Emergencies => new(Addresses.Fleet, "fleet/emergencies");
 
     private async Task<string?> PutAsync(Uri address, JsonArray? body, CancellationToken cancellationToken) =>
-        (await _client.DoAsync(HttpMethod.Put, address, body is null ? null : JsonContent.Create(body), cancellationToken)).Problem;
+        (await Client.DoAsync(HttpMethod.Put, address, body is null ? null : JsonContent.Create(body), cancellationToken)).Problem;
 }

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Security.Claims;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Components.Authorization;
 using Yizhan.Console.Live;
@@ -33,7 +32,8 @@ internal sealed record FoundStudies(IReadOnlyList<FoundStudy> Studies, int Skip,
 public sealed record StudyWays(IReadOnlyDictionary<string, StudyProgress> Archive, ILookup<string, EmrStudyView>? Emr);
 
 /// <summary>Asks the archive as the person who looks: what they may see is decided there, and the audit log names them.</summary>
-internal sealed class StudyDesk : IDisposable
+internal sealed class StudyDesk(ServiceAddresses addresses, LocalOperator operators, AuthenticationStateProvider authentication, TimeProvider clock)
+    : PersonalDesk(addresses, operators, authentication, clock)
 {
     /// <summary>Studies of a page.</summary>
     public const int PageSize = 25;
@@ -46,23 +46,10 @@ internal sealed class StudyDesk : IDisposable
 
     private static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(30);
 
-    private readonly ServiceAddresses _addresses;
-    private readonly AuthenticationStateProvider _authentication;
-    private readonly ServiceClient _client;
-    private ClaimsPrincipal _who = new();
-
-    /// <summary>Makes the desk of one open page.</summary>
-    public StudyDesk(ServiceAddresses addresses, LocalOperator operators, AuthenticationStateProvider authentication, TimeProvider clock)
-    {
-        (_addresses, _authentication) = (addresses, authentication);
-        _client = new ServiceClient(() => operators.IssueFor(_who), clock);
-    }
-
     /// <summary>Whether the person may see studies, and what EMRs were told of them.</summary>
     public async Task<(bool Studies, bool Records)> MayAsync(string site)
     {
-        _who = (await _authentication.GetAuthenticationStateAsync()).User;
-        var caller = Caller.From(_who);
+        var caller = await CallerAsync();
         return (caller.May(Permission.ReadStudies, site), caller.May(Permission.ReadRecords, site));
     }
 
@@ -86,25 +73,23 @@ internal sealed class StudyDesk : IDisposable
     public Task<FeedView<StudyWays>> WaysAsync(FeedView<StudyWays> before, IReadOnlyList<FoundStudy> studies, bool records, CancellationToken cancellationToken)
     {
         var uids = string.Join('&', studies.Select(s => "uid=" + Uri.EscapeDataString(s.Uid)));
-        return _client.ReadAsync(
-            before, _addresses.Pacs, Fresh,
+        return Client.ReadAsync(
+            before, Addresses.Pacs, Fresh,
             async deadline => new StudyWays(
-                (await _client.ListAsync(new Uri(_addresses.Pacs, "pacs-gw/studies/progress?" + uids), ContractsJson.Default.IReadOnlyListStudyProgress, deadline)).ToDictionary(p => p.StudyInstanceUid),
-                records ? (await _client.ListAsync(new Uri(_addresses.Emr, "emr-adapter/studies?" + uids), ContractsJson.Default.IReadOnlyListEmrStudyView, deadline)).ToLookup(m => m.StudyInstanceUid) : null),
+                (await Client.ListAsync(new Uri(Addresses.Pacs, "pacs-gw/studies/progress?" + uids), ContractsJson.Default.IReadOnlyListStudyProgress, deadline)).ToDictionary(p => p.StudyInstanceUid),
+                records ? (await Client.ListAsync(new Uri(Addresses.Emr, "emr-adapter/studies?" + uids), ContractsJson.Default.IReadOnlyListEmrStudyView, deadline)).ToLookup(m => m.StudyInstanceUid) : null),
             cancellationToken);
     }
-
-    public void Dispose() => _client.Dispose();
 
     /// <summary>QIDO-RS (PS3.18 §10.6). One more than is shown says whether there is a next page.</summary>
     private async Task<(FoundStudies? Found, string? Problem)> AskAsync(string query, int skip, int take, CancellationToken cancellationToken)
     {
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         deadline.CancelAfter(AnswerTimeout);
-        var address = new Uri(_addresses.Pacs, string.Create(CultureInfo.InvariantCulture, $"pacs-gw/dicom-web/studies?includefield=StudyDescription&offset={skip}&limit={take + 1}{query}"));
+        var address = new Uri(Addresses.Pacs, string.Create(CultureInfo.InvariantCulture, $"pacs-gw/dicom-web/studies?includefield=StudyDescription&offset={skip}&limit={take + 1}{query}"));
         try
         {
-            var (answer, problem) = await _client.DoAsync(HttpMethod.Get, address, null, deadline.Token);
+            var (answer, problem) = await Client.DoAsync(HttpMethod.Get, address, null, deadline.Token);
             return problem is not null ? (null, problem)
                 : answer is not JsonArray found ? (null, "The answer is not a list.")
                 : (new FoundStudies([.. found.Take(take).Select(Read)], skip, found.Count > take), null);
