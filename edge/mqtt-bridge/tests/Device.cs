@@ -75,6 +75,23 @@ internal sealed class Device : IDisposable
         }
     }
 
+    /// <summary>
+    /// Says goodbye and waits until the broker has hung up, which is after it has forgotten a session that was clean: MQTTnet forgets it by the client's id, and with it a
+    /// connection of that id which came in between.
+    /// </summary>
+    public async Task LeaveAsync()
+    {
+        try
+        {
+            await WriteAsync([0xE0, 0]);
+            await IsClosedAsync();
+        }
+        catch (IOException)
+        {
+            // The broker was first.
+        }
+    }
+
     public void Dispose() => _client.Dispose();
 
     private static IEnumerable<byte> Length(int length)

@@ -42,6 +42,8 @@ public sealed class TopicWalkTests
                 {
                     wrong.Add($"{device} {(acknowledged ? "publishes" : "does not publish")} to {topic}");
                 }
+
+                await connection.LeaveAsync();
             }
         }
 
