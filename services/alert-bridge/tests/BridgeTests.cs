@@ -86,7 +86,7 @@ public sealed class BridgeTests
 
     [Fact]
     [Trait("Clause", "D6.5")]
-    public async Task A_day_without_Jira_is_one_ticket_with_the_newest_state_and_two_incidents_that_came_and_went_are_none_or_closed()
+    public async Task A_day_without_Jira_is_one_ticket_with_the_newest_state_and_an_incident_that_came_and_went_is_none_or_closed()
     {
         await using var bridge = await Bridge.StartAsync("--alert-bridge:retryMs=10", "--alert-bridge:maxRetryMs=10");
 
