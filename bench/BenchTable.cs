@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Spectre.Console;
 
 namespace Yizhan.Bench;
@@ -12,6 +13,10 @@ namespace Yizhan.Bench;
 /// <param name="Ratio">How many times better we are: above 1 we are ahead.</param>
 internal sealed record BenchRow(string Case, double Ours, double Peer, string Unit, double Ratio)
 {
+    /// <summary>Where the true ratio is with 95 %, from and to; null where that was not worked out.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public double[]? Interval { get; init; }
+
     /// <summary>A row in which more is better.</summary>
     public static BenchRow More(string @case, double ours, double peer, string unit) => new(@case, ours, peer, unit, ours / peer);
 
@@ -30,14 +35,15 @@ internal static class BenchTable
             foreach (var row in rows)
             {
                 table.AddRow(
-                    Markup.Escape(row.Case), Number(row.Ours), Number(row.Peer), Markup.Escape(row.Unit), Number(row.Ratio));
+                    Markup.Escape(row.Case), Number(row.Ours), Number(row.Peer), Markup.Escape(row.Unit),
+                    row.Interval is [var low, var high] ? string.Create(CultureInfo.InvariantCulture, $"{row.Ratio:0.000} ({low:0.000} to {high:0.000})") : Number(row.Ratio));
             }
 
             AnsiConsole.Write(table);
         }
 
         Console.WriteLine(JsonSerializer.Serialize(
-            new { bench, rows = rows.Select(r => r with { Ours = Round(r.Ours), Peer = Round(r.Peer), Ratio = Round(r.Ratio) }) },
+            new { bench, rows = rows.Select(r => r with { Ours = Round(r.Ours), Peer = Round(r.Peer), Ratio = Round(r.Ratio), Interval = r.Interval is { } of ? Array.ConvertAll(of, Round) : null }) },
             JsonSerializerOptions.Web));
     }
 

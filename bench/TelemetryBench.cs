@@ -6,9 +6,10 @@ using Yizhan.Dicom.Network;
 namespace Yizhan.Bench;
 
 /// <summary>
-/// <c>yizhan bench store --telemetry</c>: what tracing costs. Two of our sites run side by side, one with a span for each association, instance and hop, pushed to
-/// a collector that throws them away, and one without. Both take the same images in turn, block by block, and each pair of blocks gives one ratio: a difference
-/// of a few hundredths is lost between two runs of a machine, and is not lost between two neighbours.
+/// <c>yizhan bench store --telemetry</c>: what tracing costs. Three of our sites run side by side: one with spans pushed to a collector that throws them away, one without, and a
+/// second one without. All take the same images in turn, block by block, so that what the machine does to one it does to its neighbours. Two processes of one program
+/// differ too (what the compiler learnt, where its memory lies), by more than what is looked for, so the three are started afresh several times: each start gives one ratio, and
+/// the interval is that of their mean. What the second site without telemetry "costs" says how far the figures can be trusted: nothing, if they are right.
 /// </summary>
 internal static class TelemetryBench
 {
@@ -16,7 +17,13 @@ internal static class TelemetryBench
     private const int Block = 100;
 
     /// <summary>Blocks that each takes before any is counted. A receiver runs for months: its compiler is done with what it does all day.</summary>
-    private const int WarmUp = 12;
+    private const int WarmUp = 16;
+
+    /// <summary>Times that the three are started afresh.</summary>
+    private const int Starts = 6;
+
+    /// <summary>Student's t for 97.5 % and <see cref="Starts"/> - 1 degrees of freedom.</summary>
+    private const double StudentT = 2.571;
 
     private static readonly int[] Associations = [1, 4];
 
@@ -26,76 +33,97 @@ internal static class TelemetryBench
 
         var folder = Path.Combine(Path.GetFullPath("artifacts"), "bench");
         var ct = PacsInstances.Ct(folder).Take(Block).ToList();
-        var rows = new List<BenchRow>();
-        foreach (var associations in Associations)
+        var rounds = Math.Max(3, (pairs + Starts - 1) / Starts);
+        var starts = Associations.ToDictionary(n => n, _ => new List<Start>());
+        for (var start = 0; start < Starts; start++)
         {
-            var load = associations == 1 ? "1 association" : $"{associations} associations";
-            Say($"{load}: warming both up with {WarmUp * Block} instances ...");
-            await using var plain = await RunningReceiver.StartAsync("yizhan", folder, cancellationToken);
-            await using var traced = await RunningReceiver.StartAsync("yizhan traced", folder, cancellationToken);
+            Say($"Start {start + 1} of {Starts}: warming up with {WarmUp * Block} instances each ...");
+            await using var plain = await RunningReceiver.StartAsync("yizhan", "plain", folder, cancellationToken);
+            await using var traced = await RunningReceiver.StartAsync("yizhan traced", "traced", folder, cancellationToken);
+            await using var again = await RunningReceiver.StartAsync("yizhan", "again", folder, cancellationToken);
+            RunningReceiver[] nodes = [plain, traced, again];
             var copy = 0;
             for (; copy < WarmUp; copy++)
             {
-                var block = PacsInstances.Copies(ct, copy);
-                await plain.SendAsync(block, associations, cancellationToken);
-                await traced.SendAsync(block, associations, cancellationToken);
+                foreach (var node in nodes)
+                {
+                    await node.SendAsync(PacsInstances.Copies(ct, copy), Associations[copy % Associations.Length], cancellationToken);
+                }
             }
 
-            var (plainRuns, tracedRuns) = (new List<Run>(), new List<Run>());
-            for (var pair = 0; pair < pairs; pair++, copy++)
+            foreach (var associations in Associations)
             {
-                var block = PacsInstances.Copies(ct, copy);
+                var runs = nodes.Select(_ => new List<Run>()).ToArray();
 
-                // Each is first once: what a busy moment takes from the first of one pair, it takes from the other in another.
-                if (pair % 2 == 0)
+                // One round more than counts: from the start of one block to the start of the same node's next, so that indexing and pushing after the last answer are in it.
+                for (var round = 0; round <= rounds; round++, copy++)
                 {
-                    plainRuns.Add(await plain.SendAsync(block, associations, cancellationToken));
-                    tracedRuns.Add(await traced.SendAsync(block, associations, cancellationToken));
+                    var block = PacsInstances.Copies(ct, copy);
+                    for (var i = 0; i < nodes.Length; i++)
+                    {
+                        // Each is first, second and third as often: what a busy moment takes from the first of one round, it takes from another in the next.
+                        var n = (i + round) % nodes.Length;
+                        runs[n].Add(await nodes[n].SendAsync(block, associations, cancellationToken));
+                    }
                 }
-                else
-                {
-                    tracedRuns.Add(await traced.SendAsync(block, associations, cancellationToken));
-                    plainRuns.Add(await plain.SendAsync(block, associations, cancellationToken));
-                }
+
+                var one = new Start(Of(runs[0]), Of(runs[1]), Of(runs[2]));
+                starts[associations].Add(one);
+                Say($"  {Named(associations)}: {one.Plain.CpuMs:0.000} ms/instance without, {one.Traced.CpuMs:0.000} with, {one.Again.CpuMs:0.000} again without");
             }
+        }
 
-            // From the start of one block to the start of the same node's next but one: indexing and pushing that come after the last answer are counted, and each
-            // node has been first and second once.
-            var (plainCpu, tracedCpu) = (CpuPerInstance(plainRuns), CpuPerInstance(tracedRuns));
-            rows.Add(BenchRow.Less($"itself without telemetry, {load}, CPU", BenchTable.Median(tracedCpu), BenchTable.Median(plainCpu), "ms/instance"));
-            rows.Add(BenchRow.More(
-                $"itself without telemetry, {load}", Block / BenchTable.Median(tracedRuns.Select(r => r.Seconds)), Block / BenchTable.Median(plainRuns.Select(r => r.Seconds)), "instances/s"));
-            Say(Told($"{load}, CPU", [.. tracedCpu.Zip(plainCpu, (with, without) => with / without)]));
-            Say(Told($"{load}, time", [.. tracedRuns.Zip(plainRuns, (with, without) => with.Seconds / without.Seconds)]));
+        var rows = new List<BenchRow>();
+        foreach (var associations in Associations)
+        {
+            var load = Named(associations);
+            rows.Add(Row($"itself without telemetry, {load}, CPU", starts[associations], s => s.Traced.CpuMs, s => s.Plain.CpuMs, "ms/instance"));
+            rows.Add(Row($"itself without telemetry, {load}, time", starts[associations], s => s.Traced.WallMs, s => s.Plain.WallMs, "ms/instance"));
+            rows.Add(Row($"itself without telemetry twice (control), {load}, CPU", starts[associations], s => s.Again.CpuMs, s => s.Plain.CpuMs, "ms/instance"));
+        }
+
+        foreach (var row in rows)
+        {
+            Say($"  {row.Case}: {Percent(1 / row.Ratio)} ({Percent(1 / row.Interval![1])} to {Percent(1 / row.Interval[0])} with 95 %, {Starts} starts of {rounds} blocks)");
         }
 
         BenchTable.Print("store", rows, json);
         return 0;
     }
 
-    private static double[] CpuPerInstance(List<Run> runs) =>
-        [.. Enumerable.Range(0, (runs.Count - 1) / 2).Select(i => (runs[2 * i + 2].CpuMs - runs[2 * i].CpuMs) / (2 * Block))];
+    private static string Named(int associations) => associations == 1 ? "1 association" : $"{associations} associations";
 
-    /// <summary>The median of the ratios and where the true median is with 95 % (order statistics, no shape assumed).</summary>
-    private static string Told(string what, double[] ratios)
+    private static string Percent(double ratio) => ((ratio - 1) * 100).ToString("+0.0;-0.0;0.0", CultureInfo.InvariantCulture) + " %";
+
+    private static Figures Of(List<Run> runs) => new(
+        BenchTable.Median(runs.Zip(runs.Skip(1), (run, next) => (next.CpuMs - run.CpuMs) / Block)), BenchTable.Median(runs.SkipLast(1).Select(run => 1000 * run.Seconds / Block)));
+
+    // The mean of logarithms, because a ratio and its inverse are the same finding.
+    private static BenchRow Row(string named, List<Start> starts, Func<Start, double> ours, Func<Start, double> peer, string unit)
     {
-        Array.Sort(ratios);
-        var reach = (int)Math.Ceiling(0.98 * Math.Sqrt(ratios.Length));
-        var (low, high) = (Math.Max(0, ratios.Length / 2 - reach), Math.Min(ratios.Length - 1, (ratios.Length - 1) / 2 + reach));
-        string Percent(double ratio) => ((ratio - 1) * 100).ToString("+0.0;-0.0;0.0", CultureInfo.InvariantCulture) + " %";
-        return $"  {what}: telemetry adds {Percent(BenchTable.Median(ratios))} ({Percent(ratios[low])} to {Percent(ratios[high])} with 95 %, {ratios.Length} pairs)";
+        var logs = starts.ConvertAll(s => Math.Log(peer(s) / ours(s)));
+        var mean = logs.Average();
+        var reach = StudentT * Math.Sqrt(logs.Sum(l => (l - mean) * (l - mean)) / (logs.Count - 1) / logs.Count);
+        return new BenchRow(named, Mean(ours), Mean(peer), unit, Math.Exp(mean)) { Interval = [Math.Exp(mean - reach), Math.Exp(mean + reach)] };
+
+        double Mean(Func<Start, double> of) => Math.Exp(starts.Average(s => Math.Log(of(s))));
     }
 
     /// <param name="Seconds">Of sending.</param>
     /// <param name="CpuMs">What the node had used when the block began.</param>
     private readonly record struct Run(double Seconds, double CpuMs);
 
-    private sealed class RunningReceiver(string aeTitle, Process process, int port, IAsyncDisposable stop) : IAsyncDisposable
+    /// <summary>Medians of the blocks of one node, for one instance.</summary>
+    private readonly record struct Figures(double CpuMs, double WallMs);
+
+    private sealed record Start(Figures Plain, Figures Traced, Figures Again);
+
+    private sealed class RunningReceiver(string aeTitle, string data, Process process, int port, IAsyncDisposable stop) : IAsyncDisposable
     {
-        public static async Task<RunningReceiver> StartAsync(string name, string folder, CancellationToken cancellationToken)
+        public static async Task<RunningReceiver> StartAsync(string name, string named, string folder, CancellationToken cancellationToken)
         {
             var receiver = Receiver.All.Single(r => r.Name == name);
-            var data = Path.Combine(folder, name);
+            var data = Path.Combine(folder, $"telemetry-{named}");
             if (Directory.Exists(data))
             {
                 Directory.Delete(data, recursive: true);
@@ -103,7 +131,7 @@ internal static class TelemetryBench
 
             Directory.CreateDirectory(data);
             var (process, port, stop) = await receiver.StartAsync(data, cancellationToken);
-            return new RunningReceiver(receiver.AeTitle, process, port, stop);
+            return new RunningReceiver(receiver.AeTitle, data, process, port, stop);
         }
 
         public async Task<Run> SendAsync(IReadOnlyList<StoreInstance> block, int associations, CancellationToken cancellationToken)
@@ -112,7 +140,11 @@ internal static class TelemetryBench
             return new Run(await PacsInstances.SendAsync(aeTitle, port, block, associations, cancellationToken), cpu);
         }
 
-        public ValueTask DisposeAsync() => stop.DisposeAsync();
+        public async ValueTask DisposeAsync()
+        {
+            await stop.DisposeAsync();
+            Directory.Delete(data, recursive: true);
+        }
     }
 
     // /proc tells hundredths of a second, and a block takes two tenths of one.

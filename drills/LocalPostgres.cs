@@ -1,8 +1,6 @@
 using System.ComponentModel;
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 
 namespace Yizhan.Drills;
 
@@ -33,7 +31,7 @@ internal sealed class LocalPostgres : IAsyncDisposable
 
         // The server refuses to run as root, and its user may not look into the folders of others.
         var folder = Directory.CreateTempSubdirectory("yizhan-pg-").FullName;
-        var server = new LocalPostgres(programs, folder, FreePort());
+        var server = new LocalPostgres(programs, folder, FreePorts.Next());
         try
         {
             if (Environment.IsPrivilegedProcess)
@@ -116,12 +114,5 @@ internal sealed class LocalPostgres : IAsyncDisposable
                 throw new InvalidOperationException($"'{program} {string.Join(' ', arguments)}' ended with code {process.ExitCode}.");
             }
         }
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

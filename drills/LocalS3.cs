@@ -50,7 +50,7 @@ internal sealed class LocalS3 : IAsyncDisposable
     {
         var program = Program ?? throw new InvalidOperationException("The S3 server s3rver is not installed: apt-get install nodejs npm, then npm ci in drills/peers (./check does both).");
         var folder = Directory.CreateTempSubdirectory("yizhan-s3-").FullName;
-        var port = FreePort();
+        var port = FreePorts.Next();
         var url = new Uri(string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{port}"));
         var process = Process.Start(new ProcessStartInfo("sh", [
             "-c", "exec \"$0\" \"$@\" >/dev/null 2>&1 </dev/null", program, "-d", folder, "-a", "127.0.0.1", "-p", port.ToString(CultureInfo.InvariantCulture),
@@ -90,12 +90,5 @@ internal sealed class LocalS3 : IAsyncDisposable
 
         _process.Dispose();
         Directory.Delete(Folder, recursive: true);
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

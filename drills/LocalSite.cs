@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using Yizhan.Platform.Certificates;
 using Yizhan.Platform.Identity;
 
@@ -12,23 +10,8 @@ public sealed record LocalPorts(int Centre, int Edge, int CentreLink, int SiteLi
     /// <summary>The ports of <c>yizhan up</c>: the same every time, so that a modality can be configured once.</summary>
     public static LocalPorts Default { get; } = new(8080, 8081, 8443, 8443, 11112);
 
-    /// <summary>Ports that were free a moment ago; the site reaches the centre over a port of its own, where a line can be cut.</summary>
-    public static LocalPorts Free()
-    {
-        var listeners = Enumerable.Range(0, 5).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToArray();
-        foreach (var listener in listeners)
-        {
-            listener.Start();
-        }
-
-        var ports = Array.ConvertAll(listeners, listener => ((IPEndPoint)listener.LocalEndpoint).Port);
-        foreach (var listener in listeners)
-        {
-            listener.Dispose();
-        }
-
-        return new LocalPorts(ports[0], ports[1], ports[2], ports[3], ports[4]);
-    }
+    /// <summary>Ports that nobody listens on; the site reaches the centre over a port of its own, where a line can be cut.</summary>
+    public static LocalPorts Free() => new(FreePorts.Next(), FreePorts.Next(), FreePorts.Next(), FreePorts.Next(), FreePorts.Next());
 
     /// <summary>The same, with the site calling the centre directly.</summary>
     public LocalPorts WithoutRelay() => this with { SiteLink = CentreLink };

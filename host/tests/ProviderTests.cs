@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
-using System.Net.Sockets;
 using System.Text.Json.Nodes;
 
 namespace Yizhan.Host.Tests;
@@ -21,7 +20,7 @@ public sealed class ProviderTests : IAsyncLifetime
     {
         var peers = Path.Combine(Root(), "services", "auth-service", "tests", "peers");
         Assert.SkipUnless(Directory.Exists(Path.Combine(peers, "node_modules", "oidc-provider")), "The peers from npm are not installed: ./check does that.");
-        var (web, port) = (FreePort(), FreePort());
+        var (web, port) = (FreePorts.Next(), FreePorts.Next());
         _issuer = $"http://127.0.0.1:{port}";
         _provider = Process.Start(new ProcessStartInfo("node", [Path.Combine(peers, "provider.mjs"), $"{port}", $"http://127.0.0.1:{web}/sign-in/provider/callback"])
         {
@@ -127,13 +126,6 @@ public sealed class ProviderTests : IAsyncLifetime
         using var http = new HttpClient { BaseAddress = new Uri(_node.Urls.First()), DefaultRequestHeaders = { Authorization = new AuthenticationHeaderValue("Bearer", token) } };
         using var answer = await http.GetAsync(path, Cancel);
         return answer.StatusCode;
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private static string Root()

@@ -12,6 +12,15 @@ public static class Tracing
     /// <summary>Most traces of one batch that get a span of their own; the others of that batch get none.</summary>
     public const int MaxHops = 32;
 
+    /// <summary>
+    /// Pieces of one work, such as the instances of an association, that get a span of their own. Of the others only those do that failed or were slow: a study has
+    /// hundreds, and the 300th span says what the third said. All of them carry the trace on.
+    /// </summary>
+    public const int MaxPieces = 4;
+
+    /// <summary>A piece that takes longer is slow.</summary>
+    public static readonly TimeSpan Slow = TimeSpan.FromSeconds(1);
+
     /// <summary>Where all spans come from. Nobody listens: nothing is made.</summary>
     public static readonly ActivitySource Source = new("Yizhan");
 
@@ -28,6 +37,14 @@ public static class Tracing
     public static Activity? Resume(string name, ActivityKind kind, string? traceParent) =>
         ActivityContext.TryParse(traceParent, null, isRemote: true, out var parent) ? Source.StartActivity(name, kind, parent) : null;
 
+    /// <summary>A span for what has ended already and turned out to be worth one: it ends now and began so long ago, below the work that is going on.</summary>
+    /// <param name="name">What was done.</param>
+    /// <param name="kind">Whether it is sent, taken or handled.</param>
+    /// <param name="took">How long.</param>
+    /// <param name="clock">Says what now is.</param>
+    public static Activity? Afterwards(string name, ActivityKind kind, TimeSpan took, TimeProvider clock) =>
+        Source.StartActivity(name, kind, Activity.Current?.Context ?? default, startTime: clock.GetUtcNow() - took);
+
     /// <summary>Goes on with the traces of a batch: one span for each trace that it holds, all of which end together.</summary>
     /// <param name="name">What is done, such as <c>index</c>.</param>
     /// <param name="kind">Whether it is sent, taken or handled.</param>
@@ -42,32 +59,51 @@ public static class Tracing
         // The work of a batch belongs to each of its traces, and not to whatever was going on when the loop was started.
         var current = Activity.Current;
         Activity.Current = null;
-        var spans = new Dictionary<ActivityTraceId, (Activity? Span, int Entries)>();
+        var byTrace = new Dictionary<ActivityTraceId, Hop>();
+        var byContext = new Dictionary<string, Hop?>(StringComparer.Ordinal);
         foreach (var traceParent in traceParents)
         {
-            if (!ActivityContext.TryParse(traceParent, null, isRemote: true, out var parent))
+            if (traceParent is null)
             {
                 continue;
             }
 
-            if (spans.TryGetValue(parent.TraceId, out var known))
+            // What came over one association has one context, so it is read once.
+            if (!byContext.TryGetValue(traceParent, out var hop))
             {
-                spans[parent.TraceId] = known with { Entries = known.Entries + 1 };
+                if (ActivityContext.TryParse(traceParent, null, isRemote: true, out var parent) && !byTrace.TryGetValue(parent.TraceId, out hop) && byTrace.Count < MaxHops)
+                {
+                    byTrace[parent.TraceId] = hop = new Hop(Source.StartActivity(name, kind, parent));
+                    Activity.Current = null;
+                }
+
+                byContext[traceParent] = hop;
             }
-            else if (spans.Count < MaxHops)
+
+            if (hop is not null)
             {
-                spans[parent.TraceId] = (Source.StartActivity(name, kind, parent), 1);
-                Activity.Current = null;
+                hop.Entries++;
             }
         }
 
         Activity.Current = current;
-        foreach (var (span, entries) in spans.Values)
+        var spans = new List<Activity>(byTrace.Count);
+        foreach (var hop in byTrace.Values)
         {
-            span?.SetTag("yizhan.entries", entries);
+            if (hop.Span is { } span)
+            {
+                spans.Add(span.SetTag("yizhan.entries", hop.Entries));
+            }
         }
 
-        return new Hops([.. spans.Values.Select(s => s.Span).OfType<Activity>()]);
+        return new Hops(spans);
+    }
+
+    private sealed class Hop(Activity? span)
+    {
+        public Activity? Span => span;
+
+        public int Entries { get; set; }
     }
 
     /// <summary>The spans of one batch.</summary>

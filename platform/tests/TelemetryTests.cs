@@ -65,14 +65,14 @@ public sealed class TelemetryTests
         };
         ActivitySource.AddActivityListener(listener);
         using var loop = new Activity("the loop's own").Start();
-        string?[] contexts = [$"00-{Trace1}-b7ad6b7169203331-01", null, "nonsense", $"00-{Trace2}-00f067aa0ba902b7-01", $"00-{Trace1}-b7ad6b7169203332-01"];
+        string?[] contexts = [$"00-{Trace1}-b7ad6b7169203331-01", null, "nonsense", $"00-{Trace2}-00f067aa0ba902b7-01", $"00-{Trace1}-b7ad6b7169203332-01", $"00-{Trace1}-b7ad6b7169203331-01"];
         using (Tracing.Continue("ship", ActivityKind.Producer, contexts))
         {
             Assert.Same(loop, Activity.Current);
         }
 
         Assert.Same(loop, Activity.Current);
-        Assert.Equal([(Trace1, 2), (Trace2, 1)], ended.Select(a => (a.TraceId.ToString(), (int)a.GetTagItem("yizhan.entries")!)).Order());
+        Assert.Equal([(Trace1, 3), (Trace2, 1)], ended.Select(a => (a.TraceId.ToString(), (int)a.GetTagItem("yizhan.entries")!)).Order());
         Assert.All(ended, a => Assert.True(a.HasRemoteParent));
     }
 

@@ -15,6 +15,9 @@ internal sealed partial class Courier(
     /// <summary>DICOM code of an event that is about security or operation (PS3.15 A.5.3.12, Security Alert).</summary>
     private const string SecurityAlert = "110113";
 
+    /// <summary>Part of a wait by which it may be shorter or longer, so that not all come at once.</summary>
+    private const double Spread = 0.2;
+
     private static readonly TimeSpan Late = TimeSpan.FromMinutes(15);
 
     private readonly ILogger _logger = logger;
@@ -86,7 +89,7 @@ internal sealed partial class Courier(
         if (delivery.Outcome == DeliveryOutcome.TryAgain)
         {
             var wait = Math.Min(options.Value.RetryMs * Math.Pow(2, Math.Min(group.Attempts, 20)), options.Value.MaxRetryMs);
-            outbox.Failed(group, TimeSpan.FromMilliseconds(wait * (0.8 + (Random.Shared.NextDouble() * 0.4))), delivery.Detail);
+            outbox.Failed(group, TimeSpan.FromMilliseconds(wait * (1 - Spread + (Random.Shared.NextDouble() * 2 * Spread))), delivery.Detail);
             Waits(destination.Name, group.Hash, delivery.Detail, (long)wait);
             return;
         }
@@ -112,7 +115,12 @@ internal sealed partial class Courier(
         }
     }
 
-    private TimeSpan DueIn(QueuedGroup group) => TimeSpan.FromMilliseconds(Math.Max(0, group.DueMs - clock.GetUtcNow().ToUnixTimeMilliseconds()));
+    // No wait is longer than the longest and its spread: what is due later than that was written under a clock that was ahead, and is due now.
+    private TimeSpan DueIn(QueuedGroup group)
+    {
+        var ms = group.DueMs - clock.GetUtcNow().ToUnixTimeMilliseconds();
+        return ms > options.Value.MaxRetryMs * (1 + Spread) ? TimeSpan.Zero : TimeSpan.FromMilliseconds(Math.Max(0, ms));
+    }
 
     [LoggerMessage(9801, LogLevel.Information, "Alert group {Hash} ({Status}) is at {Destination}: {Detail}.")]
     private partial void Delivered(string destination, string hash, string status, string detail);

@@ -44,7 +44,7 @@ internal sealed class GatewayMetrics : IDisposable
     public void Instance(string peer, ushort status, long bytes)
     {
         var name = Named(peer);
-        _instances.Add(1, new("peer", name), new("status", $"{status:X4}"));
+        _instances.Add(1, new("peer", name), new("status", status == 0 ? "0000" : $"{status:X4}"));
         _bytes.Add(bytes, new KeyValuePair<string, object?>("peer", name));
     }
 

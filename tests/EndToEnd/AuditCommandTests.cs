@@ -80,7 +80,7 @@ public sealed class AuditCommandTests
 
         var erased = await audit(["erase", "patient/patient-3", "--agent", "dpo", "--reason", "request 12"]);
         Assert.True(erased.Json.GetProperty("accepted").GetBoolean());
-        await UntilAsync(async () => (await http.GetFromJsonAsync<JsonElement>("audit/subjects", Cancel)).GetProperty("destroyed").GetInt64() == 1);
+        await Wait.UntilAsync(async () => (await http.GetFromJsonAsync<JsonElement>("audit/subjects", Cancel)).GetProperty("destroyed").GetInt64() == 1);
         Assert.Empty((await audit(["search", "--patient", "patient-3", "--agent", "dr-3"])).Json.GetProperty("records").EnumerateArray());
     }
 
@@ -110,14 +110,6 @@ public sealed class AuditCommandTests
             "110103", "R", 0, $"dr-{number}", "192.0.2.7", "pacs-gw@s1", $"study/1.2.{number}", null, 1_700_000_000_000 + number, $"patient-{number}");
         using var created = await http.PostAsJsonAsync("audit/records", record, JsonSerializerOptions.Web, Cancel);
         Assert.Equal(HttpStatusCode.Created, created.StatusCode);
-        await UntilAsync(async () => (await http.GetFromJsonAsync<JsonElement>(created.Headers.Location, Cancel)).GetProperty("records").GetArrayLength() == 1);
-    }
-
-    private static async Task UntilAsync(Func<Task<bool>> condition)
-    {
-        while (!await condition())
-        {
-            await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System, Cancel);
-        }
+        await Wait.UntilAsync(async () => (await http.GetFromJsonAsync<JsonElement>(created.Headers.Location, Cancel)).GetProperty("records").GetArrayLength() == 1);
     }
 }

@@ -48,7 +48,7 @@ public sealed class DicomCommandTests
 
             var peers = await Asked("peers");
             Assert.Contains(peers.Json.GetProperty("peers").EnumerateArray(), p => p.GetProperty("aeTitle").GetString() == "QR" && p.GetProperty("port").GetInt32() == archivePort);
-            await UntilAsync(async () => (await Asked("echo", "QR")).ExitCode == 0);
+            await Wait.UntilAsync(async () => (await Asked("echo", "QR")).ExitCode == 0);
             var echo = await Asked("echo", "QR");
             Assert.True(echo.Json.GetProperty("milliseconds").GetDouble() > 0);
 
@@ -66,7 +66,7 @@ public sealed class DicomCommandTests
             Assert.Equal((0, 3, 0), (got.ExitCode, got.Json.GetProperty("completed").GetInt32(), got.Json.GetProperty("failed").GetInt32()));
             var moved = await Asked("move", "QR", "-k", $"StudyInstanceUID={study}");
             Assert.Equal((0, 3), (moved.ExitCode, moved.Json.GetProperty("completed").GetInt32()));
-            await UntilAsync(async () => (await Asked("store", "QR", "--study", study)) is { ExitCode: 0 } o && o.Json.GetProperty("completed").GetInt32() == 3);
+            await Wait.UntilAsync(async () => (await Asked("store", "QR", "--study", study)) is { ExitCode: 0 } o && o.Json.GetProperty("completed").GetInt32() == 3);
 
             // Who cannot be reached, is not known, was asked for nonsense or knows nobody of that name.
             var down = await Asked("echo", "DOWN");
@@ -115,7 +115,7 @@ public sealed class DicomCommandTests
             var site = LocalSite.Prepare(folder.In("nodes"), [$"RIS@127.0.0.1:{risPort}"], LocalPorts.Free().WithoutRelay());
             await using var node = await site.StartEdgeAsync(Cancel);
             Task<CommandOutcome> Dicom(params string[] arguments) => YizhanCommand.RunAsync(["dicom", .. arguments, "--node", site.Ports.EdgeWeb.ToString(), "--token", LocalOperator.PathIn(site.EdgeFolder)]);
-            await UntilAsync(async () => (await Dicom("echo", "RIS")).ExitCode == 0);
+            await Wait.UntilAsync(async () => (await Dicom("echo", "RIS")).ExitCode == 0);
             var table = await Dicom("worklist", "RIS", "-k", "ScheduledProcedureStepSequence.Modality=CT");
             Assert.True(table.ExitCode == 0, table.Error);
             foreach (var expected in (string[])["P77", "A77", "CT-1", "20260301", "1 found."])
@@ -133,20 +133,5 @@ public sealed class DicomCommandTests
             ris.Kill(entireProcessTree: true);
             await ris.WaitForExitAsync(CancellationToken.None);
         }
-    }
-
-    private static async Task UntilAsync(Func<Task<bool>> holds)
-    {
-        for (var attempt = 0; attempt < 60; attempt++)
-        {
-            if (await holds())
-            {
-                return;
-            }
-
-            await Task.Delay(TimeSpan.FromMilliseconds(200), TimeProvider.System, Cancel);
-        }
-
-        throw new TimeoutException("It did not become true in 60 attempts.");
     }
 }

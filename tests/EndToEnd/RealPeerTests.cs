@@ -69,20 +69,17 @@ public sealed class RealPeerTests
     /// <summary>The first match of a QIDO-RS query, once the centre has indexed it.</summary>
     private static async Task<JsonElement> PollAsync(HttpClient http, string query, CancellationToken cancellationToken)
     {
-        for (var attempt = 0; attempt < 300; attempt++)
-        {
-            using var answer = await http.GetAsync(query, cancellationToken);
-            answer.EnsureSuccessStatusCode();
-            var body = await answer.Content.ReadAsStringAsync(cancellationToken);
-            if (body.Length > 2)
+        var body = "";
+        await Wait.UntilAsync(
+            async () =>
             {
-                return JsonDocument.Parse(body).RootElement[0];
-            }
-
-            await Task.Delay(TimeSpan.FromMilliseconds(100), TimeProvider.System, cancellationToken);
-        }
-
-        throw new TimeoutException($"'{query}' found nothing at the centre in 30 s.");
+                using var answer = await http.GetAsync(query, cancellationToken);
+                answer.EnsureSuccessStatusCode();
+                body = await answer.Content.ReadAsStringAsync(cancellationToken);
+                return body.Length > 2;
+            },
+            $"'{query}' finds something at the centre");
+        return JsonDocument.Parse(body).RootElement[0];
     }
 
     private static async Task<(int ExitCode, string Output)> RunAsync(string program, string[] arguments, CancellationToken cancellationToken)

@@ -30,6 +30,7 @@ public sealed class TraceTests
         {
             await new Scanner(site.Ports.Dicom, ledger).SendAllAsync(files, cancellationToken);
             await Wait.UntilAsync(() => sink.Spans.Count(s => s is { Name: "C-STORE", Site: LocalSite.SiteId }) == files.Count, "the spans of the study");
+            await Wait.UntilAsync(() => sink.Spans.Any(s => s.Name == "DICOM association") && sink.Spans.Any(s => s.Name == "index"), "the spans around them");
         }
 
         var trace = Assert.Single(sink.Spans.Where(s => s.Name == "C-STORE").Select(s => s.TraceId).Distinct());
@@ -37,6 +38,9 @@ public sealed class TraceTests
         await using (await site.StartEdgeAsync(cancellationToken))
         {
             await Wait.UntilAsync(() => sink.Spans.Any(s => s is { Name: "index", Site: "centre" } && s.TraceId == trace), "the last hop of the trace");
+
+            // Each node tells its spans in its own time, and the site may be the later of the two.
+            await Wait.UntilAsync(() => sink.Spans.Any(s => s is { Name: "ship", Site: LocalSite.SiteId } && s.TraceId == trace), "the hop before it");
         }
 
         var hops = sink.Spans.Where(s => s.TraceId == trace).Select(s => (s.Site, s.Name)).Distinct().Order().ToList();

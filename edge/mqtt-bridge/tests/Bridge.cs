@@ -1,5 +1,3 @@
-using System.Net;
-using System.Net.Sockets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Yizhan.Platform;
@@ -24,7 +22,7 @@ internal sealed class Bridge : IAsyncDisposable
     private Bridge(string[] settings)
     {
         _settings = settings;
-        Port = FreePort();
+        Port = FreePorts.Next();
     }
 
     public string Folder { get; } = Directory.CreateTempSubdirectory("yizhan-mqtt-").FullName;
@@ -38,13 +36,6 @@ internal sealed class Bridge : IAsyncDisposable
         var bridge = new Bridge(settings);
         await bridge.StartAsync();
         return bridge;
-    }
-
-    public static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     public async Task StartAsync()

@@ -22,7 +22,7 @@ public sealed class KilledBridgeTests(ITestOutputHelper output) : IDisposable
     {
         var cancellationToken = TestContext.Current.CancellationToken;
         var site = LocalSite.Prepare(_folder, LocalSite.DcmtkPeers, LocalPorts.Free().WithoutRelay());
-        var port = Bridge.FreePort();
+        var port = FreePorts.Next();
         HostProcess? centre = await site.StartCentreAsync(cancellationToken);
         HostProcess? edge = await StartEdgeAsync(site, port, cancellationToken);
         try

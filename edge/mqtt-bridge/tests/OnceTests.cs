@@ -117,7 +117,7 @@ public sealed class OnceTests
     public async Task Messages_of_a_broker_that_is_there_already_arrive_once_each_while_bridge_and_broker_restart()
     {
         Tool.Need("mosquitto", "mosquitto_pub");
-        var brokerPort = Bridge.FreePort();
+        var brokerPort = FreePorts.Next();
         await using var bridge = await Bridge.StartAsync([.. Bridge.Pumps, $"--mqtt-bridge:brokerUrl=mqtt://127.0.0.1:{brokerPort}"]);
         var settings = Path.Combine(bridge.Folder, "mosquitto.conf");
         await File.WriteAllTextAsync(settings,

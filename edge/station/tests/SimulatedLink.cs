@@ -14,6 +14,7 @@ internal sealed class SimulatedLink(LinkIntake intake, TimeProvider clock, Rando
 {
     private readonly SitePrincipal _site = new(TwoNodes.Site);
     private readonly Lock _lock = new();
+    private readonly List<string> _entered = [];
     private long _freeMs;
     private TaskCompletionSource _return = new();
 
@@ -33,7 +34,16 @@ internal sealed class SimulatedLink(LinkIntake intake, TimeProvider clock, Rando
     public Func<string, LinkProblem?> Refuse { get; set; } = _ => null;
 
     /// <summary>Requests in the order in which they entered the line: <c>Urgent</c>, <c>Bulk</c>, …, or <c>run</c>.</summary>
-    public List<string> Entered { get; } = [];
+    public List<string> Entered
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _entered];
+            }
+        }
+    }
 
     public int AnswersLost { get; private set; }
 
@@ -104,7 +114,7 @@ internal sealed class SimulatedLink(LinkIntake intake, TimeProvider clock, Rando
         lock (_lock)
         {
             ThrowIfDown();
-            Entered.Add(what);
+            _entered.Add(what);
             InFlight += bytes;
             var nowMs = clock.GetUtcNow().ToUnixTimeMilliseconds();
             _freeMs = Math.Max(_freeMs, nowMs) + (long)(bytes / BytesPerSecond * 1000);

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics.Metrics;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
@@ -37,7 +38,7 @@ public sealed class SpoolMetricsTests : IAsyncLifetime
     public async Task The_meter_tells_depth_bytes_age_ratio_commits_and_hours()
     {
         var metrics = _node.Services.GetRequiredService<SpoolMetrics>();
-        var seen = new Dictionary<string, double>();
+        var seen = new ConcurrentDictionary<string, double>();
         using var listener = new MeterListener();
         listener.InstrumentPublished = (instrument, l) =>
         {

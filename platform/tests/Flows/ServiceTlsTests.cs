@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Net;
-using System.Net.Sockets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.Logging;
@@ -88,7 +87,7 @@ public sealed class ServiceTlsTests : IAsyncLifetime
     public async Task Nginx_is_a_peer_on_both_sides()
     {
         Assert.SkipUnless(File.Exists("/usr/sbin/nginx"), "nginx is not installed.");
-        var port = FreePort();
+        var port = FreePorts.Next();
         await File.WriteAllTextAsync(In("nginx.conf"), $$"""
             daemon off; pid {{In("nginx.pid")}}; error_log {{In("error.log")}};
             events {}
@@ -195,12 +194,5 @@ public sealed class ServiceTlsTests : IAsyncLifetime
         }
 
         return await openssl.StandardOutput.ReadToEndAsync(Cancel) + await errors;
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

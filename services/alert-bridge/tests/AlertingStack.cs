@@ -67,7 +67,7 @@ internal sealed partial class AlertingStack : IAsyncDisposable
         var stack = new AlertingStack();
         await stack._web.StartAsync();
         var (web, infra) = ($"http://{stack.Web}", Path.Combine(Root(), "infra", "observability"));
-        var (prometheus, alertmanager) = (FreePort(), FreePort());
+        var (prometheus, alertmanager) = (FreePorts.Next(), FreePorts.Next());
         (stack.Prometheus, stack.Alertmanager) = ($"http://127.0.0.1:{prometheus}", $"http://127.0.0.1:{alertmanager}");
 
         // The times of the rules, of the groups and of the windows; everything else is what is delivered.
@@ -184,13 +184,6 @@ internal sealed partial class AlertingStack : IAsyncDisposable
     }
 
     private void Write(string name, string text) => File.WriteAllText(Path.Combine(_folder, name), text);
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 
     [GeneratedRegex("for: [0-9]+[smhd]")]
     private static partial Regex Time();

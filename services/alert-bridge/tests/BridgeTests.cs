@@ -84,6 +84,44 @@ public sealed class BridgeTests
         Assert.EndsWith("(5)", (string?)Assert.Single(bridge.Jira.Tickets).Fields["summary"], StringComparison.Ordinal);
     }
 
+    [Fact]
+    [Trait("Clause", "D6.5")]
+    public async Task A_day_without_Jira_is_one_ticket_with_the_newest_state_and_an_incident_that_came_and_went_is_none_or_closed()
+    {
+        await using var bridge = await Bridge.StartAsync("--alert-bridge:retryMs=10", "--alert-bridge:maxRetryMs=10");
+
+        for (var i = 0; i < 10_000; i++)
+        {
+            bridge.Jira.Trouble.Enqueue((503, "<html>maintenance</html>"));
+        }
+
+        for (var hour = 1; hour <= 24; hour++)
+        {
+            (await bridge.PostAsync("jira", Bridge.Message("firing", alerts: hour))).EnsureSuccessStatusCode();
+            (await bridge.PostAsync("jira", Bridge.Message(hour % 2 == 0 ? "resolved" : "firing", "comes and goes"))).EnsureSuccessStatusCode();
+        }
+
+        // 96 tries of both are a day at the longest pause of 15 minutes.
+        await Wait.UntilAsync(() => bridge.Outbox.All() is [{ Attempts: >= 48 }, { Attempts: >= 48 }]);
+        Assert.Empty(bridge.Jira.Tickets);
+        bridge.Jira.Trouble.Clear();
+        await Wait.UntilAsync(() => bridge.Outbox.All().Count == 0);
+        Assert.Single(bridge.Jira.Tickets, t => ((string?)t.Fields["summary"])!.EndsWith("(24)", StringComparison.Ordinal) && !t.Done);
+        Assert.DoesNotContain(bridge.Jira.Tickets, t => !((string?)t.Fields["summary"])!.EndsWith("(24)", StringComparison.Ordinal) && !t.Done);
+    }
+
+    [Fact]
+    public async Task A_clock_that_was_a_day_ahead_and_was_set_right_does_not_hold_an_alert_for_a_day()
+    {
+        await using var bridge = await Bridge.StartAsync("--alert-bridge:retryMs=60000", "--alert-bridge:maxRetryMs=60000");
+        bridge.Jira.Trouble.Enqueue((503, ""));
+        (await bridge.PostAsync("jira", Bridge.Message("firing"))).EnsureSuccessStatusCode();
+        await Wait.UntilAsync(() => bridge.Outbox.All() is [{ Error: not null }]);
+        bridge.Outbox.Failed(bridge.Outbox.All().Single(), TimeSpan.FromDays(1), "HTTP 503");
+        await bridge.RestartAsync("--alert-bridge:retryMs=60000", "--alert-bridge:maxRetryMs=60000");
+        await Wait.UntilAsync(() => bridge.Jira.Tickets.Count == 1);
+    }
+
     [Theory]
     [InlineData(200, """{"code":11232,"msg":"frequency limited"}""")]
     [InlineData(200, """{"code":9499,"msg":"too many request"}""")]

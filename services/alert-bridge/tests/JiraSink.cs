@@ -22,12 +22,23 @@ internal sealed partial class JiraSink : IAsyncDisposable
 
     private readonly WebApplication _app;
     private readonly Lock _lock = new();
+    private readonly List<Ticket> _tickets = [];
 
     private JiraSink(WebApplication app) => _app = app;
 
     public string Url => _app.Urls.First();
 
-    public List<Ticket> Tickets { get; } = [];
+    /// <summary>Those that there are now: a test looks while the bridge makes more.</summary>
+    public IReadOnlyList<Ticket> Tickets
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _tickets];
+            }
+        }
+    }
 
     /// <summary>Answers that it gives first, as (status, body).</summary>
     public ConcurrentQueue<(int Status, string Body)> Trouble { get; } = [];
@@ -88,8 +99,8 @@ internal sealed partial class JiraSink : IAsyncDisposable
 
         lock (_lock)
         {
-            var found = Tickets.Where(t => !t.Done && t.Fields["labels"]!.AsArray().Any(l => (string)l! == match.Groups[1].Value));
-            return Results.Json(new { total = found.Count(), issues = found.Select(t => new { key = t.Key }) });
+            var found = _tickets.FindAll(t => !t.Done && t.Fields["labels"]!.AsArray().Any(l => (string)l! == match.Groups[1].Value));
+            return Results.Json(new { total = found.Count, issues = found.ConvertAll(t => new { key = t.Key }) });
         }
     }
 
@@ -103,8 +114,8 @@ internal sealed partial class JiraSink : IAsyncDisposable
 
         lock (_lock)
         {
-            var ticket = new Ticket($"OPS-{Tickets.Count + 1}", fields.DeepClone());
-            Tickets.Add(ticket);
+            var ticket = new Ticket($"OPS-{_tickets.Count + 1}", fields.DeepClone());
+            _tickets.Add(ticket);
             if (LosesAnswerOfCreate)
             {
                 LosesAnswerOfCreate = false;
@@ -148,7 +159,7 @@ internal sealed partial class JiraSink : IAsyncDisposable
         return Results.NoContent();
     }
 
-    private Ticket Find(string key) => Tickets.Single(t => t.Key == key);
+    private Ticket Find(string key) => _tickets.Find(t => t.Key == key) ?? throw new InvalidOperationException($"There is no ticket {key}.");
 
     [GeneratedRegex("^project = \"OPS\" and labels = \"([A-Za-z0-9-]+)\" and statusCategory != Done order by created asc$")]
     private static partial Regex Jql();

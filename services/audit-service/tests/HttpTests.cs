@@ -186,18 +186,5 @@ public sealed class HttpTests : IDisposable
 
     private static Task WaitForAsync(Func<bool> condition) => WaitForAsync(() => Task.FromResult(condition()));
 
-    private static async Task WaitForAsync(Func<Task<bool>> condition)
-    {
-        for (var attempt = 0; attempt < 1000; attempt++)
-        {
-            if (await condition())
-            {
-                return;
-            }
-
-            await Task.Delay(20, Cancel);
-        }
-
-        Assert.Fail("It did not happen within 20 seconds.");
-    }
+    private static Task WaitForAsync(Func<Task<bool>> condition) => Wait.UntilAsync(condition, Cancel);
 }

@@ -25,7 +25,7 @@ public sealed class RsyslogTests : IDisposable
             Assert.Skip("rsyslog is not installed.");
         }
 
-        var (plain, secure) = (FreePort(), FreePort());
+        var (plain, secure) = (FreePorts.Next(), FreePorts.Next());
         await using var setup = await AtnaNode.StartAsync(
             _folder, Cancel, "--audit:forward:host=127.0.0.1", string.Create(CultureInfo.InvariantCulture, $"--audit:forward:port={secure}"), "--audit:forward:maxPauseMs=100",
             $"--audit:forward:certificateFile={_folder["client.crt"]}", $"--audit:forward:keyFile={_folder["client.key"]}", $"--audit:forward:rootFile={_folder["ca/root.crt"]}");
@@ -105,12 +105,5 @@ public sealed class RsyslogTests : IDisposable
             },
             Cancel);
         return client;
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

@@ -92,7 +92,7 @@ public sealed class BahmniTests
 
         private Bahmni(WebApplication app) => _app = app;
 
-        public Dictionary<string, JsonObject> Encounters { get; } = new()
+        public ConcurrentDictionary<string, JsonObject> Encounters { get; } = new()
         {
             ["E0"] = new JsonObject { ["encounterUuid"] = "E0", ["patientUuid"] = "105059a8-5226-4b1f-b512-0d3ae685287d", ["orders"] = new JsonArray() },
             ["E1"] = JsonNode.Parse(File.ReadAllText(Corpus.Path("bahmni-0.93/sampleOpenMRSEncounter.json")))!.AsObject(),

@@ -27,7 +27,7 @@ public sealed class PeerTests
     [Fact]
     public async Task Node_hl7_client_sends_and_node_hl7_server_takes()
     {
-        var port = Peers.FreePort();
+        var port = FreePorts.Next();
         using var server = await Peers.NodeAsync("hl7-server.mjs", port);
         var file = Path.GetTempFileName();
         try

@@ -11,13 +11,6 @@ internal static class Peers
 {
     private static readonly string Folder = Find();
 
-    public static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
-
     /// <summary>Starts one of the scripts of <c>tests/peers</c> and returns once it listens.</summary>
     public static async Task<Process> NodeAsync(string script, int port, params string[] arguments)
     {
@@ -87,7 +80,7 @@ internal sealed class FhirServer : IAsyncDisposable
     /// <summary>Starts one; with subscriptions it knocks when something changes.</summary>
     public static async Task<FhirServer> StartAsync(bool subscriptions = false)
     {
-        var server = new FhirServer(Peers.FreePort()) { _subscriptions = subscriptions };
+        var server = new FhirServer(FreePorts.Next()) { _subscriptions = subscriptions };
         await server.RestartAsync();
         return server;
     }

@@ -16,7 +16,7 @@ public sealed class ScenarioTests
     public async Task From_a_fhir_order_to_the_report_each_thing_is_in_the_emr_once()
     {
         await using var emr = await FhirServer.StartAsync();
-        var dicomPort = Peers.FreePort();
+        var dicomPort = FreePorts.Next();
 
         // No centre anywhere: this is the outage.
         await using var site = await Node.StartSiteAsync(dicomPort, [.. emr.System(), "--emr-adapter:studyQuietMs=200"]);
@@ -55,7 +55,7 @@ public sealed class ScenarioTests
     public async Task From_an_hl7_order_to_the_report_with_chinese_names(string set)
     {
         await using var emr = new MllpEngine();
-        var dicomPort = Peers.FreePort();
+        var dicomPort = FreePorts.Next();
         await using var site = await Node.StartSiteAsync(dicomPort, Node.Hl7System(emr.Port, 0, "emr", $"characterSet={set}"));
         await emr.KillAsync();
         var order = Messages.Order("ORD-284", name: "寍^丱", text: "胸部平扫", set: set);

@@ -13,7 +13,7 @@ public sealed class SubscriptionTests
     public async Task An_order_is_there_when_the_server_knocks_and_long_before_the_next_look()
     {
         await using var server = await FhirServer.StartAsync(subscriptions: true);
-        var web = $"http://127.0.0.1:{Peers.FreePort()}";
+        var web = $"http://127.0.0.1:{FreePorts.Next()}";
         await using var node = await Node.StartAsync([.. server.System(), NoPolls, $"--web:url={web}", $"--emr-adapter:systems:0:notifyUrl={web}"]);
         await Wait.UntilAsync(async () => (await server.AllAsync("Subscription")).Count == 2);
         await Wait.UntilAsync(() => Task.FromResult(node.Service<EmrDatabase>().Read(db => EmrDatabase.Cursor(db, "fhir/emr/ServiceRequest")) is not null));

@@ -117,7 +117,7 @@ public sealed class EquipmentTests : IDisposable
     [InlineData("SHA", "SHA")]
     public async Task An_SNMPv3_device_is_asked_signed_and_encrypted(string device, string ours)
     {
-        var port = Peer.FreePort(ProtocolType.Udp);
+        var port = FreePorts.Next(ProtocolType.Udp);
         using var snmpd = Peer.Snmpd(_folder.Path, port, device);
         await using var node = await StartAsync(_folder["node"]);
         var run = await UntilCompleteAsync(node, Snmp(port, ours));
@@ -139,7 +139,7 @@ public sealed class EquipmentTests : IDisposable
     public async Task A_modality_that_answers_an_echo_is_alive_and_one_that_does_not_has_failed()
     {
         Peer.Need("storescp", "dcmtk");
-        var port = Peer.FreePort();
+        var port = FreePorts.Next();
         await using var node = await StartAsync(_folder["node"]);
         var source = new SourceOptions { Name = "ct", Kind = "dicom", Host = "127.0.0.1", Port = port, AeTitle = "CT1" };
         Assert.Equal("failed", (await RunAsync(node, source)).Outcome);
@@ -166,7 +166,7 @@ public sealed class EquipmentTests : IDisposable
         Assert.Equal(("ai1", "Inspur"), (asset.Last.Name, asset.Last.Manufacturer));
         Assert.Contains(asset.Last.Software, s => s is { Name: "BIOS", Version: "4.1" });
         Assert.Contains("serial:219877A", asset.Keys);
-        server.Answers.Remove("/redfish/v1/Systems/1");
+        server.Answers.TryRemove("/redfish/v1/Systems/1", out _);
         Assert.Equal("failed", (await RunAsync(node, source)).Outcome);
     }
 

@@ -102,7 +102,7 @@ public sealed class MedplumTests : IDisposable
         var script = Repository("services/emr-adapter-service/tests/peers/fhir-server.mjs");
         Assert.SkipUnless(Directory.Exists(Path.Combine(Path.GetDirectoryName(script)!, "node_modules")), "The peers from npm are not installed: ./check does that.");
         Peer.Need("node", "nodejs");
-        var port = Peer.FreePort();
+        var port = FreePorts.Next();
         var server = new Server(Peer.Start("/usr/bin/node", [script, $"{port}", _folder["journal"], "validate"]), port);
         await Wait.UntilAsync(() =>
         {

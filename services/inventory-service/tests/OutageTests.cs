@@ -26,7 +26,7 @@ public sealed class OutageTests : IDisposable
     public async Task A_sites_agent_inventory_SNMP_device_CSV_and_scan_are_in_the_centre_after_an_outage_once()
     {
         Peer.Need("fusioninventory-inventory", "fusioninventory-agent");
-        var (linkPort, snmpPort) = (Peer.FreePort(), Peer.FreePort(ProtocolType.Udp));
+        var (linkPort, snmpPort) = (FreePorts.Next(), FreePorts.Next(ProtocolType.Udp));
         using var snmpd = Peer.Snmpd(_folder.Path, snmpPort);
         EmbeddedCa.Open(_folder["centre", "fleet", "ca"], TimeProvider.System).Dispose();
         var centre = await CentreAsync(linkPort);

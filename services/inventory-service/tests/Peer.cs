@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 
 namespace Yizhan.Inventory.Tests;
 
@@ -41,13 +39,6 @@ internal sealed class Peer : IDisposable
         await process.WaitForExitAsync(cancellationToken);
         Assert.True(process.ExitCode == 0, $"{program} ended with {process.ExitCode}: {await errors}");
         return output;
-    }
-
-    public static int FreePort(ProtocolType protocol = ProtocolType.Tcp)
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, protocol == ProtocolType.Tcp ? SocketType.Stream : SocketType.Dgram, protocol);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
     }
 
     /// <summary>Debian's snmpd with one user, on a port of its own.</summary>

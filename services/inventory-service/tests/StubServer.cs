@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
@@ -15,7 +16,7 @@ internal sealed class StubServer : IAsyncDisposable
     public Uri Url => new(_app.Urls.Single());
 
     /// <summary>Path and query → status and body. What is not there is 404.</summary>
-    public Dictionary<string, (int Status, string Body)> Answers { get; } = [];
+    public ConcurrentDictionary<string, (int Status, string Body)> Answers { get; } = [];
 
     public static async Task<StubServer> StartAsync()
     {

@@ -163,37 +163,6 @@ public sealed class WorkTests : IDisposable
     }
 
     [Fact]
-    public async Task A_large_list_is_read_in_little_memory()
-    {
-        // 1 GB in the long run, else enough to tell a stream from a list.
-        var megabytes = Environment.GetEnvironmentVariable("YIZHAN_LONG") is null ? 48 : 1024;
-        await using (var writer = new StreamWriter(_folder["large.csv"], false, CodePagesEncodingProvider.Instance.GetEncoding("GB18030")!, 1024 * 1024))
-        {
-            await writer.WriteAsync("编码,名称,批号,有效期,数量,单位\n");
-            for (var i = 0; writer.BaseStream.Length < megabytes * 1_000_000L; i++)
-            {
-                await writer.WriteAsync($"C{i},\"碘海醇注射液, {i}\",L{i % 97},2027-12-31,{i % 1000},瓶\n");
-            }
-        }
-
-        var file = await DropFolder.InspectAsync(_folder["large.csv"], Cancel);
-        Assert.False(file.IsUtf8);
-        var rows = 0;
-        var most = 0L;
-        foreach (var row in StockTable.Read(file, ""))
-        {
-            if (rows++ % 100_000 == 0)
-            {
-                most = Math.Max(most, GC.GetTotalMemory(forceFullCollection: true));
-            }
-        }
-
-        Assert.InRange(rows, megabytes * 10_000, megabytes * 40_000);
-        // Other tests run beside it; a list of the rows, or a cache of their fields, is more.
-        Assert.InRange(most, 0, 100_000_000);
-    }
-
-    [Fact]
     public async Task A_list_with_the_mark_of_another_encoding_is_read_for_what_it_is()
     {
         File.WriteAllBytes(_folder["list.csv"], [0xEF, 0xBB, 0xBF, .. CodePagesEncodingProvider.Instance.GetEncoding("GB18030")!.GetBytes("编码,数量\n碘,1\n")]);

@@ -10,7 +10,9 @@ using static Yizhan.NmtAsr.Tests.LiveClient;
 
 namespace Yizhan.NmtAsr.Tests;
 
-/// <summary>What microphones, files and clients do wrong.</summary>
+/// <summary>What microphones, files and clients do wrong. One of its tests counts the memory of the process, so it runs alone.</summary>
+[Collection(nameof(BadInputTests))]
+[CollectionDefinition(nameof(BadInputTests), DisableParallelization = true)]
 [Trait("Clause", "S4")]
 public sealed class BadInputTests : IAsyncDisposable
 {

@@ -83,8 +83,8 @@ internal sealed partial class InstanceIntake(
             stored.SopClassUid, stored.SopInstanceUid, stored.StudyInstanceUid, stored.SeriesInstanceUid);
     }
 
-    /// <summary>Now, for the time that an instance takes.</summary>
-    internal long Timestamp => clock.GetTimestamp();
+    /// <summary>For the time that an instance takes.</summary>
+    internal TimeProvider Clock => clock;
 
     /// <summary>Logs and counts how an instance ended.</summary>
     internal void Ended(IntakeSource source, IntakeResult result, long bytes, long began)

@@ -28,14 +28,14 @@ internal sealed class InstanceReception : IAsyncDisposable
     {
         (_intake, _source, _transferSyntaxUid, _blob) = (intake, source, transferSyntaxUid, blob);
         _inspector = new DicomStreamInspector(DicomTransferSyntax.Get(transferSyntaxUid));
-        _began = intake.Timestamp;
+        _began = intake.Clock.GetTimestamp();
     }
 
     public InstanceReception(InstanceIntake intake, IntakeSource source, string transferSyntaxUid, SpoolFullException full)
     {
         (_intake, _source, _transferSyntaxUid) = (intake, source, transferSyntaxUid);
         _inspector = new DicomStreamInspector(DicomTransferSyntax.Get(transferSyntaxUid));
-        _began = intake.Timestamp;
+        _began = intake.Clock.GetTimestamp();
         _failure = (IntakeOutcome.OutOfResources, full.Message);
     }
 

@@ -35,8 +35,8 @@ internal sealed class StoreScp(Association association, IntakeSource source, Ins
 
     private async Task<IntakeResult> ReceiveAsync(DimseMessage message, CancellationToken cancellationToken)
     {
-        Interlocked.Increment(ref _received);
-        using var span = Tracing.Source.StartActivity("C-STORE", ActivityKind.Server);
+        var began = intake.Clock.GetTimestamp();
+        using var first = Interlocked.Increment(ref _received) <= Tracing.MaxPieces ? Tracing.Source.StartActivity("C-STORE", ActivityKind.Server) : null;
         var command = message.Command;
         await using var reception = intake.Begin(source, message.PresentationContext.TransferSyntax);
         if (message.DataSet is { } dataSet)
@@ -51,7 +51,9 @@ internal sealed class StoreScp(Association association, IntakeSource source, Ins
             : command.SopClassUid != message.PresentationContext.AbstractSyntax
                 ? reception.Refuse(IntakeOutcome.DoesNotMatch, "The SOP class of the C-STORE-RQ is not that of its presentation context.")
                 : await reception.CompleteAsync(new Expectation(command.SopClassUid, command.SopInstanceUid ?? ""), cancellationToken);
-        span?.SetTag("dicom.status", $"{result.Status:X4}");
+        var took = intake.Clock.GetElapsedTime(began);
+        using var later = first is null && (!result.IsDurable || took > Tracing.Slow) ? Tracing.Afterwards("C-STORE", ActivityKind.Server, took, intake.Clock) : null;
+        (first ?? later)?.SetTag("dicom.status", $"{result.Status:X4}");
         if (result.IsDurable)
         {
             Interlocked.Increment(ref _durable);

@@ -53,7 +53,7 @@ public sealed class ArchiveRetentionTests
     public async Task A_study_whose_copy_is_owed_stays()
     {
         await using var rules = new RulesFile($$"""
-            destinations: { away: { aeTitle: AWAY, host: 127.0.0.1, port: {{Outside.FreePort()}} } }
+            destinations: { away: { aeTitle: AWAY, host: 127.0.0.1, port: {{FreePorts.Next()}} } }
             rules: [{ name: all, route: away }]
             """);
         await using var gateway = await Gateway.StartAsync(rules.Setting);

@@ -64,7 +64,7 @@ public sealed class DicomWebPeerTests(SharedGateway shared) : IClassFixture<Shar
         {
             Assert.SkipUnless(File.Exists("/usr/sbin/Orthanc") && File.Exists(Plugin), "Orthanc or its DICOMweb plugin is not installed (Debian packages orthanc, orthanc-dicomweb).");
             var folder = Directory.CreateTempSubdirectory("yizhan-orthanc-").FullName;
-            var (http, dicom) = (port ?? Outside.FreePort(), Outside.FreePort());
+            var (http, dicom) = (port ?? FreePorts.Next(), FreePorts.Next());
             var settings = Path.Combine(folder, "orthanc.json");
             await File.WriteAllTextAsync(settings, JsonSerializer.Serialize(new Dictionary<string, object>
             {

@@ -307,14 +307,6 @@ internal static class Outside
         return Process.Start(new ProcessStartInfo("/usr/bin/" + program, arguments))!;
     }
 
-    /// <summary>A TCP port that nobody listens on.</summary>
-    public static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
-
     /// <summary>Returns once somebody listens on a port.</summary>
     public static Task ListensAsync(int port) => Wait.UntilAsync(async () =>
     {

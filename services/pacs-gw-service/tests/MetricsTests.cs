@@ -12,7 +12,7 @@ public sealed class MetricsTests
     {
         var seen = new ConcurrentBag<(string Name, double Value, string Tags)>();
         await using var gateway = await Gateway.StartAsync("--pacs-gw:peers:2:aeTitle=METRICS");
-        using var listener = new MeterListener { InstrumentPublished = (instrument, l) => { if (instrument.Meter.Name == GatewayMetrics.MeterName) { l.EnableMeasurementEvents(instrument); } } };
+        using var listener = Listener(gateway.Services);
         listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) => seen.Add((instrument.Name, value, Text(tags))));
         listener.SetMeasurementEventCallback<double>((instrument, value, tags, _) => seen.Add((instrument.Name, value, Text(tags))));
         listener.Start();
@@ -21,11 +21,9 @@ public sealed class MetricsTests
         var bad = new TestInstance("2.25.1", "2.25.11", "2.25.112") { Change = d => d.Remove(Yizhan.Dicom.DicomTags.StudyInstanceUID) };
         await gateway.SendAsync([good.ToSend(), bad.ToSend()], calling: "METRICS");
 
-        // Other tests run gateways of their own; this peer is ours alone.
-        var ours = seen.Where(s => s.Tags.Contains("METRICS", StringComparison.Ordinal)).ToList();
-        Assert.Equal(1, ours.Where(s => s is { Name: "yizhan.pacs.instances", Tags: "peer=METRICS,status=0000" }).Sum(s => s.Value));
-        Assert.Equal(1, ours.Where(s => s is { Name: "yizhan.pacs.instances", Tags: "peer=METRICS,status=C000" }).Sum(s => s.Value));
-        Assert.Equal(good.ToBytes().Length, ours.Where(s => s.Name == "yizhan.pacs.received").Sum(s => s.Value));
+        Assert.Equal(1, seen.Where(s => s is { Name: "yizhan.pacs.instances", Tags: "peer=METRICS,status=0000" }).Sum(s => s.Value));
+        Assert.Equal(1, seen.Where(s => s is { Name: "yizhan.pacs.instances", Tags: "peer=METRICS,status=C000" }).Sum(s => s.Value));
+        Assert.Equal(good.ToBytes().Length, seen.Where(s => s.Name == "yizhan.pacs.received").Sum(s => s.Value));
         Assert.Contains(seen, s => s is { Name: "yizhan.pacs.stage.duration", Tags: "stage=commit" });
         Assert.DoesNotContain(seen, s => s.Tags.Contains("2.25.", StringComparison.Ordinal));
     }
@@ -36,14 +34,8 @@ public sealed class MetricsTests
         using var services = new ServiceCollection().AddMetrics().BuildServiceProvider();
         using var metrics = new GatewayMetrics(services.GetRequiredService<IMeterFactory>());
         var peers = new ConcurrentDictionary<string, bool>();
-        using var listener = new MeterListener { InstrumentPublished = (instrument, l) => { if (instrument.Meter.Name == GatewayMetrics.MeterName) { l.EnableMeasurementEvents(instrument); } } };
-        listener.SetMeasurementEventCallback<long>((instrument, _, tags, _) =>
-        {
-            if (tags[0].Value is string peer && (peer.StartsWith("STRANGER", StringComparison.Ordinal) || peer == "other"))
-            {
-                peers[peer] = true;
-            }
-        });
+        using var listener = Listener(services);
+        listener.SetMeasurementEventCallback<long>((instrument, _, tags, _) => peers[(string)tags[0].Value!] = true);
         listener.Start();
         for (var i = 0; i < 1000; i++)
         {
@@ -51,6 +43,22 @@ public sealed class MetricsTests
         }
 
         Assert.Equal(GatewayMetrics.MaxPeers + 1, peers.Count);
+    }
+
+    /// <summary>Hears one gateway: other tests run gateways of their own in this process.</summary>
+    private static MeterListener Listener(IServiceProvider services)
+    {
+        var own = services.GetRequiredService<IMeterFactory>();
+        return new MeterListener
+        {
+            InstrumentPublished = (instrument, listener) =>
+            {
+                if (instrument.Meter.Name == GatewayMetrics.MeterName && ReferenceEquals(instrument.Meter.Scope, own))
+                {
+                    listener.EnableMeasurementEvents(instrument);
+                }
+            },
+        };
     }
 
     private static string Text(ReadOnlySpan<KeyValuePair<string, object?>> tags) =>

@@ -90,7 +90,7 @@ internal sealed class OrthancPeer : IAsyncDisposable
     {
         Assert.SkipUnless(File.Exists("/usr/sbin/Orthanc"), "Orthanc is not installed (Debian package orthanc).");
         var folder = Directory.CreateTempSubdirectory("yizhan-orthanc-").FullName;
-        var (httpPort, dicomPort) = (Outside.FreePort(), Outside.FreePort());
+        var (httpPort, dicomPort) = (FreePorts.Next(), FreePorts.Next());
         var settings = Path.Combine(folder, "orthanc.json");
         await File.WriteAllTextAsync(settings, JsonSerializer.Serialize(new Dictionary<string, object>
         {

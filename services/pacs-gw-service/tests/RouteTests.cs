@@ -11,7 +11,7 @@ public sealed class RouteTests
     [Fact]
     public async Task Copies_wait_for_a_destination_that_is_away_and_survive_a_restart()
     {
-        var port = Outside.FreePort();
+        var port = FreePorts.Next();
         var folder = Directory.CreateTempSubdirectory("yizhan-routes-");
         await using var rules = new RulesFile($$"""
             destinations: { research: { aeTitle: RESEARCH, host: 127.0.0.1, port: {{port}} } }
@@ -59,7 +59,7 @@ public sealed class RouteTests
     public async Task A_destination_that_is_a_peer_is_called_over_its_TLS_and_gets_decoded_what_it_takes_only_so()
     {
         using var authority = new Dimse.TestAuthority();
-        var (port, own, archive) = (Outside.FreePort(), authority.Issue("yizhan"), authority.Issue("archive"));
+        var (port, own, archive) = (FreePorts.Next(), authority.Issue("yizhan"), authority.Issue("archive"));
         var folder = Directory.CreateTempSubdirectory("yizhan-routes-");
         await using var rules = new RulesFile("""
             destinations: { research: { peer: ARCHIVE } }
@@ -137,7 +137,7 @@ public sealed class RouteTests
     public async Task A_copy_that_is_refused_waits_for_a_person_who_may_try_again_or_give_it_up()
     {
         // A storescp that takes no video, which nobody here decodes: its presentation context is not accepted.
-        var port = Outside.FreePort();
+        var port = FreePorts.Next();
         var folder = Directory.CreateTempSubdirectory("yizhan-routes-");
         await using var rules = new RulesFile($$"""
             destinations: { research: { aeTitle: RESEARCH, host: 127.0.0.1, port: {{port}} } }
@@ -180,7 +180,7 @@ public sealed class RouteTests
     {
         var original = Outside.Files("jpegls").Single(f => f.EndsWith("MR_small_jpeg_ls_lossless.dcm", StringComparison.Ordinal));
         var file = DicomFile.Parse(await File.ReadAllBytesAsync(original, Gateway.Cancel));
-        var port = Outside.FreePort();
+        var port = FreePorts.Next();
         var folder = Directory.CreateTempSubdirectory("yizhan-routes-");
         await using var rules = new RulesFile($$"""
             destinations: { research: { aeTitle: RESEARCH, host: 127.0.0.1, port: {{port}} } }

@@ -92,7 +92,7 @@ public sealed class StoreTests
     {
         await using var gateway = await Gateway.StartAsync();
         var kept = Directory.CreateTempSubdirectory("yizhan-storescp-");
-        var port = Outside.FreePort();
+        var port = FreePorts.Next();
         using var witness = Outside.Start("storescp", "+B", "+xa", "-od", kept.FullName, $"{port}");
         try
         {

@@ -15,7 +15,7 @@ public sealed class StowRouteTests
     public async Task Copies_wait_for_Orthanc_survive_restarts_before_and_in_the_middle_and_arrive_once()
     {
         const int count = 300;
-        var port = Outside.FreePort();
+        var port = FreePorts.Next();
         await using var rules = new RulesFile($$"""
             destinations: { research: { dicomweb: "http://127.0.0.1:{{port}}/dicom-web" } }
             rules: [ { name: institution, when: { StudyInstanceUID: 2.25.2 }, coerce: { InstitutionName: Site A } }, { name: all, when: { Modality: CT }, route: research } ]

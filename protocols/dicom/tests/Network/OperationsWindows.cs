@@ -99,7 +99,7 @@ public sealed class OperationsWindows
                     bothAreHere.SetResult();
                 }
 
-                await bothAreHere.Task.WaitAsync(TimeSpan.FromSeconds(30), cancel);
+                await bothAreHere.Task.WaitAsync(TimeSpan.FromMinutes(1), cancel);
                 return DimseStatus.Success;
             },
         };

@@ -47,14 +47,14 @@ internal sealed class StoreScpPeer : IAsyncDisposable
 
     public static async Task<StoreScpPeer> StartAsync(params string[] arguments)
     {
-        var port = FreePort();
+        var port = FreePorts.Next();
         var folder = Directory.CreateTempSubdirectory("yizhan-storescp-").FullName;
         var process = Dcmtk.Start("storescp", ["+B", "-od", folder, "+xa", .. arguments, $"{port}"]);
         process.OutputDataReceived += (_, _) => { };
         process.ErrorDataReceived += (_, _) => { };
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
-        for (var i = 0; i < 200; i++)
+        for (var i = 0; i < 3000; i++)
         {
             try
             {
@@ -78,13 +78,6 @@ internal sealed class StoreScpPeer : IAsyncDisposable
         await _process.WaitForExitAsync();
         _process.Dispose();
         Directory.Delete(Folder, recursive: true);
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }
 

@@ -32,7 +32,7 @@ internal sealed class RawPeer : IAsyncDisposable
 
     /// <summary>The test's token, which also ends a test that waits for what never comes, instead of hanging the run.</summary>
     public static CancellationToken Cancel => Limits.GetValue(
-        TestContext.Current.Test!, static _ => CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken, new CancellationTokenSource(TimeSpan.FromSeconds(30)).Token)).Token;
+        TestContext.Current.Test!, static _ => CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken, new CancellationTokenSource(TimeSpan.FromMinutes(2)).Token)).Token;
 
     /// <summary>Bytes that the association has taken from the pipe so far, or that the pipe holds.</summary>
     public long Taken => _taken;

@@ -33,7 +33,7 @@ public sealed class CommitmentTests
     [Fact]
     public async Task A_request_survives_a_restart_and_is_reported_when_the_peer_can_be_reached()
     {
-        var port = Outside.FreePort();
+        var port = FreePorts.Next();
         string[] peer = ["--pacs-gw:peers:2:aeTitle=STORER", "--pacs-gw:peers:2:host=127.0.0.1", $"--pacs-gw:peers:2:port={port}"];
         var gateway = await Gateway.StartAsync(peer);
         await gateway.SendAsync(new TestInstance("1.1", "1.1.1", "1.1.1.1"));
@@ -59,7 +59,7 @@ public sealed class CommitmentTests
     [Fact]
     public async Task Orthanc_commits_for_us_and_we_for_it_and_it_is_searched_and_retrieved_from()
     {
-        var (dicom, http, ours) = (Outside.FreePort(), Outside.FreePort(), Outside.FreePort());
+        var (dicom, http, ours) = (FreePorts.Next(), FreePorts.Next(), FreePorts.Next());
         var folder = Directory.CreateTempSubdirectory("yizhan-orthanc-");
         var settings = Path.Combine(folder.FullName, "orthanc.json");
         await File.WriteAllTextAsync(settings, JsonSerializer.Serialize(new Dictionary<string, object>

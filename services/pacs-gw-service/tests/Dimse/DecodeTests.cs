@@ -23,7 +23,7 @@ public sealed class DecodeTests
             Syntax = DicomTransferSyntax.Get("1.2.840.10008.1.2.4.90"),
             Change = d => d.Set(DicomElement.OfFragments(DicomTags.PixelData, [ReadOnlyMemory<byte>.Empty, new byte[64]])),
         };
-        var port = Outside.FreePort();
+        var port = FreePorts.Next();
         var folder = Directory.CreateTempSubdirectory("yizhan-decode-");
         var received = folder.CreateSubdirectory("received");
         using var sink = Outside.Start("storescp", "-od", received.FullName, $"{port}");

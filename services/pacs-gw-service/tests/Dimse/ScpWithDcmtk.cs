@@ -13,7 +13,7 @@ public sealed class DimseArchive : IAsyncLifetime
 
     internal Gateway Gateway { get; private set; } = null!;
 
-    internal int SinkPort { get; } = Outside.FreePort();
+    internal int SinkPort { get; } = FreePorts.Next();
 
     public async ValueTask InitializeAsync()
     {
@@ -21,7 +21,7 @@ public sealed class DimseArchive : IAsyncLifetime
         _sink = Outside.Start("storescp", "-od", _received.FullName, "+xa", $"{SinkPort}");
         Gateway = await Gateway.StartAsync(
             "--pacs-gw:peers:2:aeTitle=SINK", "--pacs-gw:peers:2:host=127.0.0.1", $"--pacs-gw:peers:2:port={SinkPort}",
-            "--pacs-gw:peers:3:aeTitle=DOWN", "--pacs-gw:peers:3:host=127.0.0.1", $"--pacs-gw:peers:3:port={Outside.FreePort()}",
+            "--pacs-gw:peers:3:aeTitle=DOWN", "--pacs-gw:peers:3:host=127.0.0.1", $"--pacs-gw:peers:3:port={FreePorts.Next()}",
             "--pacs-gw:peers:4:aeTitle=ONLY-STORE", "--pacs-gw:peers:4:services:0=store", "--pacs-gw:maxFindResults=5");
         TestInstance[] instances =
         [

@@ -12,8 +12,8 @@ public sealed class ScuWithDcmtk
     [Fact]
     public async Task Echo_find_store_move_and_get()
     {
-        var port = Outside.FreePort();
-        var dicomPort = Outside.FreePort();
+        var port = FreePorts.Next();
+        var dicomPort = FreePorts.Next();
         var folder = Directory.CreateTempSubdirectory("yizhan-dcmqrscp-");
         Directory.CreateDirectory(Path.Combine(folder.FullName, "db"));
         var settings = Path.Combine(folder.FullName, "dcmqrscp.cfg");
@@ -72,7 +72,7 @@ public sealed class ScuWithDcmtk
     [Fact]
     public async Task Worklist()
     {
-        var port = Outside.FreePort();
+        var port = FreePorts.Next();
         var folder = Directory.CreateTempSubdirectory("yizhan-wlm-");
         var list = folder.CreateSubdirectory("RIS");
         await File.WriteAllTextAsync(Path.Combine(list.FullName, "lockfile"), "", Gateway.Cancel);
@@ -123,7 +123,7 @@ public sealed class ScuWithDcmtk
     public async Task A_peer_that_is_down_or_unknown_or_refuses_is_told_with_its_reason()
     {
         await using var gateway = await Gateway.StartAsync(
-            "--pacs-gw:peers:2:aeTitle=DOWN", "--pacs-gw:peers:2:host=127.0.0.1", $"--pacs-gw:peers:2:port={Outside.FreePort()}");
+            "--pacs-gw:peers:2:aeTitle=DOWN", "--pacs-gw:peers:2:host=127.0.0.1", $"--pacs-gw:peers:2:port={FreePorts.Next()}");
         using var down = await gateway.Http.PostAsync(new Uri("peers/DOWN/echo", UriKind.Relative), null, Gateway.Cancel);
         Assert.Equal(HttpStatusCode.BadGateway, down.StatusCode);
         Assert.Contains("Connection refused", await down.Content.ReadAsStringAsync(Gateway.Cancel), StringComparison.Ordinal);

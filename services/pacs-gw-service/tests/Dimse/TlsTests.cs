@@ -98,7 +98,7 @@ public sealed class TlsTests : IDisposable
     [InlineData("127.0.0.1", true, "certificateSha256")]
     public async Task We_store_to_a_peer_over_tls_if_its_certificate_is_for_it_and_the_configured_one(string named, bool pinAnother, string? refused)
     {
-        var (port, archive) = (Outside.FreePort(), _authority.Issue("archive", named));
+        var (port, archive) = (FreePorts.Next(), _authority.Issue("archive", named));
         var folder = Directory.CreateTempSubdirectory("yizhan-storescp-");
         using var sink = Outside.Start("storescp", ["-od", folder.FullName, .. Shown(archive, _authority), $"{port}"]);
         try
