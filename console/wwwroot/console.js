@@ -83,25 +83,34 @@ window.yizhanTyped = (() => {
 // The viewer is made by console/viewer/build.sh; without it the page says so.
 window.yizhanViewer = (() => {
   const address = '/_content/Yizhan.Console/viewer/viewer.js';
-  const arrivedAt = location.pathname;
-  let viewer;
+  const root = '/pacs-gw/dicom-web';
+  const studyOf = path => /^\/studies\/([0-9.]+)\/view$/.exec(path)?.[1];
+  let viewer, asked = 0;
+  const load = async () => viewer = await import(address);
 
-  // While the page gets its connection, the viewer is made ready and asks the archive.
-  const [, study] = /^\/studies\/([0-9.]+)\/view$/.exec(arrivedAt) ?? [];
-  if (study) import(address).then(module => module.prepare('/pacs-gw/dicom-web', study), () => {});
+  // The study is asked for at once: when its page was opened by its address, and when a link to it is clicked, while the page gets its connection
+  // or its turn. What is measured begins there too.
+  const begin = (study, began) => {
+    asked = began;
+    if (study) load().then(() => viewer.begin(root, study, began), () => {});
+  };
+  begin(studyOf(location.pathname), 0);
+  document.addEventListener('click', event => {
+    const link = event.target.closest?.('a[href]');
+    if (link && !link.target && event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)) begin(studyOf(link.pathname), event.timeStamp);
+  }, { capture: true });
   return {
     async show(element, options) {
-      // What was opened by its address is waited for since then.
-      const began = location.pathname === arrivedAt ? 0 : performance.now();
       try {
-        viewer = await import(address);
+        await load();
       } catch {
         element.textContent = options.texts.missing;
         element.dataset.state = 'missing';
         return;
       }
-      await viewer.show(element, { ...options, began });
+      await viewer.show(element, { ...options, root, began: asked });
     },
+    offer: priors => load().then(() => viewer.offer(priors), () => {}),
     leave: () => viewer?.leave(),
   };
 })();
