@@ -2,32 +2,45 @@
 'use strict';
 window.yizhanTimeZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-// What was typed outlives a page that has to be loaded anew, also by way of the sign-in page: in this tab alone, and until it is typed again.
+// What was typed outlives a connection, and a page that has to be loaded anew, also by way of the sign-in page: in this tab alone, and until it is
+// typed again. What the page itself filled in is not typed.
 window.yizhanTyped = (() => {
   const key = 'yizhan-typed';
+  const said = new Map();
   const fields = () => [...document.querySelectorAll('main :is(input, select, textarea)[name]:not([type=password], [type=file], [type=submit])')];
+  const typed = () => fields().filter(field => said.get(field.name) === field.value);
+  const tell = field => {
+    for (const event of ['input', 'change']) field.dispatchEvent(new Event(event, { bubbles: true }));
+  };
+  document.addEventListener('input', ({ target }) => { if (target.name) said.set(target.name, target.value); }, { capture: true });
   return {
     keep() {
-      sessionStorage.setItem(key, JSON.stringify({ path: location.pathname, typed: fields().map(({ name, value }) => ({ name, value })).filter(f => f.value !== '') }));
+      sessionStorage.setItem(key, JSON.stringify({ path: location.pathname, typed: typed().map(({ name, value }) => ({ name, value })) }));
     },
+    /** What was typed last may have gone down with the connection: the console hears it again. */
+    tellAgain() { typed().forEach(tell); },
     async restore() {
       const kept = JSON.parse(sessionStorage.getItem(key));
       if (kept?.path !== location.pathname) return;
       sessionStorage.removeItem(key);
-      // A field may come only with the answer to the one before it.
-      for (const { name, value } of kept.typed) {
-        for (let tries = 0; tries < 50; tries++) {
-          const field = fields().find(f => f.name === name);
-          if (field && (field.tagName !== 'SELECT' || [...field.options].some(o => o.value === value))) {
-            if (field.value === '' || field.tagName === 'SELECT' || field.dataset.whole !== undefined) {
-              field.value = value;
-              for (const event of ['input', 'change']) field.dispatchEvent(new Event(event, { bubbles: true }));
-            }
-            break;
-          }
-          await new Promise(resolve => setTimeout(resolve, 100));
+      const taken = new Set();
+      const byHand = ({ target, isTrusted }) => { if (isTrusted) taken.add(target.name); };
+      document.addEventListener('input', byHand, { capture: true });
+
+      // A field may come only with the answer to one before it, and that answer may draw others anew: until all of them have stayed for a second.
+      const field = name => fields().find(f => f.name === name);
+      const takes = (f, value) => f && (f.tagName !== 'SELECT' || [...f.options].some(o => o.value === value));
+      for (let tries = 0, stayed = 0; tries < 100 && stayed < 10; tries++) {
+        const missing = kept.typed.filter(({ name, value }) => !taken.has(name) && field(name)?.value !== value);
+        stayed = missing.length === 0 ? stayed + 1 : 0;
+        const next = missing.find(({ name, value }) => takes(field(name), value));
+        if (next) {
+          field(next.name).value = next.value;
+          tell(field(next.name));
         }
+        await new Promise(resolve => setTimeout(resolve, 100));
       }
+      document.removeEventListener('input', byHand, { capture: true });
     },
   };
 })();
@@ -61,6 +74,7 @@ window.yizhanTyped = (() => {
     }
     dialog.close();
     reconnecting = false;
+    yizhanTyped.tellAgain();
   };
   dialog.addEventListener('cancel', event => event.preventDefault());
 
