@@ -114,6 +114,7 @@ class Pane {
   }
 
   show(index) {
+    this.unmark();
     const place = Math.max(0, Math.min(this.images.length - 1, Number(index)));
     return this.viewport.setImageIdIndex(place).then(() => this.tell());
   }
@@ -127,6 +128,10 @@ class Pane {
   }
 
   key(event) {
+    if (event.target === this.element && this.viewer.tool === 'measure' && this.measure(event)) {
+      event.preventDefault();
+      return;
+    }
     const steps = { ArrowDown: 1, ArrowRight: 1, PageDown: 10, ArrowUp: -1, ArrowLeft: -1, PageUp: -10 };
     const at = this.viewport.getCurrentImageIdIndex();
     const to = event.key === 'Home' ? 0 : event.key === 'End' ? this.images.length - 1 : event.key in steps ? at + steps[event.key] : null;
@@ -136,8 +141,59 @@ class Pane {
     } else if (event.key === '+' || event.key === '-') {
       event.preventDefault();
       this.viewport.setZoom(this.viewport.getZoom() * (event.key === '+' ? 1.2 : 1 / 1.2));
+      this.cross();
       this.viewport.render();
     }
+  }
+
+  /** A length by the keys alone: true for a key that is part of it. Ends are pixels of the image. */
+  measure({ key, shiftKey }) {
+    const move = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[key];
+    const { viewport } = this;
+    if (key === 'Enter') {
+      if (!this.mark) {
+        const [columns, rows] = viewport.getImageData().dimensions;
+        this.mark = { at: [columns >> 1, rows >> 1] };
+        this.viewer.say(this.viewer.texts.markStart);
+      } else if (!this.mark.line) {
+        const ends = [this.world(this.mark.at), this.world(this.mark.at)];
+        this.mark.line = engine.addLength(viewport, ends);
+        this.viewer.say(this.viewer.texts.markEnd);
+      } else {
+        this.viewer.say(this.viewer.lengthOf(this.mark.line));
+        delete this.mark.line;
+        this.unmark();
+      }
+    } else if (key === 'Escape' && this.mark) {
+      this.unmark();
+    } else if (move && this.mark) {
+      const { dimensions } = viewport.getImageData();
+      this.mark.at = this.mark.at.map((x, axis) => Math.max(0, Math.min(dimensions[axis] - 1, x + move[axis] * (shiftKey ? 10 : 1))));
+      if (this.mark.line) Object.assign(this.mark.line, { invalidated: true }).data.handles.points[1] = this.world(this.mark.at);
+    } else return false;
+    this.cross();
+    viewport.render();
+    return true;
+  }
+
+  /** The place in space of a pixel of the image that is shown. */
+  world([column, row]) {
+    const { origin, spacing, direction } = this.viewport.getImageData();
+    return [0, 1, 2].map(k => origin[k] + column * spacing[0] * direction[k] + row * spacing[1] * direction[3 + k]);
+  }
+
+  cross() {
+    if (!this.mark) return;
+    this.mark.cross ??= this.picture.appendChild(make('div', { className: 'cross' }));
+    const [x, y] = this.viewport.worldToCanvas(this.world(this.mark.at));
+    Object.assign(this.mark.cross.style, { left: `${x}px`, top: `${y}px` });
+  }
+
+  /** The mark goes, and with it a line whose other end was not set. */
+  unmark() {
+    if (this.mark?.line) engine.annotation.state.removeAnnotation(this.mark.line.annotationUID);
+    this.mark?.cross?.remove();
+    this.mark = null;
   }
 
   leave() { this.observer?.disconnect(); }
@@ -179,11 +235,13 @@ class Viewer {
     this.measured.append(make('p', { className: 'none', textContent: texts.measureHint }));
     this.trouble = make('p', { className: 'trouble-line', hidden: true });
     this.trouble.setAttribute('role', 'alert');
+    this.status = make('p', { className: 'visually-hidden' });
+    this.status.setAttribute('role', 'status');
     const body = make('div', { className: 'body' });
     body.append(this.stage, this.side);
     // Nothing answers until the stack does.
     this.bar.inert = this.side.inert = true;
-    this.element.replaceChildren(this.bar, this.trouble, body);
+    this.element.replaceChildren(this.bar, this.trouble, this.status, body);
   }
 
   /** Other studies of the patient, of which one may lie beside this one; what is chosen stays chosen. */
@@ -319,6 +377,8 @@ class Viewer {
   }
 
   use(tool) {
+    this.tool = tool;
+    for (const pane of this.panes) pane.unmark();
     const group = engine.ToolGroupManager.getToolGroup(groupId);
     const { Primary, Secondary, Auxiliary, Wheel } = engine.toolEnums.MouseBindings;
     const { dragged } = engine;
@@ -357,10 +417,17 @@ class Viewer {
     for (const name of changes()) engine.eventTarget.addEventListener(name, draw);
   }
 
+  lengthOf(a) {
+    const stats = Object.values(a.data.cachedStats ?? {})[0];
+    return typeof stats?.length === 'number' ? `${stats.length.toFixed(1)} ${stats.unit}` : '…';
+  }
+
+  /** For who hears the page. */
+  say(text) { this.status.textContent = text; }
+
   line(a) {
     const row = make('div', { className: 'measured' });
-    const stats = Object.values(a.data.cachedStats ?? {})[0];
-    const jump = row.appendChild(make('button', { type: 'button', textContent: stats?.length === undefined ? '…' : `${stats.length.toFixed(1)} ${stats.unit}` }));
+    const jump = row.appendChild(make('button', { type: 'button', textContent: this.lengthOf(a) }));
     jump.addEventListener('click', () => {
       const at = this.panes[0].images.findIndex(i => i.id === a.metadata.referencedImageId);
       if (at >= 0) this.panes[0].show(at);
