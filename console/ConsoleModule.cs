@@ -12,6 +12,7 @@ using Yizhan.Console.Live;
 using Yizhan.Console.Models;
 using Yizhan.Console.Peers;
 using Yizhan.Console.People;
+using Yizhan.Console.Sites;
 using Yizhan.Console.Studies;
 using Yizhan.Platform;
 using Yizhan.Platform.Identity;
@@ -46,6 +47,7 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddTransient<StudyDesk>();
         builder.Services.AddTransient<ReleaseDesk>();
         builder.Services.AddSingleton<InventoryDesk>();
+        builder.Services.AddSingleton<AlertDesk>();
         builder.Services.AddSingleton<Feeds>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());
     }

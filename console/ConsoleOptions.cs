@@ -30,6 +30,12 @@ public sealed class ConsoleOptions
     /// <summary>Base address of the inventory. Empty (default): the node's own <c>web:url</c>.</summary>
     public string InventoryUrl { get; set; } = "";
 
+    /// <summary>
+    /// Base address of the Prometheus of the centre, such as <c>http://prometheus:9090</c>, whose alerts the page of a site shows. It is asked without a
+    /// token. Empty (default): the page says that none is configured.
+    /// </summary>
+    public string PrometheusUrl { get; set; } = "";
+
     /// <summary>Host and port to which a first study can be sent, shown while there is none, such as <c>192.0.2.7:11112</c>. Empty (default): not shown.</summary>
     public string DicomAddress { get; set; } = "";
 
@@ -51,6 +57,7 @@ internal sealed class ConsoleOptionsValidator : IValidateOptions<ConsoleOptions>
             .. options.AuditKey.Length > 0 && !NoteKey.TryParse(options.AuditKey, out _)
                 ? [$"console:auditKey is '{options.AuditKey}'; accepted is name+id+base64, as 'yizhan audit keys' prints it."] : Array.Empty<string>(),
             .. UrlFailure("inventoryUrl", options.InventoryUrl),
+            .. UrlFailure("prometheusUrl", options.PrometheusUrl),
             .. options.DicomAddress.Length > 0 && !IsHostAndPort(options.DicomAddress)
                 ? [$"console:dicomAddress is '{options.DicomAddress}'; accepted is host:port, such as 127.0.0.1:11112."] : Array.Empty<string>(),
             .. options.DicomAeTitle.Length > 16

@@ -5,6 +5,11 @@ internal sealed partial class ChineseTexts
     public override string SitesNotForYou => "站点及其配置对运维、审计和现场工程师开放。请向管理员申请相应角色。";
     public override string Attention => "需要关注";
     public override string NothingToAttend => "没有需要关注的问题。";
+    public override string Alerts => "告警";
+    public override string NoPrometheus => "尚未配置 Prometheus，此处不显示告警。请在控制台设置中填写其地址：";
+    public override string NoAlerts => "Prometheus 没有该站点的告警。";
+    public override string AlertSince => "开始于";
+    public override string AlertState(string state) => state switch { "firing" => "告警中", "pending" => "待确认", _ => "状态 " + state };
     public override string SiteNow => "当前状态";
     public override string SiteLately => "近期走势";
     public override string LastHour => "最近一小时";

@@ -5,6 +5,11 @@ internal sealed partial class EnglishTexts
     public override string SitesNotForYou => "Sites and their configuration are open to operators, auditors and site engineers. Ask an administrator for one of these roles.";
     public override string Attention => "Needs attention";
     public override string NothingToAttend => "Nothing needs attention.";
+    public override string Alerts => "Alerts";
+    public override string NoPrometheus => "No Prometheus is configured, so that no alerts are shown here. Name its address in the console's settings:";
+    public override string NoAlerts => "Prometheus has no alert for this site.";
+    public override string AlertSince => "since";
+    public override string AlertState(string state) => state switch { "firing" => "firing", "pending" => "pending", _ => state };
     public override string SiteNow => "Now";
     public override string SiteLately => "Lately";
     public override string LastHour => "Last hour";

@@ -7,6 +7,11 @@ public abstract partial class Texts
     public abstract string SitesNotForYou { get; }
     public abstract string Attention { get; }
     public abstract string NothingToAttend { get; }
+    public abstract string Alerts { get; }
+    public abstract string NoPrometheus { get; }
+    public abstract string NoAlerts { get; }
+    public abstract string AlertSince { get; }
+    public abstract string AlertState(string state);
     public abstract string SiteNow { get; }
     public abstract string SiteLately { get; }
     public abstract string LastHour { get; }

@@ -73,12 +73,24 @@ public abstract class ReadingPage : ComponentBase, IAsyncDisposable
         }
     }
 
+    /// <summary>Puts away what the page has in the browser.</summary>
+    protected virtual ValueTask LeaveAsync() => ValueTask.CompletedTask;
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         await _left.CancelAsync();
         await _reading;
         _left.Dispose();
+        try
+        {
+            await LeaveAsync();
+        }
+        catch (JSDisconnectedException)
+        {
+            // The browser left before the page did.
+        }
+
         GC.SuppressFinalize(this);
     }
 }

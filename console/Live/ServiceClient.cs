@@ -21,9 +21,9 @@ internal sealed class ServiceClient : IDisposable
     {
     }
 
-    /// <param name="token">In whose name it asks.</param>
+    /// <param name="token">In whose name it asks; null in nobody's.</param>
     /// <param name="clock">The clock.</param>
-    public ServiceClient(Func<string> token, TimeProvider clock)
+    public ServiceClient(Func<string?> token, TimeProvider clock)
     {
         _clock = clock;
         _http = new HttpClient(new OperatorTokenHandler(token, new SocketsHttpHandler

@@ -64,10 +64,11 @@ internal sealed class StudyDesk(ServiceAddresses addresses, LocalOperator operat
         return (found?.Studies is [var study, ..] ? study : null, problem);
     }
 
-    /// <summary>Other studies of the same patient, newest first, at most twenty; none of a study without a Patient ID.</summary>
-    public async Task<IReadOnlyList<FoundStudy>> OthersAsync(FoundStudy study, CancellationToken cancellationToken) =>
+    /// <summary>Other studies of the same patient, newest first, at most twenty; none of a study without a Patient ID; null when the archive does not answer.</summary>
+    public async Task<IReadOnlyList<FoundStudy>?> OthersAsync(FoundStudy study, CancellationToken cancellationToken) =>
         study.PatientId.Length == 0 || study.PatientId.AsSpan().ContainsAny('*', '?', '\\') ? []
-        : [.. ((await AskAsync($"&PatientID={Uri.EscapeDataString(study.PatientId)}", 0, 20, cancellationToken)).Found?.Studies ?? []).Where(s => s.Uid != study.Uid && s.PatientId == study.PatientId)];
+        : (await AskAsync($"&PatientID={Uri.EscapeDataString(study.PatientId)}", 0, 20, cancellationToken)).Found is { } found
+            ? [.. found.Studies.Where(s => s.Uid != study.Uid && s.PatientId == study.PatientId)] : null;
 
     /// <summary>Reads how far studies have come; when a service does not answer, what was said before.</summary>
     public Task<FeedView<StudyWays>> WaysAsync(FeedView<StudyWays> before, IReadOnlyList<FoundStudy> studies, bool records, CancellationToken cancellationToken)

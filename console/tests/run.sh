@@ -8,7 +8,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=../../scripts/build.sh
 . "$root/scripts/build.sh"
 mkdir -p "$root/artifacts"
-need_packages "the console is tested in a real browser" chromium=chromium node=nodejs npm=npm zint=zint ffmpeg=ffmpeg /usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf=fonts-droid-fallback
+need_packages "the console is tested in a real browser" chromium=chromium node=nodejs npm=npm zint=zint ffmpeg=ffmpeg prometheus=prometheus /usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf=fonts-droid-fallback
 build_if_needed host/Host.csproj
 build_if_needed cli/Cli.csproj
 cd "$root/console/tests/browser"

@@ -2,32 +2,45 @@
 'use strict';
 window.yizhanTimeZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-// What was typed outlives a page that has to be loaded anew, also by way of the sign-in page: in this tab alone, and until it is typed again.
+// What was typed outlives a connection, and a page that has to be loaded anew, also by way of the sign-in page: in this tab alone, and until it is
+// typed again. What the page itself filled in is not typed.
 window.yizhanTyped = (() => {
   const key = 'yizhan-typed';
+  const said = new Map();
   const fields = () => [...document.querySelectorAll('main :is(input, select, textarea)[name]:not([type=password], [type=file], [type=submit])')];
+  const typed = () => fields().filter(field => said.get(field.name) === field.value);
+  const tell = field => {
+    for (const event of ['input', 'change']) field.dispatchEvent(new Event(event, { bubbles: true }));
+  };
+  document.addEventListener('input', ({ target }) => { if (target.name) said.set(target.name, target.value); }, { capture: true });
   return {
     keep() {
-      sessionStorage.setItem(key, JSON.stringify({ path: location.pathname, typed: fields().map(({ name, value }) => ({ name, value })).filter(f => f.value !== '') }));
+      sessionStorage.setItem(key, JSON.stringify({ path: location.pathname, typed: typed().map(({ name, value }) => ({ name, value })) }));
     },
+    /** What was typed last may have gone down with the connection: the console hears it again. */
+    tellAgain() { typed().forEach(tell); },
     async restore() {
       const kept = JSON.parse(sessionStorage.getItem(key));
       if (kept?.path !== location.pathname) return;
       sessionStorage.removeItem(key);
-      // A field may come only with the answer to the one before it.
-      for (const { name, value } of kept.typed) {
-        for (let tries = 0; tries < 50; tries++) {
-          const field = fields().find(f => f.name === name);
-          if (field && (field.tagName !== 'SELECT' || [...field.options].some(o => o.value === value))) {
-            if (field.value === '' || field.tagName === 'SELECT' || field.dataset.whole !== undefined) {
-              field.value = value;
-              for (const event of ['input', 'change']) field.dispatchEvent(new Event(event, { bubbles: true }));
-            }
-            break;
-          }
-          await new Promise(resolve => setTimeout(resolve, 100));
+      const taken = new Set();
+      const byHand = ({ target, isTrusted }) => { if (isTrusted) taken.add(target.name); };
+      document.addEventListener('input', byHand, { capture: true });
+
+      // A field may come only with the answer to one before it, and that answer may draw others anew: until all of them have stayed for a second.
+      const field = name => fields().find(f => f.name === name);
+      const takes = (f, value) => f && (f.tagName !== 'SELECT' || [...f.options].some(o => o.value === value));
+      for (let tries = 0, stayed = 0; tries < 100 && stayed < 10; tries++) {
+        const missing = kept.typed.filter(({ name, value }) => !taken.has(name) && field(name)?.value !== value);
+        stayed = missing.length === 0 ? stayed + 1 : 0;
+        const next = missing.find(({ name, value }) => takes(field(name), value));
+        if (next) {
+          field(next.name).value = next.value;
+          tell(field(next.name));
         }
+        await new Promise(resolve => setTimeout(resolve, 100));
       }
+      document.removeEventListener('input', byHand, { capture: true });
     },
   };
 })();
@@ -61,6 +74,7 @@ window.yizhanTyped = (() => {
     }
     dialog.close();
     reconnecting = false;
+    yizhanTyped.tellAgain();
   };
   dialog.addEventListener('cancel', event => event.preventDefault());
 
@@ -83,25 +97,34 @@ window.yizhanTyped = (() => {
 // The viewer is made by console/viewer/build.sh; without it the page says so.
 window.yizhanViewer = (() => {
   const address = '/_content/Yizhan.Console/viewer/viewer.js';
-  const arrivedAt = location.pathname;
-  let viewer;
+  const root = '/pacs-gw/dicom-web';
+  const studyOf = path => /^\/studies\/([0-9.]+)\/view$/.exec(path)?.[1];
+  let viewer, asked = 0;
+  const load = async () => viewer = await import(address);
 
-  // While the page gets its connection, the viewer is made ready and asks the archive.
-  const [, study] = /^\/studies\/([0-9.]+)\/view$/.exec(arrivedAt) ?? [];
-  if (study) import(address).then(module => module.prepare('/pacs-gw/dicom-web', study), () => {});
+  // The study is asked for at once: when its page was opened by its address, and when a link to it is clicked, while the page gets its connection
+  // or its turn. What is measured begins there too.
+  const begin = (study, began) => {
+    asked = began;
+    if (study) load().then(() => viewer.begin(root, study, began), () => {});
+  };
+  begin(studyOf(location.pathname), 0);
+  document.addEventListener('click', event => {
+    const link = event.target.closest?.('a[href]');
+    if (link && !link.target && event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)) begin(studyOf(link.pathname), event.timeStamp);
+  }, { capture: true });
   return {
     async show(element, options) {
-      // What was opened by its address is waited for since then.
-      const began = location.pathname === arrivedAt ? 0 : performance.now();
       try {
-        viewer = await import(address);
+        await load();
       } catch {
         element.textContent = options.texts.missing;
         element.dataset.state = 'missing';
         return;
       }
-      await viewer.show(element, { ...options, began });
+      await viewer.show(element, { ...options, root, began: asked });
     },
+    offer: priors => load().then(() => viewer.offer(priors), () => {}),
     leave: () => viewer?.leave(),
   };
 })();

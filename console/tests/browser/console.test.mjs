@@ -1,12 +1,13 @@
 // The console in a real browser, against services over real HTTP. Started by ../run.sh; prints one line a test, the counts last.
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
+import { Line } from './line.mjs';
 import { Services, sampleDesk, sampleEmr, sampleInventory, sampleSites, sampleStudies } from './services.mjs';
 
 const [consoleDll, screenshots] = process.argv.slice(2);
@@ -23,15 +24,15 @@ const words = {
 
 /** Runs the console from its build output, in another working directory, as its users do. */
 class ConsoleProcess {
-  constructor(services, port) { this.services = services; this.port = port; this.log = ''; }
+  constructor(services, port, folder = 'data', ...more) { Object.assign(this, { services, port, folder: path.join(temporary, folder), more, log: '' }); }
 
   get url() { return `http://127.0.0.1:${this.port}/`; }
 
   async start() {
     const node = path.basename(consoleDll) === 'Yizhan.Host.dll' ? ['centre'] : [];
-    this.process = spawn('dotnet', [consoleDll, ...node, `--web:url=http://127.0.0.1:${this.port}`, `--node:dataFolder=${temporary}/data`,
+    this.process = spawn('dotnet', [consoleDll, ...node, `--web:url=http://127.0.0.1:${this.port}`, `--node:dataFolder=${this.folder}`,
       `--console:fleetUrl=${this.services.url}`, `--console:pacsUrl=${this.services.url}`, `--console:emrUrl=${this.services.url}`, `--console:inventoryUrl=${this.services.url}`,
-      '--console:dicomAddress=127.0.0.1:11112', '--console:dicomAeTitle=YIZHAN'], { cwd: os.tmpdir() });
+      '--console:dicomAddress=127.0.0.1:11112', '--console:dicomAeTitle=YIZHAN', ...this.more], { cwd: os.tmpdir() });
     this.process.stdout.on('data', d => { this.log += d; });
     this.process.stderr.on('data', d => { this.log += d; });
     await until(`the console answers (${consoleDll})`, async () => {
@@ -43,7 +44,7 @@ class ConsoleProcess {
 
   /** A link that signs a browser in once, as `yizhan up` prints it. */
   async link() {
-    const token = readFileSync(path.join(temporary, 'data/identity/operator.token'), 'utf8');
+    const token = readFileSync(path.join(this.folder, 'identity/operator.token'), 'utf8');
     const answer = await fetch(`${this.url}sign-in/link`, { method: 'POST', headers: { Authorization: `Bearer ${token}` } });
     assert.equal(answer.status, 200);
     return new URL(await answer.text(), this.url).href;
@@ -51,7 +52,7 @@ class ConsoleProcess {
 
   /** As a command on the same machine asks: with the operator's token. */
   fetch(to, options = {}) {
-    const token = readFileSync(path.join(temporary, 'data/identity/operator.token'), 'utf8');
+    const token = readFileSync(path.join(this.folder, 'identity/operator.token'), 'utf8');
     return fetch(new URL(to, this.url), { ...options, headers: { ...options.headers, Authorization: `Bearer ${token}` } });
   }
 
@@ -451,6 +452,7 @@ for (const [language, size, say] of [
     await page.getByText(say.quiet).waitFor();
     await page.goto(`${app.url}sites/mountain-township`);
     for (const text of [say.silent, say.lane, say.service, say.licence]) await page.locator('.troubles').getByText(text).first().waitFor();
+    await page.locator('[data-alerts]').getByText('console:prometheusUrl', { exact: true }).waitFor();
     await page.locator('[data-plot]').first().getByText(say.now).waitFor();
     // The silence is a gap.
     assert.equal(await page.locator('[data-plot]').first().locator('polyline').count(), 2);
@@ -464,6 +466,75 @@ for (const [language, size, say] of [
     await close(page);
   });
 }
+
+/** The Prometheus of a centre: it scrapes the services, and evaluates a rule over what they say. */
+async function startPrometheus(port) {
+  const folder = mkdtempSync(path.join(temporary, 'prometheus-'));
+  writeFileSync(path.join(folder, 'test.rules.yaml'), `groups:
+  - name: test
+    rules:
+      - alert: SiteOffline
+        expr: yizhan_site_online == 0
+        labels: {severity: P2}
+        annotations: {summary: "{{ $labels.site }}: <b>not heard</b>", summary_zh: "{{ $labels.site }}：没有消息", runbook: docs/operations/runbooks/SiteOffline.md}
+      - alert: SiteSlow
+        expr: yizhan_site_online == 0
+        for: 1h
+        labels: {severity: P3}
+        annotations: {summary: "{{ $labels.site }}: waits", summary_zh: "{{ $labels.site }}：等待"}
+`);
+  writeFileSync(path.join(folder, 'prometheus.yaml'), `global: {scrape_interval: 1s, evaluation_interval: 1s}
+rule_files: [test.rules.yaml]
+scrape_configs: [{job_name: centre, metrics_path: /metrics, static_configs: [{targets: ["127.0.0.1:${services.port}"]}]}]
+`);
+  const prometheus = spawn('prometheus', [`--config.file=${folder}/prometheus.yaml`, `--storage.tsdb.path=${folder}/data`, `--web.listen-address=127.0.0.1:${port}`], { stdio: 'ignore' });
+  await until('Prometheus is ready', async () => { assert.equal(prometheus.exitCode, null); return (await fetch(`http://127.0.0.1:${port}/-/ready`).catch(() => null))?.ok; });
+  return prometheus;
+}
+
+await test('The page of a site shows what Prometheus says of it in both languages, and says when Prometheus is away', async () => {
+  const port = await freePort();
+  const centre = await new ConsoleProcess(services, await freePort(), 'alerts', `--console:prometheusUrl=http://127.0.0.1:${port}`, '--pacs-gw:dicomPort=0', '--fleet:linkPort=0').start();
+  let prometheus;
+  try {
+    const pages = [];
+    for (const language of ['en', 'zh']) {
+      const page = await open(centre, { language, size: language === 'en' ? desktop : tablet });
+      await page.goto(`${centre.url}sites/mountain-township`);
+      await page.locator('[data-alerts]').getByText(`http://127.0.0.1:${port}`).waitFor();
+      pages.push(page);
+    }
+    prometheus = await startPrometheus(port);
+    for (const [page, said, state, waits, since] of [[pages[0], 'mountain-township: <b>not heard</b>', 'P2 firing', 'P3 pending', 'since'], [pages[1], 'mountain-township：没有消息', 'P2 告警中', 'P3 待确认', '开始于']]) {
+      await page.locator('[data-alert=SiteOffline]').getByText(said).waitFor();
+      assert.match((await page.locator('[data-alert=SiteOffline]').innerText()).replaceAll('\n', ' '), new RegExp(`${state}.*${since}.*runbooks/SiteOffline.md`));
+      assert.deepEqual(await page.locator('[data-alert]').evaluateAll(all => all.map(a => a.dataset.alert)), ['SiteOffline', 'SiteSlow']);
+      await page.locator('[data-alert=SiteSlow]').getByText(waits).waitFor();
+      assert.equal(await page.locator('[data-alerts] [role=alert]').count(), 0);
+      await interactive(page);
+      await accessible(page);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    }
+    await shot(pages[0], 'site-alerts-en');
+
+    // Of this site, and no longer than Prometheus says so.
+    await pages[1].goto(`${centre.url}sites/county-hospital-a`);
+    await pages[1].locator('[data-alerts] .none').getByText('没有该站点的告警').waitFor();
+    services.sites = services.sites.map(s => ({ ...s, online: true }));
+    await pages[0].locator('[data-alerts] .none').waitFor();
+    services.sites = sampleSites(Date.now());
+    await pages[0].locator('[data-alert=SiteOffline]').waitFor();
+    const ended = new Promise(resolve => prometheus.once('exit', resolve));
+    prometheus.kill('SIGKILL');
+    await ended;
+    await pages[0].locator('[data-alerts] [role=alert]').getByText('Prometheus does not answer').waitFor();
+    assert.equal(await pages[0].locator('[data-alert=SiteOffline]').count(), 1, 'what was known stays');
+    for (const page of pages) await close(page);
+  } finally {
+    prometheus?.kill('SIGKILL');
+    await centre.stop();
+  }
+});
 
 await test('How fast pages are, and an archive of 100 000 studies', async () => {
   const page = await open(app);
@@ -711,6 +782,93 @@ for (const [language, size, said] of [
     await close(page);
   });
 }
+
+await test('A slow line, a restart of the console and a line that was gone lose nothing that was typed, on any page where one types', async now => {
+  const version = number => ({ version: number, state: 'READY', runsOn: 'CPU', clinicalUse: false, series: 9, failed: 0, medianMs: 8, inputDrift: 0, resultDrift: 0 });
+  services.models = [{ site: 'lakeside-clinic', atMs: now, orders: [], models: [{ model: 'nodule', inUse: true, stable: '1', candidate: '2', percent: 10, stopped: null, versions: [version('1'), version('2')], history: [] }] }];
+  services.emergencies = [{ id: 'e1', site: 'lakeside-clinic', who: 'nurse-zhou', reason: '昏迷', fromMs: now - 7_200_000, untilMs: now - 3_600_000 }];
+  services.drills = [{ kind: 'outage', state: 'never', lastSuccessMs: null, dueMs: null, runs: [] }];
+  await app.fetch('auth/users', { method: 'POST', body: JSON.stringify({ name: 'dr-sun', displayName: 'Sun', roles: ['auditor@*'] }), headers: { 'content-type': 'application/json' } });
+  const clinic = 'siteId: lakeside\nname: clinic by the lake';
+  const field = name => `[name="${name}"]`;
+  const pages = [
+    { path: 'people', typed: { [field('verdict lakeside-clinic e1')]: 'was unconscious; in order', [field('name')]: 'dr-qian', [field('shown')]: '钱医生', [field('roles dr-sun')]: 'clinician@lakeside auditor@*' }, ready: 'tr[data-emergency] time' },
+    { path: 'models', typed: { [field('reason lakeside-clinic nodule 2')]: 'disagrees with the radiologist' }, ready: 'tr[data-version]' },
+    { path: 'emr', typed: { [field('reason')]: 'agreed by telephone', [field('target procedures|L|XH1')]: 'CT', [field('text procedures|L|XH1')]: 'thorax' }, ready: 'tr[data-message] time' },
+    { path: 'configuration', typed: { [field('yaml')]: clinic }, ready: '[name=yaml]' },
+    { path: 'inventory', typed: { [field('search')]: 'L-43', [field('lot')]: 'A213B1', [field('lot-item')]: 'gtin:06901234560001' }, ready: 'tr[data-source] time' },
+    { path: 'drills', typed: {}, ready: '[data-drill=outage]' },
+  ];
+  const line = await new Line(app.port).start();
+  const holds = async (page, typed) => {
+    for (const [where, text] of Object.entries(typed)) await until(`${page.url()} has '${text}' in ${where}`, async () => await page.locator(where).inputValue().catch(() => null) === text);
+  };
+  for (const p of pages) {
+    p.page = await open(app, { expectFailures: true });
+    await p.page.goto(line.url + p.path);
+    await p.page.locator(p.ready).first().waitFor();
+    await interactive(p.page);
+    if (p.path === 'configuration') {
+      await until('the page has its connection', async () => { await p.page.locator('[name=yaml]').fill('siteId: lakeside'); return await p.page.locator('.faults li').count() > 3; });
+    }
+  }
+
+  // Each key goes to the console and back, and many are on their way at once.
+  line.delay = 200;
+  for (const { page, typed } of pages) {
+    for (const [where, text] of Object.entries(typed)) {
+      await page.locator(where).fill('');
+      await page.locator(where).pressSequentially(text, { delay: 25 });
+    }
+    await holds(page, typed);
+  }
+  line.delay = 0;
+  const [people, models, emr, configuration, inventory, drills] = pages.map(p => p.page);
+  const heard = async () => {
+    await until('the console has heard all of it', async () => await people.locator('tr[data-emergency="e1"] button').isEnabled() && await people.locator('tr[data-user="dr-sun"]').getByRole('button', { name: 'Save roles' }).count() === 1
+      && await models.locator('tr[data-version="2"]').getByRole('button', { name: 'Hold this version' }).isEnabled() && await emr.locator('tr[data-code="XH1"]').getByRole('button', { name: 'Map' }).isEnabled()
+      && !(await configuration.locator('.faults').innerText()).includes("'name'"));
+    for (const { page, typed } of pages) await holds(page, typed);
+  };
+  await heard();
+
+  for (const { page } of pages) await page.evaluate(() => { window.before = true; });
+  await app.stop('SIGKILL');
+  for (const { page } of pages) await page.getByText(words.en.reconnecting).waitFor();
+  services.drills = [{ kind: 'ransomware', state: 'never', lastSuccessMs: null, dueMs: null, runs: [] }];
+  await app.start();
+  for (const { page } of pages) await page.waitForFunction(() => !window.before);
+  await heard();
+  await drills.locator('[data-drill=ransomware]').waitFor();
+
+  // What is typed while nobody has noticed that the line is gone.
+  line.deaf = true;
+  for (const p of pages.filter(p => p !== pages[3])) {
+    for (const where of Object.keys(p.typed)) {
+      await p.page.locator(where).press('End');
+      await p.page.keyboard.type('!');
+      p.typed[where] += '!';
+    }
+  }
+  line.cut();
+  line.deaf = false;
+  for (const { page } of pages) await page.locator('#reconnecting[open]').waitFor({ state: 'detached' });
+  for (const { page, typed } of pages) await holds(page, typed);
+  await people.locator('tr[data-emergency="e1"] button').click();
+  await models.locator('tr[data-version="2"]').getByRole('button', { name: 'Hold this version' }).click();
+  await emr.locator('tr[data-code="XH1"]').getByRole('button', { name: 'Map' }).click();
+  await until('all is decided', () => services.decided.length === 3);
+  assert.deepEqual(services.decided.map(d => [d.verdict, d.target, d.text, d.reason].filter(text => text)).sort(),
+    [['CT!', 'thorax!', 'agreed by telephone!'], ['disagrees with the radiologist!'], ['was unconscious; in order!']]);
+  await inventory.getByRole('button', { name: 'Find', exact: true }).click();
+  await inventory.getByText("Nothing in stock has 'L-43!'").waitFor();
+  for (const { page } of pages) {
+    // Blazor's own word for an event without a connection: the one that is told again.
+    page.problems = page.problems.filter(p => !p.includes("not in the 'Connected' State"));
+    await close(page);
+  }
+  await line.stop();
+});
 
 await test('A page survives a restart of the console and is live again by itself', async () => {
   const page = await open(app, { expectFailures: true });

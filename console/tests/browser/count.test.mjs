@@ -9,7 +9,7 @@ import { chromium } from 'playwright-core';
 
 const files = new URL('../../../services/inventory-service/App/', import.meta.url);
 const types = { html: 'text/html', css: 'text/css', js: 'text/javascript', webmanifest: 'application/manifest+json' };
-let signedIn = true, failing = 0, line = true, answerLost = false;
+let signedIn = true, failing = 0, line = true, answerLost = false, slow = null;
 // How the node signs people in: 'page' (its issuer's), 'site' (a PIN) or neither.
 let signsIn = 'page';
 const posted = [];
@@ -41,7 +41,7 @@ const server = http.createServer(async (request, response) => {
   if (!signedIn && request.headers.authorization !== 'Bearer site-token') { json(failing || 401, { detail: failing === 403 ? 'This needs the permission ChangeStock' : 'no session' }); return; }
   if (request.method !== 'POST') { json(200, []); return; }
   const value = JSON.parse(body);
-  if (pathname === '/inventory/scans' && !value.kind) { json(200, { item: 'gloves', lot: 'L1', expiry: '2027-01-31' }); return; }
+  if (pathname === '/inventory/scans' && !value.kind) { await slow; json(200, { item: 'gloves', lot: 'L1', expiry: '2027-01-31' }); return; }
   posted.push({ pathname, site: request.headers['sec-fetch-site'], value });
   if (answerLost) { answerLost = false; request.socket.destroy(); return; }
   json(201, value);
@@ -162,6 +162,40 @@ await test('a scan without a line is queued as it was scanned and is sent as a c
   const { kind, scan: text, quantity, actor, batchId } = posted[0].value;
   assert.deepEqual([posted[0].pathname, kind, text, quantity, actor], ['/inventory/scans', 'count', raw, 5, 'tester']);
   assert.match(batchId, /^count-[0-9a-f-]{36}$/);
+});
+
+await test('what is half typed is there again after a page that was left without a line, and goes with the record', async () => {
+  posted.length = 0;
+  line = false;
+  await page.fill('#item', 'masks');
+  await page.fill('#lot', 'L-77');
+  await page.fill('#quantity', '12');
+  await page.reload();
+  await says('offline');
+  for (const [id, text] of [['item', 'masks'], ['lot', 'L-77'], ['quantity', '12']]) assert.equal(await page.inputValue(`#${id}`), text);
+  line = true;
+  await page.click('button[data-text=record]');
+  await page.waitForFunction(() => localStorage.getItem('queue') === '[]');
+  assert.deepEqual([posted[0].value.movements[0].item, posted[0].value.movements[0].lot, posted[0].value.movements[0].quantity], ['masks', 'L-77', 12]);
+  await page.reload();
+  await says('connected');
+  assert.equal(await page.inputValue('#lot') + await page.inputValue('#quantity'), '');
+});
+
+await test('what is typed while a slow line reads a label stays, and so does the place where it is typed', async () => {
+  let answered;
+  slow = new Promise(resolve => { answered = resolve; });
+  await page.fill('#item', '');
+  const asked = page.waitForRequest(r => r.url().endsWith('/inventory/scans'));
+  await page.fill('#scan', raw);
+  await page.press('#scan', 'Enter');
+  await asked;
+  await page.fill('#lot', 'by hand');
+  answered();
+  await page.waitForFunction(() => document.getElementById('item').value === 'gloves');
+  assert.equal(await page.inputValue('#lot'), 'by hand');
+  assert.equal(await page.inputValue('#expiry'), '2027-01-31');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'lot');
 });
 
 await browser.close();

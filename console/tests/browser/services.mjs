@@ -163,7 +163,9 @@ export class Services {
       return;
     }
 
-    if (list) {
+    if (path === '/metrics') {
+      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(this.sites.map(s => `yizhan_site_online{site="${s.status.siteId}"} ${s.online ? 1 : 0}\n`).join(''));
+    } else if (list) {
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(list));
     } else if (this.streams && (path === '/fleet/sites/stream' || path === '/pacs-gw/studies/stream')) {
       response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();

@@ -48,11 +48,12 @@ const before = { ...wang, study: '2.25.902', date: '20250304', description: 'Che
 const script = { name: '<script>alert(1)</script>', id: '<b>X</b>', study: '2.25.903', date: '20261101', description: '<img src=x onerror=alert(2)>' };
 const rtl = { name: `כהן^דוד${'א'.repeat(40)}`, id: '\u202eabc', study: '2.25.904', date: '20261102', description: 'L'.repeat(64) };
 const count = 12, size = 256;
-for (const files of [[...slices(wang, count, size), segmentation(wang, [4, 5, 6], size), report(wang, '<b>Nodule 1</b>')], slices(before, 3, size), slices(script, 1, size), slices(rtl, 1, size)]) {
+async function store(files) {
   const { type, body } = multipart(files);
   const stored = await fetch(`${url}pacs-gw/dicom-web/studies`, { method: 'POST', body, headers: { ...bearer, 'Content-Type': type, Accept: 'application/dicom+json' } });
   assert.equal(stored.status, 200, await stored.text());
 }
+for (const files of [[...slices(wang, count, size), segmentation(wang, [4, 5, 6], size), report(wang, '<b>Nodule 1</b>')], slices(before, 3, size), slices(script, 1, size), slices(rtl, 1, size)]) await store(files);
 await until('all studies are found', async () => (await (await fetch(`${url}pacs-gw/dicom-web/studies`, { headers: bearer })).json()).length === 4
   && (await (await fetch(`${url}pacs-gw/dicom-web/studies/${wang.study}/instances`, { headers: bearer })).json()).length === count + 2);
 
@@ -168,7 +169,8 @@ for (const [language, viewport, say] of [
     const page = await open({ language, size: viewport, to: `studies/${wang.study}/view` });
     await opened(page);
     assert.equal(await page.locator('h1').innerText(), '王小东');
-    console.log(`figure first image ${await page.locator('#viewer').getAttribute('data-first-image-ms')} ms after the page was asked for (${language}, ${viewport.width} px, ${count} images of ${size} × ${size}, software renderer)`);
+    const [soon, stack] = await page.locator('#viewer').evaluate(v => [v.dataset.firstImageMs, v.dataset.stackMs]);
+    console.log(`figure first image ${soon} ms after the page was asked for, the stack that can be turned ${stack} ms (${language}, ${viewport.width} px, ${count} images of ${size} × ${size}, software renderer)`);
     const pane = page.locator('.pane').first();
     assert.equal(await pane.getAttribute('data-image'), '1');
 
@@ -211,8 +213,22 @@ for (const [language, viewport, say] of [
     await page.mouse.up();
     const length = page.locator('.measured button').first();
     await length.getByText('mm').waitFor();
-    const mm = parseFloat(await length.innerText());
-    assert.ok(Math.abs(mm - 100) < 3, `${mm} mm`);
+    // What is listed follows the pointer with a delay.
+    await until('it is a hundred millimetres', async () => Math.abs(parseFloat(await length.innerText()) - 100) < 3);
+
+    // And by the keys alone: fifty pixels to the right of the middle. Arrow keys do not turn the images meanwhile.
+    const shown = await pane.getAttribute('data-image');
+    await pane.focus();
+    for (const key of ['Enter', 'Enter', ...Array(5).fill('Shift+ArrowRight'), 'ArrowDown', 'ArrowUp', 'Enter']) await page.keyboard.press(key);
+    await until('both lengths are listed', async () => await page.locator('.measured').count() === 2);
+    await until('it is fifty millimetres', async () => (await page.locator('.measured button:first-child').allInnerTexts()).includes('50.0 mm'));
+    assert.equal(await pane.getAttribute('data-image'), shown);
+    for (const key of ['Enter', 'Enter', 'ArrowRight', 'Escape']) await page.keyboard.press(key);
+    assert.equal(await page.locator('.cross').count(), 0);
+    await until('a line that was left is gone', async () => await page.locator('.measured').count() === 2);
+    await page.keyboard.press('ArrowDown');
+    await until('arrow keys turn the images again', async () => await pane.getAttribute('data-image') !== shown);
+    await page.locator('.tools [data-tool=window]').click();
 
     // The study before, side by side.
     await page.locator('.tools select').nth(1).selectOption({ index: 1 });
@@ -224,6 +240,72 @@ for (const [language, viewport, say] of [
     await close(page);
   });
 }
+
+/** Grey values of the first picture along its middle row; null while it is not on the screen. */
+const firstPicture = page => page.evaluate(() => {
+  const picture = document.querySelector('#viewer img.first');
+  const box = picture?.getBoundingClientRect();
+  if (!picture?.complete || !document.querySelector('#viewer').dataset.firstImageMs || document.elementsFromPoint(box.x + box.width / 2, box.y + box.height / 2).length === 0) return null;
+  const copy = Object.assign(document.createElement('canvas'), { width: picture.naturalWidth, height: picture.naturalHeight });
+  const context = copy.getContext('2d');
+  context.drawImage(picture, 0, 0);
+  return { shown: Math.min(box.width, box.height), row: Array.from(context.getImageData(0, copy.height >> 1, copy.width, 1).data) };
+});
+
+await test('The first image is seen before the page has its connection and before the viewer has its engine, and the stack takes its place', async () => {
+  const page = await open();
+  let release;
+  const held = new Promise(resolve => { release = resolve; });
+  for (const late of ['**/_blazor/negotiate*', '**/viewer/engine.js']) await page.route(late, async route => { await held; await route.continue(); });
+  await page.goto(`${url}studies/${wang.study}/view`, { waitUntil: 'domcontentloaded' });
+  await until('the first image is seen', async () => await firstPicture(page) !== null);
+  const { shown, row } = await firstPicture(page);
+
+  // It is the image with the smallest disc, which lies first in space: its diameter is half the image.
+  assert.equal(bright(row), size / 2 - 1, 'the disc of the first image');
+  assert.ok(shown > 300, `${shown} px`);
+  assert.equal(await page.locator('.pane').count(), 0);
+  release();
+  await opened(page);
+  assert.equal(await page.locator('img.first').count(), 0);
+  await close(page);
+});
+
+await test('A link to a study asks for its images before the page has turned, and a study that is left late is not seen in another', async () => {
+  const page = await open({ to: 'studies' });
+  await page.locator(`tbody[data-study="${before.study}"] a.open`).waitFor();
+  await page.waitForFunction(() => [...document.querySelectorAll('time')].every(t => t.title.endsWith('+08:00')));
+  let release, asked;
+  const held = new Promise(resolve => { release = resolve; }), late = new Promise(resolve => { asked = resolve; });
+  await page.route(`**/studies/${before.study}/**/rendered`, async route => { asked(); await held; await route.continue().catch(() => {}); });
+  await page.locator(`tbody[data-study="${before.study}"] a.open`).click();
+  await late;
+  await page.getByRole('link', { name: 'All studies' }).click();
+  await page.locator(`tbody[data-study="${wang.study}"] a.open`).click();
+  release();
+  await opened(page);
+  assert.equal(await page.locator('h1').innerText(), '王小东');
+  console.log(`figure first image ${await page.locator('#viewer').getAttribute('data-first-image-ms')} ms after its link was clicked`);
+  await until('the picture of the study is gone', async () => await page.locator('img.first').count() === 0);
+  await close(page);
+});
+
+await test('A study before that comes while the images are open is offered beside them, and what is chosen stays', async () => {
+  const now = { name: 'Zhao^Min', id: 'LC-9', study: '2.25.911', date: '20261120', description: 'Now' };
+  await store(slices(now, 2, size));
+  const page = await open({ to: `studies/${now.study}/view` });
+  await opened(page);
+  const beside = page.locator('.tools select').nth(1);
+  assert.ok(await beside.isDisabled());
+  await store(slices({ ...now, study: '2.25.912', date: '20250101', description: 'Long before' }, 2, size));
+  await beside.locator('option', { hasText: 'Long before' }).waitFor({ state: 'attached' });
+  await beside.selectOption('2.25.912');
+  await until('both are drawn', async () => await page.locator('.pane').count() === 2 && bright(await drawn(page, 1)) > 10);
+  await store(slices({ ...now, study: '2.25.913', date: '20240101', description: 'Longer before' }, 2, size));
+  await beside.locator('option', { hasText: 'Longer before' }).waitFor({ state: 'attached' });
+  assert.equal(await beside.inputValue(), '2.25.912');
+  await close(page);
+});
 
 const clinic = name => `siteId: lakeside\nname: ${name}\ncontact:\n  name: 王医生\n  phone: "13800000000"\nhardware:\n  profile: x64\n  memoryGiB: 8\n  storageGiB: 64\nnetwork:\n  centreUrl: https://centre.example:8443\n  uplinkKbps: 1000\n`;
 for (const [language, viewport, say] of [
@@ -337,6 +419,24 @@ await test('What was typed is there again after the console was away and the ses
   await until('it is typed again', async () => await page.getByLabel('Patient name').inputValue() === 'wang xiao' && await page.getByLabel('Modality', { exact: true }).inputValue() === 'CT');
   await page.getByRole('button', { name: 'Search', exact: true }).click();
   await until('the search has it', async () => await page.locator('tbody[data-study]').count() === 2);
+  await page.context().close();
+});
+
+await test('A site file that was being edited is there again after the console was away, with the site that it is of', async () => {
+  const page = await open({ to: 'configuration' });
+  page.problems.push = () => 0;
+  const site = page.locator('[name=site]'), yaml = page.locator('[name=yaml]');
+  await site.locator('option[value=lakeside]').waitFor({ state: 'attached' });
+  await until('its file is there', async () => { await site.selectOption('lakeside'); return (await yaml.inputValue()).includes('湖畔'); });
+  const edited = clinic('half a na');
+  await yaml.fill(edited);
+  await page.locator('[data-change=name]').getByText('half a na').waitFor();
+  host.kill('SIGKILL');
+  await new Promise(resolve => host.once('exit', resolve));
+  await page.getByText('Connecting again').waitFor();
+  startHost();
+  await page.locator('[data-change=name]').getByText('half a na').waitFor({ timeout: 60_000 });
+  assert.deepEqual([await site.inputValue(), await yaml.inputValue()], ['lakeside', edited]);
   await page.context().close();
 });
 

@@ -107,6 +107,12 @@ async function send() {
   } finally { sending = false; }
 }
 
+// What is half typed outlives a page that is left to sign in, or that a phone puts away: in this tab alone.
+const DRAFT = ['scan', 'item', 'lot', 'expiry', 'quantity', 'location'];
+const keepDraft = () => sessionStorage.setItem('draft', JSON.stringify(Object.fromEntries(DRAFT.map(id => [id, $(id).value]))));
+$('form').addEventListener('input', keepDraft);
+for (const [id, value] of Object.entries(JSON.parse(sessionStorage.getItem('draft') ?? '{}'))) $(id).value ||= value;
+
 $('form').addEventListener('submit', event => {
   event.preventDefault();
   const queue = read();
@@ -119,6 +125,7 @@ $('form').addEventListener('submit', event => {
     : { scan: { ...common, ...counted, scan: $('scan').value } });
   write(queue);
   for (const id of ['scan', 'lot', 'expiry', 'quantity']) $(id).value = '';
+  keepDraft();
   $('item').required = true;
   $('scan').focus();
   send();
@@ -133,14 +140,18 @@ $('scan').addEventListener('keydown', event => {
 
 async function readLabel() {
   let answer = null;
+  const before = Object.fromEntries(DRAFT.map(id => [id, $(id).value]));
   try {
     answer = await ask('../scans', { scan: $('scan').value });
     if (answer && !answer.ok) { say((await answer.json()).detail); return; }
   } catch { say(`${texts.offline}. ${texts.raw}`); }
   const label = answer ? await answer.json() : { item: '', lot: '', expiry: '' };
-  for (const id of ['item', 'lot', 'expiry']) $(id).value = label[id];
+  // On a slow line the answer comes while somebody types: what was typed meanwhile stays, and so does the place where it is typed.
+  const typed = DRAFT.some(id => $(id).value !== before[id]);
+  for (const id of ['item', 'lot', 'expiry']) if ($(id).value === before[id]) $(id).value = label[id];
+  keepDraft();
   $('item').required = $('scan').value === '' || Boolean(answer);
-  $('quantity').focus();
+  if (!typed) $('quantity').focus();
 }
 $('scan').addEventListener('input', () => { $('item').required = true; });
 
