@@ -7,7 +7,10 @@ namespace Yizhan.Bench;
 /// <param name="RunAsync">Does it once; returns the bytes that came, or 0 when they say nothing.</param>
 internal sealed record PacsRequest(string Name, Func<PacsServer, CancellationToken, Task<long>> RunAsync)
 {
-    private const int WarmUps = 20;
+    private const int WarmUps = 40;
+
+    /// <summary>A runtime that compiles what is hot does so once it was called thirty times and a moment was quiet: a server in use has that behind it.</summary>
+    private static readonly TimeSpan Quiet = TimeSpan.FromSeconds(1);
 
     /// <summary>True for a transfer: its row is MB/s instead of milliseconds.</summary>
     public bool IsTransfer { get; init; }
@@ -26,6 +29,8 @@ internal sealed record PacsRequest(string Name, Func<PacsServer, CancellationTok
                 await RunAsync(server, cancellationToken);
             }
         }
+
+        await Task.Delay(Quiet, TimeProvider.System, cancellationToken);
 
         var times = servers.ToDictionary(s => s, _ => new List<double>());
         var cpu = servers.ToDictionary(s => s, _ => TimeSpan.Zero);

@@ -96,7 +96,11 @@ internal sealed partial class BlobStore
                 {
                     var header = Checked(record.AsSpan(0, headerBytes).ToArray(), headerBytes, extent);
                     var piece = record[headerBytes..];
-                    Verify(extent, header, 0, piece);
+                    if (FirstChanged(extent, header, 0, piece) is { } changed)
+                    {
+                        throw Refused(extent, header, changed, ChunkOf(record.AsSpan(headerBytes), changed));
+                    }
+
                     _fetched = Tuple.Create(index, piece);
                     return piece;
                 }
@@ -160,26 +164,42 @@ internal sealed partial class BlobStore
                 throw Damaged(extent);
             }
 
-            Verify(extent, header, firstChunk, chunks);
-        }
-
-        private void Verify(Extent extent, byte[] header, int firstChunk, Span<byte> chunks)
-        {
-            for (var i = 0; i * Record.ChunkBytes < chunks.Length; i++)
+            if (FirstChanged(extent, header, firstChunk, chunks) is { } changed)
             {
-                var chunk = chunks[(i * Record.ChunkBytes)..Math.Min(chunks.Length, (i + 1) * Record.ChunkBytes)];
-                if (Record.Crc32C(chunk) != Record.ChunkCrc(header, firstChunk + i))
-                {
-                    throw Damaged(extent);
-                }
-
-                if (segments.IsSealed(extent.Segment) && !Record.TryOpen(header, firstChunk + i, chunk, segments.KeyOf(extent.Segment)))
-                {
-                    throw new InvalidDataException(
-                        $"Blob {hash} was changed at byte {extent.At}, by somebody without its key: segment {extent.Segment}, offset {extent.Offset}.");
-                }
+                var stored = ChunkOf(chunks, changed - firstChunk);
+                segments.Read(extent.Segment, at + ((changed - firstChunk) * Record.ChunkBytes), stored);
+                throw Refused(extent, header, changed, stored);
             }
         }
+
+        /// <summary>
+        /// Opens sealed chunks in place; the first that is not what was written, or null. The tag of a sealed one says more than its checksum, so only
+        /// one of the two is looked at.
+        /// </summary>
+        private int? FirstChanged(Extent extent, byte[] header, int firstChunk, Span<byte> chunks)
+        {
+            var key = segments.IsSealed(extent.Segment) ? segments.KeyOf(extent.Segment) : null;
+            for (var i = 0; i * Record.ChunkBytes < chunks.Length; i++)
+            {
+                var chunk = ChunkOf(chunks, i);
+                if (key is null ? Record.Crc32C(chunk) != Record.ChunkCrc(header, firstChunk + i) : !Record.TryOpen(header, firstChunk + i, chunk, key))
+                {
+                    return firstChunk + i;
+                }
+            }
+
+            return null;
+        }
+
+        /// <summary>A chunk whose checksum is right was written so, by somebody without its key.</summary>
+        private InvalidDataException Refused(Extent extent, byte[] header, int chunk, ReadOnlySpan<byte> stored) =>
+            Record.Crc32C(stored) != Record.ChunkCrc(header, chunk)
+                ? Damaged(extent)
+                : new InvalidDataException(
+                    $"Blob {hash} was changed at byte {extent.At}, by somebody without its key: segment {extent.Segment}, offset {extent.Offset}.");
+
+        private static Span<byte> ChunkOf(Span<byte> chunks, int index) =>
+            chunks[(index * Record.ChunkBytes)..Math.Min(chunks.Length, (index + 1) * Record.ChunkBytes)];
 
         private byte[] ReadHeader(Extent extent)
         {

@@ -1,10 +1,14 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Diagnostics;
 
 namespace Yizhan.Dicom.Network;
 
 public sealed partial class Association
 {
+    /// <summary>A fragment of a stream is so many bytes, or a multiple of it, where the peer takes that: storage reads whole blocks, and they go out uncut.</summary>
+    private const int BlockBytes = 64 * 1024;
+
     private readonly SemaphoreSlim _outputLock = new(1);
     private readonly CancellationTokenSource _ended = new();
     private readonly CancellationTokenSource _cut = new();
@@ -38,6 +42,7 @@ public sealed partial class Association
     /// Before the first byte is sent it only cancels; after it the association is aborted, because half a message cannot be taken back.
     /// </param>
     /// <remarks>
+    /// A stream that can seek says how much is left; what it has not, half way, is a failure. Of another one a byte is read ahead to know its end.
     /// A data set of odd length gets one NUL at its end, because fragments are even (PS3.8 Annex E.2). A request waits while
     /// <see cref="InvokeWindow"/> earlier ones are unanswered, so somebody must be receiving.
     /// </remarks>
@@ -128,9 +133,11 @@ public sealed partial class Association
 
         // PS3.8 Annex E.1: fragments have an even length; the 6 bytes are the header of the one value in each PDU.
         var room = (SendPduBytes - 6) & ~1;
+        long? left = stream is { CanSeek: true } ? stream.Length - stream.Position : stream is null ? memory.Length : null;
+        var fragment = stream is not null && left is not null && room >= BlockBytes ? room - (room % BlockBytes) : room;
         var commandBytes = command.EncodedBytes;
         var all = 12L * (1 + (commandBytes / room)) + commandBytes;
-        all += !hasDataSet ? 0 : stream is null ? memory.Length + (12 * (1 + (memory.Length / room))) + 1 : int.MaxValue;
+        all += !hasDataSet ? 0 : left is { } known ? known + (12 * (1 + (known / fragment))) + 1 : int.MaxValue;
         var buffer = ArrayPool<byte>.Shared.Rent((int)Math.Min(all, Math.Max(_options.SendBufferBytes, 12 + room + 1)));
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _cut.Token);
         var used = 0;
@@ -150,23 +157,33 @@ public sealed partial class Association
 
             ArrayPool<byte>.Shared.Return(encoded);
 
-            // One byte more than fits is read, to know whether a fragment is the last; it begins the next one.
+            // Of a stream that does not know its length, one byte more than fits is read, to know whether a fragment is the last; it begins the next one.
             byte? carried = null;
             for (var more = hasDataSet; more;)
             {
-                var wanted = stream is null ? (int)Math.Min(room, memory.Length) : room;
+                var wanted = (int)Math.Min(fragment, left ?? fragment);
                 await ReserveAsync(12 + wanted + 1);
-                var target = buffer.AsMemory(used + 12, wanted + (stream is null ? 0 : 1));
+                var target = buffer.AsMemory(used + 12, wanted + (left is null ? 1 : 0));
                 int length;
-                if (stream is null)
+                if (left is not null)
                 {
                     length = wanted;
-                    memory.Slice(0, length).CopyTo(target.Span);
-                    memory = memory.Slice(length);
-                    more = !memory.IsEmpty;
+                    if (stream is null)
+                    {
+                        memory.Slice(0, length).CopyTo(target.Span);
+                        memory = memory.Slice(length);
+                    }
+                    else
+                    {
+                        await stream.ReadExactlyAsync(target, either.Token);
+                    }
+
+                    left -= length;
+                    more = left > 0;
                 }
                 else
                 {
+                    Debug.Assert(stream is not null);
                     var start = carried is null ? 0 : 1;
                     target.Span[0] = carried ?? 0;
                     length = start + await stream.ReadAtLeastAsync(target[start..], target.Length - start, throwOnEndOfStream: false, either.Token);

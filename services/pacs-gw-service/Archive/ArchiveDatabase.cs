@@ -193,6 +193,13 @@ internal sealed class ArchiveDatabase
     {
         var db = new SqliteConnection(_reader);
         db.Open();
+        return db;
+    }
+
+    /// <summary>A reader with the functions that searches need. They are made for each opening, and the pool takes them away again.</summary>
+    public SqliteConnection OpenSearcher()
+    {
+        var db = OpenReader();
         db.CreateFunction("name_fold", (string? name) => name is null ? "" : PersonName.Fold(name), isDeterministic: true);
         db.CreateFunction(
             "name_words", (string? name, string search) => name is not null && PersonName.MatchesFuzzily(name, search), isDeterministic: true);

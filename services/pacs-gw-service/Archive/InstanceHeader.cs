@@ -24,7 +24,8 @@ internal sealed record InstanceHeader(DicomDataset Dataset, IReadOnlyList<LargeV
     /// <summary>A top-level value of more bytes is left out.</summary>
     private const int MaxValueBytes = 1024 * 1024;
 
-    private const int PieceBytes = 128 * 1024;
+    /// <summary>Most headers are shorter than the one chunk that storage opens for them.</summary>
+    private const int PieceBytes = IBlobStore.ChunkBytes;
 
     /// <summary>The pixel data (also Float and Double Float); null when there is none.</summary>
     public LargeValue? PixelData =>

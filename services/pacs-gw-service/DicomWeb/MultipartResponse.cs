@@ -9,7 +9,8 @@ namespace Yizhan.PacsGw.DicomWeb;
 /// </summary>
 internal sealed class MultipartResponse
 {
-    private const int PieceBytes = 256 * 1024;
+    /// <summary>What is read, opened and sent at a time: whole chunks of storage, small enough to stay in the processor's cache on their way.</summary>
+    private const int PieceBytes = 3 * IBlobStore.ChunkBytes;
 
     private readonly string _boundary;
     private readonly PipeWriter _body;
@@ -47,8 +48,9 @@ internal sealed class MultipartResponse
     {
         while (length > 0)
         {
-            var piece = body.GetMemory((int)Math.Min(PieceBytes, length));
-            var read = await blob.ReadAsync(offset, piece[..(int)Math.Min(piece.Length, length)], cancellationToken);
+            // A piece ends where a chunk does: one that is cut would be opened twice.
+            var wanted = (int)Math.Min(PieceBytes - (offset % IBlobStore.ChunkBytes), length);
+            var read = await blob.ReadAsync(offset, body.GetMemory(wanted)[..wanted], cancellationToken);
             if (read == 0)
             {
                 throw new InvalidDataException($"The blob ends at byte {offset}; {length} more were expected.");

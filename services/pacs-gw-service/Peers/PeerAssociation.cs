@@ -38,6 +38,9 @@ internal sealed partial class PeerAssociation(
     /// <summary>The agreed presentation contexts.</summary>
     public IEnumerable<AcceptedContext> Contexts => association.PresentationContexts.Values;
 
+    /// <summary>Requests of our own that may be without a response at a time (PS3.7 annex D.3.3.3).</summary>
+    public int InvokeWindow => association.InvokeWindow;
+
     /// <summary>What was negotiated about a SOP class (PS3.7 annex D.3.3.5); empty when nothing was.</summary>
     public ReadOnlyMemory<byte> Negotiated(string sopClassUid) =>
         association.Acceptance.ExtendedNegotiations.FirstOrDefault(e => e.SopClassUid == sopClassUid)?.Information ?? default;
@@ -79,6 +82,13 @@ internal sealed partial class PeerAssociation(
         AcceptedContext context,
         Func<ushort, CommandSet> request,
         Func<Association, byte, CommandSet, CancellationToken, ValueTask> send,
+        CancellationToken cancellationToken) => await await BeginAsync(context, request, send, cancellationToken);
+
+    /// <summary>As <see cref="InvokeAsync"/>, but returns once the request is sent; what it returns ends with the response.</summary>
+    public async Task<Task<CommandSet>> BeginAsync(
+        AcceptedContext context,
+        Func<ushort, CommandSet> request,
+        Func<Association, byte, CommandSet, CancellationToken, ValueTask> send,
         CancellationToken cancellationToken)
     {
         var id = (ushort)Interlocked.Increment(ref _messageId);
@@ -87,11 +97,25 @@ internal sealed partial class PeerAssociation(
         try
         {
             await send(association, context.Id, request(id), cancellationToken);
-            return await answer.Task.WaitAsync(cancellationToken);
         }
-        finally
+        catch
         {
             _invoked.TryRemove(id, out _);
+            throw;
+        }
+
+        return AnsweredAsync();
+
+        async Task<CommandSet> AnsweredAsync()
+        {
+            try
+            {
+                return await answer.Task.WaitAsync(cancellationToken);
+            }
+            finally
+            {
+                _invoked.TryRemove(id, out _);
+            }
         }
     }
 

@@ -26,7 +26,7 @@ internal sealed class ArchiveSearch : IDisposable
     /// <param name="cancellationToken">The asker gives up.</param>
     public ArchiveSearch(ArchiveDatabase database, TimeSpan limit, CancellationToken cancellationToken)
     {
-        _db = database.OpenReader();
+        _db = database.OpenSearcher();
         _limit = limit;
         _cancellationToken = cancellationToken;
         _end = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);

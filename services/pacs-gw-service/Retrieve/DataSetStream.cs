@@ -13,29 +13,34 @@ namespace Yizhan.PacsGw.Retrieve;
 /// <param name="syntax">What it is wanted in: as stored, or what the transcoder can make of it.</param>
 internal sealed class DataSetStream(IBlobStore blobs, Transcoder transcoder, StoredInstance instance, DicomTransferSyntax syntax) : Stream
 {
+    private readonly bool _asStored = instance.TransferSyntaxUid == syntax.Uid;
     private BlobReader? _blob;
     private Stream? _source;
+    private long _position;
 
     public override bool CanRead => true;
 
-    public override bool CanSeek => false;
+    /// <summary>True when it is known how long it is; there is no going back.</summary>
+    public override bool CanSeek => _asStored;
 
     public override bool CanWrite => false;
 
-    public override long Length => throw new NotSupportedException();
+    public override long Length => _asStored ? instance.Length : throw new NotSupportedException();
 
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+    public override long Position { get => _position; set => throw new NotSupportedException("Instances are read forward."); }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         try
         {
             _source ??= await OpenAsync(cancellationToken);
-            return await _source.ReadAsync(buffer, cancellationToken);
+            var read = await _source.ReadAsync(buffer, cancellationToken);
+            _position += read;
+            return read;
         }
-        catch (CodecException e)
+        catch (Exception e) when (e is CodecException or InvalidDataException)
         {
-            // A sender knows what to do with a stream that cannot be read.
+            // A sender knows what to do with a stream that cannot be read, also of an instance that fails its checksum.
             throw new IOException($"Instance {instance.SopInstanceUid} cannot be given in {syntax.Name}: {e.Message}", e);
         }
     }
@@ -72,12 +77,14 @@ internal sealed class DataSetStream(IBlobStore blobs, Transcoder transcoder, Sto
 
     private async ValueTask<Stream> OpenAsync(CancellationToken cancellationToken)
     {
-        if (instance.TransferSyntaxUid != syntax.Uid)
+        if (!_asStored)
         {
             return transcoder.OpenRead(instance, syntax.Uid, cancellationToken);
         }
 
         _blob = await WadoEndpoints.OpenAsync(blobs, instance, cancellationToken);
-        return new BlobStream(_blob);
+        return _blob.Length == instance.Length
+            ? new BlobStream(_blob)
+            : throw new IOException($"Instance {instance.SopInstanceUid} has {_blob.Length} bytes; the index says {instance.Length}.");
     }
 }

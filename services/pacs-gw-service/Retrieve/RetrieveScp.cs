@@ -92,22 +92,48 @@ internal sealed partial class RetrieveScp(
 
         var tally = new Tally(instances.Count);
         var contexts = association.Contexts.ToLookup(c => c.AbstractSyntax);
-        foreach (var instance in instances)
+
+        // The next instance goes out while the last ones are still being answered, as far as the peer agreed to that.
+        var unanswered = new Queue<Task>(association.InvokeWindow);
+        using var waiting = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        try
         {
-            if (cancelled.IsCancellationRequested)
+            foreach (var instance in instances)
             {
-                break;
+                if (unanswered.Count == association.InvokeWindow)
+                {
+                    await unanswered.Dequeue();
+                }
+
+                if (cancelled.IsCancellationRequested)
+                {
+                    break;
+                }
+
+                unanswered.Enqueue(CountAsync(instance, await BeginGetAsync(association, contexts, instance, waiting.Token)));
             }
 
-            tally.Count(instance.SopInstanceUid, await GetAsync(association, contexts, instance, cancellationToken));
-            if (tally.Done % GetProgressEvery == 0 && tally.Done < instances.Count)
-            {
-                await association.RespondAsync(
-                    message, message.Command.CreateResponse(DimseStatus.Pending).SetSubOperations(tally.Counts), null, cancellationToken);
-            }
+            await Task.WhenAll(unanswered);
+        }
+        catch
+        {
+            // No answer is worth waiting for: who called ends the association.
+            await waiting.CancelAsync();
+            await Task.WhenAll(unanswered).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            throw;
         }
 
         await EndAsync(association, message, tally, cancelled.IsCancellationRequested, cancellationToken);
+
+        async Task CountAsync(StoredInstance instance, Task<ushort?> answer)
+        {
+            var counts = tally.Count(instance.SopInstanceUid, await answer);
+            if (counts.Remaining > 0 && (instances.Count - counts.Remaining) % GetProgressEvery == 0)
+            {
+                await association.RespondAsync(
+                    message, message.Command.CreateResponse(DimseStatus.Pending).SetSubOperations(counts), null, cancellationToken);
+            }
+        }
     }
 
     /// <summary>The instances that an identifier asks for; null after the peer was told why there are none.</summary>
@@ -210,8 +236,8 @@ internal sealed partial class RetrieveScp(
         }
     }
 
-    /// <summary>One C-STORE sub-operation of a C-GET; the status of its response, or null when there was none.</summary>
-    private async Task<ushort?> GetAsync(
+    /// <summary>Sends one C-STORE sub-operation of a C-GET; what it returns ends with the status of its response, or null when it could not be sent.</summary>
+    private async Task<Task<ushort?>> BeginGetAsync(
         PeerAssociation association, ILookup<string, AcceptedContext> contexts, StoredInstance instance, CancellationToken cancellationToken)
     {
         var context = contexts[instance.SopClassUid]
@@ -220,24 +246,25 @@ internal sealed partial class RetrieveScp(
         if (context is null)
         {
             NotSent(instance.SopInstanceUid, association.Peer.AeTitle, $"It does not take transfer syntax {instance.TransferSyntaxUid}.");
-            return null;
+            return Task.FromResult<ushort?>(null);
         }
 
         await using var dataSet = new DataSetStream(blobs, transcoder, instance, DicomTransferSyntax.Get(context.TransferSyntax));
         try
         {
-            var response = await association.InvokeAsync(
+            return StatusAsync(await association.BeginAsync(
                 context,
                 id => CommandSet.StoreRequest(id, instance.SopClassUid, instance.SopInstanceUid),
                 (to, contextId, command, cancel) => to.SendAsync(contextId, command, dataSet, cancel),
-                cancellationToken);
-            return response.Status;
+                cancellationToken));
         }
         catch (IOException e) when (e is not AssociationException)
         {
             NotSent(instance.SopInstanceUid, association.Peer.AeTitle, e.Message);
-            return null;
+            return Task.FromResult<ushort?>(null);
         }
+
+        static async Task<ushort?> StatusAsync(Task<CommandSet> answer) => (await answer).Status;
     }
 
     /// <summary>The last response (PS3.4 tables C.4-2 and C.4-3).</summary>
@@ -276,8 +303,6 @@ internal sealed partial class RetrieveScp(
             }
         }
 
-        public int Done => total - Counts.Remaining;
-
         public IReadOnlyList<string> Failed
         {
             get
@@ -290,7 +315,8 @@ internal sealed partial class RetrieveScp(
         }
 
         /// <summary>Counts one by the status of its C-STORE; null when it was not answered or not sent.</summary>
-        public void Count(string sopInstanceUid, ushort? status)
+        /// <returns>The counts with it.</returns>
+        public SubOperations Count(string sopInstanceUid, ushort? status)
         {
             lock (_gate)
             {
@@ -309,6 +335,8 @@ internal sealed partial class RetrieveScp(
                     _counts = _counts with { Failed = _counts.Failed + 1 };
                     _failed.Add(sopInstanceUid);
                 }
+
+                return _counts;
             }
         }
 

@@ -83,12 +83,55 @@ public sealed class Sending
         Assert.True(last[0] && last[^1]);
     }
 
+    [Theory]
+    [InlineData(131_072, 65_536)]
+    [InlineData(0, 65_536)]
+    [InlineData(65_542, 65_536)]
+    [InlineData(65_540, 65_534)]
+    [InlineData(16_384, 16_378)]
+    public async Task A_stream_that_says_its_length_is_read_in_blocks_and_not_beyond(int peerPduBytes, int fragment)
+    {
+        var sent = new byte[500_001];
+        Random.Shared.NextBytes(sent);
+        await using var wire = await Wire.OpenAsync(peerPduBytes);
+        var source = new NotedStream(sent);
+        await wire.Association.SendAsync(1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), source, RawPeer.Cancel);
+        Assert.All(source.Reads[..^1], length => Assert.Equal(fragment, length));
+        Assert.Equal(sent.Length, source.Reads.Sum());
+        var received = new MemoryStream();
+        var last = 0;
+        for (var rest = wire.Bytes.AsSpan(); !rest.IsEmpty; rest = rest[(6 + BinaryPrimitives.ReadInt32BigEndian(rest[2..]))..])
+        {
+            if ((rest[11] & 1) == 0)
+            {
+                received.Write(rest[12..(6 + BinaryPrimitives.ReadInt32BigEndian(rest[2..]))]);
+                last += rest[11] >> 1;
+            }
+        }
+
+        Assert.Equal(1, last);
+        Assert.Equal([.. sent, 0], received.ToArray());
+    }
+
+    [Fact]
+    public async Task A_stream_that_ends_before_its_length_is_a_failure()
+    {
+        await using var wire = await Wire.OpenAsync();
+        await Assert.ThrowsAsync<EndOfStreamException>(async () => await wire.Association.SendAsync(
+            1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), new NotedStream(new byte[100], missing: 2), RawPeer.Cancel));
+        Assert.Empty(wire.Writes);
+        var failure = await Assert.ThrowsAsync<AssociationException>(async () => await wire.Association.SendAsync(
+            1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), new NotedStream(new byte[1_000_000], missing: 2), RawPeer.Cancel));
+        Assert.IsType<EndOfStreamException>(failure.InnerException);
+        Assert.Equal([7, 0, 0, 0, 0, 4, 0, 0, 0, 0], wire.Writes[^1]);
+    }
+
     [Fact]
     public async Task A_source_that_fails_before_anything_was_sent_leaves_the_association_usable()
     {
         await using var wire = await Wire.OpenAsync();
         await Assert.ThrowsAsync<FileNotFoundException>(async () => await wire.Association.SendAsync(
-            1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), new StingyStream(new byte[100], failsAt: 50), RawPeer.Cancel));
+            1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), new StingyStream(new byte[1000], failsAt: 500), RawPeer.Cancel));
         Assert.Empty(wire.Writes);
 
         // The message ID and the place in the window are free again.
@@ -182,6 +225,20 @@ public sealed class Sending
         public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => Position >= failsAt
             ? throw new FileNotFoundException("gone")
             : base.ReadAsync(buffer[..Math.Min(buffer.Length, 777)], cancellationToken);
+    }
+
+    /// <summary>Notes how much each read asks for; may say that it has more than it has.</summary>
+    private sealed class NotedStream(byte[] bytes, int missing = 0) : MemoryStream(bytes)
+    {
+        public List<int> Reads { get; } = [];
+
+        public override long Length => base.Length + missing;
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            Reads.Add(buffer.Length);
+            return base.ReadAsync(buffer, cancellationToken);
+        }
     }
 
     private sealed class Segment : ReadOnlySequenceSegment<byte>
