@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.IO.Compression;
 using System.Net.Http.Json;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Spectre.Console;
 using Yizhan.Contracts;
@@ -23,7 +24,6 @@ internal static class ModelCommand
     private static readonly Option<bool> Json = new("--json") { Description = "The last line of the output is one JSON object.", Recursive = true };
 
     private static readonly Option<string> Reason = new("--reason") { Description = "Why; goes into the history and the audit log.", Required = true };
-
 
     public static Command Create() => new("model", "Models of a node: bundles, versions, rollouts.")
     {
@@ -50,7 +50,10 @@ internal static class ModelCommand
                 rollouts[name] ??= await NodeClient.GetAsync(http, $"ai-infer/rollouts/{name}", cancellationToken);
                 var version = (string)model["version"]!;
                 var rollout = rollouts[name]!;
-                var studies = rollout["stopped"] is not null ? "stopped" : (string?)rollout["candidate"] == version ? $"{rollout["percent"]} %" : (string?)rollout["stable"] == version ? "all others" : "";
+                var studies = rollout["stopped"] is not null ? "stopped"
+                    : (string?)rollout["candidate"] == version ? (int)rollout["percent"]! == 0 ? "watches" : $"{rollout["percent"]} %"
+                    : (string?)rollout["stable"] == version ? rollout["candidate"] is null || (int)rollout["percent"]! == 0 ? "all" : "all others"
+                    : "";
                 table.AddRow([.. new[]
                 {
                     name, version, (string)model["state"]!, studies, (bool)model["ships"]! ? "ships with the product" : string.Join(", ", model["signedBy"]!.AsArray().Select(s => (string)s!)),
@@ -87,7 +90,8 @@ internal static class ModelCommand
             {
                 await using var archive = Directory.Exists(path) ? Zip(path) : File.OpenRead(path);
                 var added = (string?)await NodeClient.PostAsync(http, "ai-infer/models", new StreamContent(archive), cancellationToken);
-                Print(parsed, new JsonObject { ["added"] = added }, () => AnsiConsole.WriteLine($"{added} is kept. 'yizhan model promote' gives it studies."));
+                Print(parsed, new JsonObject { ["added"] = added }, () => AnsiConsole.WriteLine(
+                    $"{added} is kept. 'yizhan model test {added}' lets it compute; 'yizhan model promote {added} --percent 10 --reason …' gives it studies beside a version before it. A first version gets all studies of a rule that names it (ai-infer:rules)."));
                 return 0;
             });
         });
@@ -97,33 +101,54 @@ internal static class ModelCommand
     private static Command Test()
     {
         var name = new Argument<string>("model") { Description = "Name of the model." };
-        var count = new Option<int>("--count") { Description = "Computations.", DefaultValueFactory = _ => 20 };
+        var version = new Argument<string?>("version") { Description = "Version; none: the newest.", Arity = ArgumentArity.ZeroOrOne };
+        var count = new Option<int>("--count") { Description = "Computations, 1 to 10000.", DefaultValueFactory = _ => 20 };
+        count.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() is not (>= 1 and <= 10_000))
+            {
+                result.AddError("--count: accepted are numbers from 1 to 10000.");
+            }
+        });
         var command = new Command("test", """
-            Loads a model, lets it compute on zeros, and prints what runs it and how long it takes.
+            Loads a model, lets it compute on zeros, and prints what runs it and how long it takes. Studies are not touched, so a version can be tested before it is promoted.
 
             Examples:
               yizhan model test nodule
+              yizhan model test nodule 2.0.0
               yizhan model test nodule --count 100 --json | tail -n 1 | jq .p50Ms
-            """) { name, count };
+            """) { name, version, count };
         command.SetAction((parsed, cancellationToken) => NodeClient.RunAsync(parsed.GetRequiredValue(Node), async http =>
         {
-            var model = parsed.GetRequiredValue(name);
-            await PostV2Async(http, $"v2/repository/models/{model}/load", "{}", cancellationToken);
-            var metadata = await NodeClient.GetAsync(http, $"v2/models/{model}", cancellationToken);
-            var request = Zeros(metadata["inputs"]!.AsArray());
+            var (model, asked) = (parsed.GetRequiredValue(name), parsed.GetValue(version));
+            var load = asked is null ? new JsonObject() : new JsonObject { ["parameters"] = new JsonObject { ["version"] = asked } };
+            await PostV2Async(http, $"v2/repository/models/{model}/load", load.ToJsonString(), cancellationToken);
+            var path = asked is null ? $"v2/models/{model}" : $"v2/models/{model}/versions/{asked}";
+            var inputs = Zeros((await NodeClient.GetAsync(http, path, cancellationToken))["inputs"]!.AsArray());
             var times = new List<double>();
-            for (var i = 0; i < Math.Clamp(parsed.GetValue(count), 1, 10_000); i++)
+            for (var i = 0; i < parsed.GetValue(count); i++)
             {
                 var started = Stopwatch.GetTimestamp();
-                await PostV2Async(http, $"v2/models/{model}/infer", request, cancellationToken);
+                await InferAsync(http, path + "/infer", inputs.Header, inputs.Data, cancellationToken);
                 times.Add(Stopwatch.GetElapsedTime(started).TotalMilliseconds);
             }
 
-            times.Sort();
-            var runsOn = (await NodeClient.GetAsync(http, "ai-infer/models", cancellationToken)).AsArray().Where(m => (string)m!["name"]! == model).Select(m => (string?)m!["runsOn"]).FirstOrDefault(r => r is not null);
-            var (p50, p99) = (times[times.Count / 2], times[(int)(times.Count * 0.99)]);
-            Print(parsed, new JsonObject { ["model"] = model, ["runsOn"] = runsOn, ["count"] = times.Count, ["p50Ms"] = Math.Round(p50, 2), ["p99Ms"] = Math.Round(p99, 2) },
-                () => AnsiConsole.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{model} runs on {runsOn}. {times.Count} computations: p50 {p50:0.0} ms, p99 {p99:0.0} ms (JSON tensors included).")));
+            var (first, sorted) = (times[0], times.Order().ToArray());
+            var tested = (await NodeClient.GetAsync(http, "ai-infer/models", cancellationToken)).AsArray().Last(m => (string)m!["name"]! == model && (asked is null ? m["runsOn"] is not null : (string)m["version"]! == asked))!;
+            var (number, runsOn) = ((string)tested["version"]!, (string?)tested["runsOn"]);
+            var (p50, p99) = (sorted[sorted.Length / 2], sorted[(int)(sorted.Length * 0.99)]);
+            Print(parsed, new JsonObject
+            {
+                ["model"] = model,
+                ["version"] = number,
+                ["runsOn"] = runsOn,
+                ["count"] = times.Count,
+                ["shapes"] = inputs.Shapes.DeepClone(),
+                ["firstMs"] = Math.Round(first, 2),
+                ["p50Ms"] = Math.Round(p50, 2),
+                ["p99Ms"] = Math.Round(p99, 2),
+            }, () => AnsiConsole.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{model} {number} runs on {runsOn}. {times.Count} computations of {inputs.Shapes.ToJsonString()}: first {first:0.0} ms, p50 {p50:0.0} ms, p99 {p99:0.0} ms, the way to the node and back included.")));
             return 0;
         }));
         return command;
@@ -200,28 +225,73 @@ internal static class ModelCommand
         });
 
     /// <summary>The protocol's own errors have another shape than a problem.</summary>
-    public static async Task<JsonNode> PostV2Async(HttpClient http, string path, string json, CancellationToken cancellationToken)
+    public static Task<JsonNode> PostV2Async(HttpClient http, string path, string json, CancellationToken cancellationToken) =>
+        PostV2Async(http, new HttpRequestMessage(HttpMethod.Post, path) { Content = new StringContent(json) }, async answer =>
+        {
+            var text = await answer.ReadAsStringAsync(cancellationToken);
+            return JsonNode.Parse(text.Length == 0 ? "{}" : text)!;
+        }, cancellationToken);
+
+    /// <summary>Asks with binary tensors, and is content with any answer.</summary>
+    private static Task<long> InferAsync(HttpClient http, string path, byte[] header, byte[] data, CancellationToken cancellationToken)
     {
-        using var answer = await http.PostAsync(path, new StringContent(json), cancellationToken);
-        var text = await answer.Content.ReadAsStringAsync(cancellationToken);
-        return answer.IsSuccessStatusCode ? JsonNode.Parse(text.Length == 0 ? "{}" : text)!
-            : throw new HttpRequestException((string?)JsonNode.Parse(text)?["error"] ?? $"The node answered {(int)answer.StatusCode}.");
+        var request = new HttpRequestMessage(HttpMethod.Post, path) { Content = new ByteArrayContent([.. header, .. data]) };
+        request.Headers.Add("Inference-Header-Content-Length", header.Length.ToString(CultureInfo.InvariantCulture));
+        return PostV2Async(http, request, async answer => (await answer.ReadAsByteArrayAsync(cancellationToken)).LongLength, cancellationToken);
     }
 
-    private static string Zeros(JsonArray inputs) => new JsonObject
+    private static async Task<T> PostV2Async<T>(HttpClient http, HttpRequestMessage request, Func<HttpContent, Task<T>> read, CancellationToken cancellationToken)
     {
-        ["inputs"] = new JsonArray([.. inputs.Select(input =>
+        using var sent = request;
+        using var answer = await http.SendAsync(request, cancellationToken);
+        if (answer.IsSuccessStatusCode)
         {
-            var shape = input!["shape"]!.AsArray().Select((d, i) => (long)d! is > 0 and var fixedSize ? fixedSize : i < 2 ? 1 : 64).ToArray();
-            return new JsonObject
+            return await read(answer.Content);
+        }
+
+        string? error = null;
+        try
+        {
+            var said = JsonNode.Parse(await answer.Content.ReadAsStringAsync(cancellationToken));
+            error = (string?)said?["error"] ?? (string?)said?["detail"];
+        }
+        catch (JsonException)
+        {
+            // Not of the protocol: the status says what there is to say.
+        }
+
+        throw new NodeClient.RefusedException(error ?? $"{(int)answer.StatusCode} {answer.ReasonPhrase} for /{request.RequestUri}.");
+    }
+
+    /// <summary>Zeros for every input: free dimensions are a batch of one, one channel, and 64 each.</summary>
+    private static (byte[] Header, byte[] Data, JsonArray Shapes) Zeros(JsonArray inputs)
+    {
+        var (described, shapes, data) = (new JsonArray(), new JsonArray(), new MemoryStream());
+        foreach (var input in inputs)
+        {
+            long[] shape = [.. input!["shape"]!.AsArray().Select((d, i) => (long)d! is > 0 and var fixedSize ? fixedSize : i < 2 ? 1 : 64)];
+            var (count, datatype) = (shape.Aggregate(1L, (a, b) => a * b), (string)input["datatype"]!);
+
+            // A string is its length as uint32 and its bytes: "0".
+            byte[] element = datatype switch { "BYTES" => [1, 0, 0, 0, (byte)'0'], "INT64" or "UINT64" or "FP64" => new byte[8], "INT32" or "UINT32" or "FP32" => new byte[4], "BOOL" or "INT8" or "UINT8" => [0], _ => [0, 0] };
+            for (var i = 0L; i < count; i++)
+            {
+                data.Write(element);
+            }
+
+            shapes.Add(new JsonArray([.. shape.Select(d => JsonValue.Create(d))]));
+            described.Add(new JsonObject
             {
                 ["name"] = (string)input["name"]!,
-                ["datatype"] = (string)input["datatype"]!,
-                ["shape"] = new JsonArray([.. shape.Select(d => JsonValue.Create(d))]),
-                ["data"] = new JsonArray([.. Enumerable.Repeat(0, (int)shape.Aggregate(1L, (a, b) => a * b)).Select(_ => (string)input["datatype"]! == "BYTES" ? JsonValue.Create("0") : JsonValue.Create(0))]),
-            };
-        })]),
-    }.ToJsonString();
+                ["datatype"] = datatype,
+                ["shape"] = shapes[^1]!.DeepClone(),
+                ["parameters"] = new JsonObject { ["binary_data_size"] = count * element.Length },
+            });
+        }
+
+        var header = new JsonObject { ["parameters"] = new JsonObject { ["binary_data_output"] = true }, ["inputs"] = described };
+        return (System.Text.Encoding.UTF8.GetBytes(header.ToJsonString()), data.ToArray(), shapes);
+    }
 
     internal static FileStream Zip(string folder)
     {
