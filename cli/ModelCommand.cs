@@ -42,26 +42,45 @@ internal static class ModelCommand
         command.SetAction((parsed, cancellationToken) => NodeClient.RunAsync(parsed.GetRequiredValue(Node), async http =>
         {
             var models = (await NodeClient.GetAsync(http, "ai-infer/models", cancellationToken)).AsArray();
-            var table = new Table().Border(TableBorder.Simple).AddColumns("model", "version", "state", "studies", "signed by", "use", "reason");
+            var table = new Table().Border(TableBorder.Simple).AddColumns("model", "version", "state", "studies", "signed by");
             var rollouts = new JsonObject();
+            var notes = new List<string>();
             foreach (var model in models)
             {
                 var name = (string)model!["name"]!;
                 rollouts[name] ??= await NodeClient.GetAsync(http, $"ai-infer/rollouts/{name}", cancellationToken);
                 var version = (string)model["version"]!;
                 var rollout = rollouts[name]!;
+                var alone = rollout["candidate"] is null || (int)rollout["percent"]! == 0;
                 var studies = rollout["stopped"] is not null ? "stopped"
-                    : (string?)rollout["candidate"] == version ? (int)rollout["percent"]! == 0 ? "watches" : $"{rollout["percent"]} %"
-                    : (string?)rollout["stable"] == version ? rollout["candidate"] is null || (int)rollout["percent"]! == 0 ? "all" : "all others"
+                    : (string?)rollout["candidate"] == version ? alone ? "watches" : $"{rollout["percent"]} %"
+                    : (string?)rollout["stable"] == version ? alone ? "all" : "all others"
                     : "";
+                var reason = (string?)model["reason"] ?? "";
+
+                // The protocol calls both UNAVAILABLE: what nobody needed yet, and what cannot be loaded.
+                var state = (string)model["state"]! switch { "READY" => "loaded", "LOADING" => "loading", _ => reason is "" or "unloaded" ? "not loaded" : "refused" };
                 table.AddRow([.. new[]
                 {
-                    name, version, (string)model["state"]!, studies, (bool)model["ships"]! ? "ships with the product" : string.Join(", ", model["signedBy"]!.AsArray().Select(s => (string)s!)),
-                    (bool)model["clinicalUse"]! ? "clinical" : "not for clinical use", (string?)model["reason"] ?? "",
+                    name, version, state, studies, (bool)model["ships"]! ? "(product)" : string.Join(", ", model["signedBy"]!.AsArray().Select(s => (string)s!)),
                 }.Select(Markup.Escape)]);
+                if (state == "refused")
+                {
+                    notes.Add($"{name} {version}: {reason}");
+                }
             }
 
-            Print(parsed, new JsonObject { ["models"] = models.DeepClone(), ["rollouts"] = rollouts }, () => AnsiConsole.Write(table));
+            notes.AddRange(rollouts.Where(r => r.Value!["stopped"] is not null).Select(r => $"{r.Key} is stopped: {r.Value!["stopped"]}"));
+            if (models.Where(m => !(bool)m!["clinicalUse"]!).Select(m => $"{m!["name"]} {m["version"]}").ToArray() is { Length: > 0 } research)
+            {
+                notes.Add($"Not for clinical use: {string.Join(", ", research)}.");
+            }
+
+            Print(parsed, new JsonObject { ["models"] = models.DeepClone(), ["rollouts"] = rollouts }, () =>
+            {
+                AnsiConsole.Write(table);
+                notes.ForEach(AnsiConsole.WriteLine);
+            });
             return 0;
         }));
         return command;
@@ -89,9 +108,12 @@ internal static class ModelCommand
             return await NodeClient.RunAsync(parsed.GetRequiredValue(Node), async http =>
             {
                 await using var archive = Directory.Exists(path) ? Zip(path) : File.OpenRead(path);
-                var added = (string?)await NodeClient.PostAsync(http, "ai-infer/models", new StreamContent(archive), cancellationToken);
-                Print(parsed, new JsonObject { ["added"] = added }, () => AnsiConsole.WriteLine(
-                    $"{added} is kept. 'yizhan model test {added}' lets it compute; 'yizhan model promote {added} --percent 10 --reason …' gives it studies beside a version before it. A first version gets all studies of a rule that names it (ai-infer:rules)."));
+                var added = (string)(await NodeClient.PostAsync(http, "ai-infer/models", new StreamContent(archive), cancellationToken))!;
+                var (name, version) = (added.Split(' ')[0], added.Split(' ')[1]);
+                var stable = (string)(await NodeClient.GetAsync(http, $"ai-infer/rollouts/{name}", cancellationToken))["stable"]!;
+                Print(parsed, new JsonObject { ["added"] = added, ["stable"] = stable }, () => AnsiConsole.WriteLine(stable == version
+                    ? $"{added} is kept. It gets all studies of a rule that names it (ai-infer:rules); 'yizhan model test {name}' lets it compute."
+                    : $"{added} is kept. {stable} goes on with all studies; 'yizhan model promote {added} --percent 0 --reason ...' lets the new one watch."));
                 return 0;
             });
         });
@@ -191,7 +213,8 @@ internal static class ModelCommand
     {
         var name = new Argument<string>("model") { Description = "Name of the model." };
         var command = new Command("rollback", """
-            Gives all studies to the version before, and starts a model that is held again. Works without the centre.
+            Gives all studies to the version before, and starts a model that is held again. A version that was rolled back is not gone back to; 'promote' chooses any. Works without
+            the centre.
 
             Examples:
               yizhan model rollback nodule --reason "2.0.0 misses small ones"
@@ -208,7 +231,9 @@ internal static class ModelCommand
             Print(parsed, (JsonObject)view!, () =>
             {
                 AnsiConsole.WriteLine(view!["stopped"] is { } stopped ? $"{model} is stopped: {stopped}"
-                    : $"{model}: {(view["candidate"] is { } candidate ? $"{candidate} has {view["percent"]} % of the studies, " : "")}{view["stable"]} has all others.");
+                    : view["candidate"] is not { } candidate ? $"{model}: {view["stable"]} has all studies."
+                    : (int)view["percent"]! == 0 ? $"{model}: {candidate} only watches, {view["stable"]} has all studies."
+                    : $"{model}: {candidate} has {view["percent"]} % of the studies, {view["stable"]} has all others.");
                 var table = new Table().Border(TableBorder.Simple).AddColumns("when", "what", "version", "by", "why");
                 foreach (var change in view["history"]!.AsArray().Take(10))
                 {
