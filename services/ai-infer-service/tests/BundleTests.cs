@@ -103,6 +103,9 @@ public sealed class BundleTests : IDisposable
         File.WriteAllText(Path.Combine(folder, "configs", "yizhan.json"), """{"isolation":"vm"}""");
         TestBundle.Seal(folder, "plus", "1");
         await RefusedAsync(node, TestBundle.Zip(folder), "isolation is 'vm'; accepted: process");
+        File.WriteAllText(Path.Combine(folder, "configs", "yizhan.json"), SmallSeries.Settings.Replace("segmentation", "classification", StringComparison.Ordinal));
+        TestBundle.Seal(folder, "plus", "1");
+        await RefusedAsync(node, TestBundle.Zip(folder), "clinical.task is 'classification'; accepted: segmentation");
         File.Delete(Path.Combine(folder, "configs", "yizhan.json"));
 
         File.Delete(metadata);
