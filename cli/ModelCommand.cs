@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.IO.Compression;
 using System.Net.Http.Json;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Spectre.Console;
 using Yizhan.Contracts;
@@ -24,7 +25,6 @@ internal static class ModelCommand
 
     private static readonly Option<string> Reason = new("--reason") { Description = "Why; goes into the history and the audit log.", Required = true };
 
-
     public static Command Create() => new("model", "Models of a node: bundles, versions, rollouts.")
     {
         Node, Json, List(), Add(), Test(), Promote(), Hold(), Rollback(), ModelFiguresCommand.Create(Node, Json),
@@ -42,23 +42,45 @@ internal static class ModelCommand
         command.SetAction((parsed, cancellationToken) => NodeClient.RunAsync(parsed.GetRequiredValue(Node), async http =>
         {
             var models = (await NodeClient.GetAsync(http, "ai-infer/models", cancellationToken)).AsArray();
-            var table = new Table().Border(TableBorder.Simple).AddColumns("model", "version", "state", "studies", "signed by", "use", "reason");
+            var table = new Table().Border(TableBorder.Simple).AddColumns("model", "version", "state", "studies", "signed by");
             var rollouts = new JsonObject();
+            var notes = new List<string>();
             foreach (var model in models)
             {
                 var name = (string)model!["name"]!;
                 rollouts[name] ??= await NodeClient.GetAsync(http, $"ai-infer/rollouts/{name}", cancellationToken);
                 var version = (string)model["version"]!;
                 var rollout = rollouts[name]!;
-                var studies = rollout["stopped"] is not null ? "stopped" : (string?)rollout["candidate"] == version ? $"{rollout["percent"]} %" : (string?)rollout["stable"] == version ? "all others" : "";
+                var alone = rollout["candidate"] is null || (int)rollout["percent"]! == 0;
+                var studies = rollout["stopped"] is not null ? "stopped"
+                    : (string?)rollout["candidate"] == version ? alone ? "watches" : $"{rollout["percent"]} %"
+                    : (string?)rollout["stable"] == version ? alone ? "all" : "all others"
+                    : "";
+                var reason = (string?)model["reason"] ?? "";
+
+                // The protocol calls both UNAVAILABLE: what nobody needed yet, and what cannot be loaded.
+                var state = (string)model["state"]! switch { "READY" => "loaded", "LOADING" => "loading", _ => reason is "" or "unloaded" ? "not loaded" : "refused" };
                 table.AddRow([.. new[]
                 {
-                    name, version, (string)model["state"]!, studies, (bool)model["ships"]! ? "ships with the product" : string.Join(", ", model["signedBy"]!.AsArray().Select(s => (string)s!)),
-                    (bool)model["clinicalUse"]! ? "clinical" : "not for clinical use", (string?)model["reason"] ?? "",
+                    name, version, state, studies, (bool)model["ships"]! ? "(product)" : string.Join(", ", model["signedBy"]!.AsArray().Select(s => (string)s!)),
                 }.Select(Markup.Escape)]);
+                if (state == "refused")
+                {
+                    notes.Add($"{name} {version}: {reason}");
+                }
             }
 
-            Print(parsed, new JsonObject { ["models"] = models.DeepClone(), ["rollouts"] = rollouts }, () => AnsiConsole.Write(table));
+            notes.AddRange(rollouts.Where(r => r.Value!["stopped"] is not null).Select(r => $"{r.Key} is stopped: {r.Value!["stopped"]}"));
+            if (models.Where(m => !(bool)m!["clinicalUse"]!).Select(m => $"{m!["name"]} {m["version"]}").ToArray() is { Length: > 0 } research)
+            {
+                notes.Add($"Not for clinical use: {string.Join(", ", research)}.");
+            }
+
+            Print(parsed, new JsonObject { ["models"] = models.DeepClone(), ["rollouts"] = rollouts }, () =>
+            {
+                AnsiConsole.Write(table);
+                notes.ForEach(AnsiConsole.WriteLine);
+            });
             return 0;
         }));
         return command;
@@ -86,8 +108,12 @@ internal static class ModelCommand
             return await NodeClient.RunAsync(parsed.GetRequiredValue(Node), async http =>
             {
                 await using var archive = Directory.Exists(path) ? Zip(path) : File.OpenRead(path);
-                var added = (string?)await NodeClient.PostAsync(http, "ai-infer/models", new StreamContent(archive), cancellationToken);
-                Print(parsed, new JsonObject { ["added"] = added }, () => AnsiConsole.WriteLine($"{added} is kept. 'yizhan model promote' gives it studies."));
+                var added = (string)(await NodeClient.PostAsync(http, "ai-infer/models", new StreamContent(archive), cancellationToken))!;
+                var (name, version) = (added.Split(' ')[0], added.Split(' ')[1]);
+                var stable = (string)(await NodeClient.GetAsync(http, $"ai-infer/rollouts/{name}", cancellationToken))["stable"]!;
+                Print(parsed, new JsonObject { ["added"] = added, ["stable"] = stable }, () => AnsiConsole.WriteLine(stable == version
+                    ? $"{added} is kept. It gets all studies of a rule that names it (ai-infer:rules); 'yizhan model test {name}' lets it compute."
+                    : $"{added} is kept. {stable} goes on with all studies; 'yizhan model promote {added} --percent 0 --reason ...' lets the new one watch."));
                 return 0;
             });
         });
@@ -97,33 +123,54 @@ internal static class ModelCommand
     private static Command Test()
     {
         var name = new Argument<string>("model") { Description = "Name of the model." };
-        var count = new Option<int>("--count") { Description = "Computations.", DefaultValueFactory = _ => 20 };
+        var version = new Argument<string?>("version") { Description = "Version; none: the newest.", Arity = ArgumentArity.ZeroOrOne };
+        var count = new Option<int>("--count") { Description = "Computations, 1 to 10000.", DefaultValueFactory = _ => 20 };
+        count.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() is not (>= 1 and <= 10_000))
+            {
+                result.AddError("--count: accepted are numbers from 1 to 10000.");
+            }
+        });
         var command = new Command("test", """
-            Loads a model, lets it compute on zeros, and prints what runs it and how long it takes.
+            Loads a model, lets it compute on zeros, and prints what runs it and how long it takes. Studies are not touched, so a version can be tested before it is promoted.
 
             Examples:
               yizhan model test nodule
+              yizhan model test nodule 2.0.0
               yizhan model test nodule --count 100 --json | tail -n 1 | jq .p50Ms
-            """) { name, count };
+            """) { name, version, count };
         command.SetAction((parsed, cancellationToken) => NodeClient.RunAsync(parsed.GetRequiredValue(Node), async http =>
         {
-            var model = parsed.GetRequiredValue(name);
-            await PostV2Async(http, $"v2/repository/models/{model}/load", "{}", cancellationToken);
-            var metadata = await NodeClient.GetAsync(http, $"v2/models/{model}", cancellationToken);
-            var request = Zeros(metadata["inputs"]!.AsArray());
+            var (model, asked) = (parsed.GetRequiredValue(name), parsed.GetValue(version));
+            var load = asked is null ? new JsonObject() : new JsonObject { ["parameters"] = new JsonObject { ["version"] = asked } };
+            await PostV2Async(http, $"v2/repository/models/{model}/load", load.ToJsonString(), cancellationToken);
+            var path = asked is null ? $"v2/models/{model}" : $"v2/models/{model}/versions/{asked}";
+            var inputs = Zeros((await NodeClient.GetAsync(http, path, cancellationToken))["inputs"]!.AsArray());
             var times = new List<double>();
-            for (var i = 0; i < Math.Clamp(parsed.GetValue(count), 1, 10_000); i++)
+            for (var i = 0; i < parsed.GetValue(count); i++)
             {
                 var started = Stopwatch.GetTimestamp();
-                await PostV2Async(http, $"v2/models/{model}/infer", request, cancellationToken);
+                await InferAsync(http, path + "/infer", inputs.Header, inputs.Data, cancellationToken);
                 times.Add(Stopwatch.GetElapsedTime(started).TotalMilliseconds);
             }
 
-            times.Sort();
-            var runsOn = (await NodeClient.GetAsync(http, "ai-infer/models", cancellationToken)).AsArray().Where(m => (string)m!["name"]! == model).Select(m => (string?)m!["runsOn"]).FirstOrDefault(r => r is not null);
-            var (p50, p99) = (times[times.Count / 2], times[(int)(times.Count * 0.99)]);
-            Print(parsed, new JsonObject { ["model"] = model, ["runsOn"] = runsOn, ["count"] = times.Count, ["p50Ms"] = Math.Round(p50, 2), ["p99Ms"] = Math.Round(p99, 2) },
-                () => AnsiConsole.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{model} runs on {runsOn}. {times.Count} computations: p50 {p50:0.0} ms, p99 {p99:0.0} ms (JSON tensors included).")));
+            var (first, sorted) = (times[0], times.Order().ToArray());
+            var tested = (await NodeClient.GetAsync(http, "ai-infer/models", cancellationToken)).AsArray().Last(m => (string)m!["name"]! == model && (asked is null ? m["runsOn"] is not null : (string)m["version"]! == asked))!;
+            var (number, runsOn) = ((string)tested["version"]!, (string?)tested["runsOn"]);
+            var (p50, p99) = (sorted[sorted.Length / 2], sorted[(int)(sorted.Length * 0.99)]);
+            Print(parsed, new JsonObject
+            {
+                ["model"] = model,
+                ["version"] = number,
+                ["runsOn"] = runsOn,
+                ["count"] = times.Count,
+                ["shapes"] = inputs.Shapes.DeepClone(),
+                ["firstMs"] = Math.Round(first, 2),
+                ["p50Ms"] = Math.Round(p50, 2),
+                ["p99Ms"] = Math.Round(p99, 2),
+            }, () => AnsiConsole.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{model} {number} runs on {runsOn}. {times.Count} computations of {inputs.Shapes.ToJsonString()}: first {first:0.0} ms, p50 {p50:0.0} ms, p99 {p99:0.0} ms, the way to the node and back included.")));
             return 0;
         }));
         return command;
@@ -166,7 +213,8 @@ internal static class ModelCommand
     {
         var name = new Argument<string>("model") { Description = "Name of the model." };
         var command = new Command("rollback", """
-            Gives all studies to the version before, and starts a model that is held again. Works without the centre.
+            Gives all studies to the version before, and starts a model that is held again. A version that was rolled back is not gone back to; 'promote' chooses any. Works without
+            the centre.
 
             Examples:
               yizhan model rollback nodule --reason "2.0.0 misses small ones"
@@ -183,7 +231,9 @@ internal static class ModelCommand
             Print(parsed, (JsonObject)view!, () =>
             {
                 AnsiConsole.WriteLine(view!["stopped"] is { } stopped ? $"{model} is stopped: {stopped}"
-                    : $"{model}: {(view["candidate"] is { } candidate ? $"{candidate} has {view["percent"]} % of the studies, " : "")}{view["stable"]} has all others.");
+                    : view["candidate"] is not { } candidate ? $"{model}: {view["stable"]} has all studies."
+                    : (int)view["percent"]! == 0 ? $"{model}: {candidate} only watches, {view["stable"]} has all studies."
+                    : $"{model}: {candidate} has {view["percent"]} % of the studies, {view["stable"]} has all others.");
                 var table = new Table().Border(TableBorder.Simple).AddColumns("when", "what", "version", "by", "why");
                 foreach (var change in view["history"]!.AsArray().Take(10))
                 {
@@ -200,28 +250,73 @@ internal static class ModelCommand
         });
 
     /// <summary>The protocol's own errors have another shape than a problem.</summary>
-    public static async Task<JsonNode> PostV2Async(HttpClient http, string path, string json, CancellationToken cancellationToken)
+    public static Task<JsonNode> PostV2Async(HttpClient http, string path, string json, CancellationToken cancellationToken) =>
+        PostV2Async(http, new HttpRequestMessage(HttpMethod.Post, path) { Content = new StringContent(json) }, async answer =>
+        {
+            var text = await answer.ReadAsStringAsync(cancellationToken);
+            return JsonNode.Parse(text.Length == 0 ? "{}" : text)!;
+        }, cancellationToken);
+
+    /// <summary>Asks with binary tensors, and is content with any answer.</summary>
+    private static Task<long> InferAsync(HttpClient http, string path, byte[] header, byte[] data, CancellationToken cancellationToken)
     {
-        using var answer = await http.PostAsync(path, new StringContent(json), cancellationToken);
-        var text = await answer.Content.ReadAsStringAsync(cancellationToken);
-        return answer.IsSuccessStatusCode ? JsonNode.Parse(text.Length == 0 ? "{}" : text)!
-            : throw new HttpRequestException((string?)JsonNode.Parse(text)?["error"] ?? $"The node answered {(int)answer.StatusCode}.");
+        var request = new HttpRequestMessage(HttpMethod.Post, path) { Content = new ByteArrayContent([.. header, .. data]) };
+        request.Headers.Add("Inference-Header-Content-Length", header.Length.ToString(CultureInfo.InvariantCulture));
+        return PostV2Async(http, request, async answer => (await answer.ReadAsByteArrayAsync(cancellationToken)).LongLength, cancellationToken);
     }
 
-    private static string Zeros(JsonArray inputs) => new JsonObject
+    private static async Task<T> PostV2Async<T>(HttpClient http, HttpRequestMessage request, Func<HttpContent, Task<T>> read, CancellationToken cancellationToken)
     {
-        ["inputs"] = new JsonArray([.. inputs.Select(input =>
+        using var sent = request;
+        using var answer = await http.SendAsync(request, cancellationToken);
+        if (answer.IsSuccessStatusCode)
         {
-            var shape = input!["shape"]!.AsArray().Select((d, i) => (long)d! is > 0 and var fixedSize ? fixedSize : i < 2 ? 1 : 64).ToArray();
-            return new JsonObject
+            return await read(answer.Content);
+        }
+
+        string? error = null;
+        try
+        {
+            var said = JsonNode.Parse(await answer.Content.ReadAsStringAsync(cancellationToken));
+            error = (string?)said?["error"] ?? (string?)said?["detail"];
+        }
+        catch (JsonException)
+        {
+            // Not of the protocol: the status says what there is to say.
+        }
+
+        throw new NodeClient.RefusedException(error ?? $"{(int)answer.StatusCode} {answer.ReasonPhrase} for /{request.RequestUri}.");
+    }
+
+    /// <summary>Zeros for every input: free dimensions are a batch of one, one channel, and 64 each.</summary>
+    private static (byte[] Header, byte[] Data, JsonArray Shapes) Zeros(JsonArray inputs)
+    {
+        var (described, shapes, data) = (new JsonArray(), new JsonArray(), new MemoryStream());
+        foreach (var input in inputs)
+        {
+            long[] shape = [.. input!["shape"]!.AsArray().Select((d, i) => (long)d! is > 0 and var fixedSize ? fixedSize : i < 2 ? 1 : 64)];
+            var (count, datatype) = (shape.Aggregate(1L, (a, b) => a * b), (string)input["datatype"]!);
+
+            // A string is its length as uint32 and its bytes: "0".
+            byte[] element = datatype switch { "BYTES" => [1, 0, 0, 0, (byte)'0'], "INT64" or "UINT64" or "FP64" => new byte[8], "INT32" or "UINT32" or "FP32" => new byte[4], "BOOL" or "INT8" or "UINT8" => [0], _ => [0, 0] };
+            for (var i = 0L; i < count; i++)
+            {
+                data.Write(element);
+            }
+
+            shapes.Add(new JsonArray([.. shape.Select(d => JsonValue.Create(d))]));
+            described.Add(new JsonObject
             {
                 ["name"] = (string)input["name"]!,
-                ["datatype"] = (string)input["datatype"]!,
-                ["shape"] = new JsonArray([.. shape.Select(d => JsonValue.Create(d))]),
-                ["data"] = new JsonArray([.. Enumerable.Repeat(0, (int)shape.Aggregate(1L, (a, b) => a * b)).Select(_ => (string)input["datatype"]! == "BYTES" ? JsonValue.Create("0") : JsonValue.Create(0))]),
-            };
-        })]),
-    }.ToJsonString();
+                ["datatype"] = datatype,
+                ["shape"] = shapes[^1]!.DeepClone(),
+                ["parameters"] = new JsonObject { ["binary_data_size"] = count * element.Length },
+            });
+        }
+
+        var header = new JsonObject { ["parameters"] = new JsonObject { ["binary_data_output"] = true }, ["inputs"] = described };
+        return (System.Text.Encoding.UTF8.GetBytes(header.ToJsonString()), data.ToArray(), shapes);
+    }
 
     internal static FileStream Zip(string folder)
     {

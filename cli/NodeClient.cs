@@ -80,5 +80,5 @@ internal static class NodeClient
     }
 
     /// <summary>The node said no; the message is its reason.</summary>
-    private sealed class RefusedException(string message) : Exception(message);
+    public sealed class RefusedException(string message) : Exception(message);
 }

@@ -99,11 +99,18 @@ internal sealed record Analysis(IReadOnlyList<Finding> Findings, byte[] Map, dou
 
         var kept = candidates.OrderByDescending(c => c.Voxels).Take(MaxFindings).ToArray();
         var map = new byte[labels.Length];
-        for (var i = 0; i < kept.Length; i++)
+        foreach (var ofSegment in kept.Index().GroupBy(k => k.Item.Numbers))
         {
+            // One pass for all components of a segment.
+            var finding = new byte[ofSegment.Key.Max() + 1];
+            foreach (var (i, one) in ofSegment)
+            {
+                finding[one.Number] = (byte)(i + 1);
+            }
+
             for (var n = 0; n < map.Length; n++)
             {
-                map[n] = kept[i].Numbers[n] == kept[i].Number ? (byte)(i + 1) : map[n];
+                map[n] = finding[ofSegment.Key[n]] is > 0 and var number ? number : map[n];
             }
         }
 

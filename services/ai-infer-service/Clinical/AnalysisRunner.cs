@@ -36,6 +36,7 @@ internal sealed partial class AnalysisRunner(
     private readonly string _site = node.Value.SiteId;
     private volatile int _underWay;
     private long _begun;
+    private volatile TaskCompletionSource _owed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <inheritdoc/>
     string IClinicalWork.Kind => "analysis";
@@ -58,9 +59,11 @@ internal sealed partial class AnalysisRunner(
         {
             try
             {
+                // Before the look, so that what is owed during it is not overlooked.
+                var owed = _owed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
                 if (!await RunNextAsync(stoppingToken))
                 {
-                    await Task.Delay(Look, clock, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                    await owed.Task.WaitAsync(Look, clock, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 }
             }
             catch (Exception e) when (e is SqliteException or IOException)
@@ -70,6 +73,9 @@ internal sealed partial class AnalysisRunner(
             }
         }
     }
+
+    /// <summary>An analysis is owed: it is begun now and not at the next look.</summary>
+    public void Wake() => _owed.TrySetResult();
 
     /// <summary>Does the next analysis; false when none is due.</summary>
     internal async Task<bool> RunNextAsync(CancellationToken cancellationToken)

@@ -16,12 +16,18 @@ namespace Yizhan.AiInfer.Clinical;
 /// what is owed, are in one transaction. Orders of the centre about rollouts come by the same way. Without rules it reads nothing.
 /// </summary>
 internal sealed partial class StudyFollower(
-    AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, RolloutDesk rollouts, IEventLog log, IOptions<AiInferOptions> options, TimeProvider clock,
-    ILogger<StudyFollower> logger) : BackgroundService, ILogConsumer
+    AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, RolloutDesk rollouts, AnalysisRunner runner, IEventLog log, IOptions<AiInferOptions> options,
+    TimeProvider clock, ILogger<StudyFollower> logger) : BackgroundService, ILogConsumer
 {
     private const int MaxBatch = 256;
 
     private static readonly TimeSpan Look = TimeSpan.FromSeconds(1);
+
+    // A scanner that sends must not cost a transaction for each slice.
+    private static readonly TimeSpan Breath = TimeSpan.FromMilliseconds(200);
+
+    // How long a series that is due and not in the archive yet is looked for in each breath; after that, in each look.
+    private static readonly TimeSpan Indexing = TimeSpan.FromSeconds(5);
 
     private readonly AiInferOptions _options = options.Value;
     private readonly ILogger _logger = logger;
@@ -52,20 +58,38 @@ internal sealed partial class StudyFollower(
             return;
         }
 
-        using var timer = new PeriodicTimer(Look, clock);
-        do
+        while (!stoppingToken.IsCancellationRequested)
         {
             try
             {
                 await ReadAsync(stoppingToken);
                 await DecideAsync(stoppingToken);
+                await PauseAsync(stoppingToken);
             }
             catch (Exception e) when (e is IOException or SqliteException or HttpRequestException or TaskCanceledException && !stoppingToken.IsCancellationRequested)
             {
                 Stalled(e.Message);
+                await Task.Delay(Look, clock, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+            {
+                return;
             }
         }
-        while (await timer.WaitForNextTickAsync(stoppingToken).AsTask().ContinueWith(t => t.IsCompletedSuccessfully && t.Result, TaskScheduler.Default));
+    }
+
+    /// <summary>Until the log has more or a series is due: an urgent finding should not wait for a tick of ours.</summary>
+    private async Task PauseAsync(CancellationToken cancellationToken)
+    {
+        await Task.Delay(Breath, clock, cancellationToken);
+        var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
+        var quietMs = _options.QuietSeconds * 1000L;
+        var next = database.Do(c => c.QueryFirstOrDefault<long?>(
+            "SELECT min(last_ms) FROM series WHERE decided = 0 AND last_ms > @since", new { since = now - quietMs - (long)Indexing.TotalMilliseconds }));
+        var left = next is { } lastMs ? TimeSpan.FromMilliseconds(Math.Clamp(lastMs + quietMs - now, 0, (long)Look.TotalMilliseconds)) : Look;
+        using var enough = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        await Task.WhenAny(log.WaitForMoreAsync(database.Cursor(_feed) ?? 0, enough.Token), Task.Delay(left, clock, enough.Token));
+        await enough.CancelAsync();
     }
 
     private async Task ReadAsync(CancellationToken cancellationToken)
@@ -137,6 +161,7 @@ internal sealed partial class StudyFollower(
             });
             if (models.Length > 0)
             {
+                runner.Wake();
                 Owed(series, string.Join(", ", models));
             }
         }

@@ -12,7 +12,7 @@ namespace Yizhan.AiInfer.Engine;
 internal sealed record RunnerSettings(int Instances = 1, int MaxBatch = 1, int MaxQueueDelayMs = 0, int MaxQueue = 256, bool RefuseNotFinite = true);
 
 /// <summary>
-/// A model with its queue: requests wait here, are joined to batches (dynamic batching), run on one of the instances, and are counted.
+/// A model with its queue: requests wait here, are joined to batches where that pays (dynamic batching, <see cref="BatchGain"/>), run on one of the instances, and are counted.
 /// </summary>
 internal sealed class ModelRunner : IAsyncDisposable
 {
@@ -21,6 +21,7 @@ internal sealed class ModelRunner : IAsyncDisposable
     private readonly TimeProvider _clock;
     private readonly Channel<Waiting> _queue;
     private readonly CancellationTokenSource _stop = new();
+    private readonly BatchGain _gain = new();
     private readonly Task[] _instances;
 
     public ModelRunner(string name, string version, IModelEngine engine, RunnerSettings settings, TimeProvider clock)
@@ -123,7 +124,7 @@ internal sealed class ModelRunner : IAsyncDisposable
             }
 
             var batch = new List<Waiting> { next };
-            next = Batches ? await FillAsync(batch) : null;
+            next = Batches && _gain.Joins(next.ElementBytes) ? await FillAsync(batch) : null;
             await RunAsync(batch);
         }
     }
@@ -202,6 +203,7 @@ internal sealed class ModelRunner : IAsyncDisposable
             var computed = _clock.GetTimestamp();
             var parts = batch.Count == 1 ? [outputs] : Batch.Split(outputs, [.. batch.Select(w => w.Elements)]);
             var done = _clock.GetTimestamp();
+            _gain.Note(batch[0].ElementBytes, batch.Sum(w => w.Elements), _clock.GetElapsedTime(started, done));
             Statistics.Executed(
                 batch.Sum(w => w.Elements), _clock.GetElapsedTime(started, ready), _clock.GetElapsedTime(ready, computed), _clock.GetElapsedTime(computed, done));
             for (var i = 0; i < batch.Count; i++)
@@ -249,6 +251,9 @@ internal sealed class ModelRunner : IAsyncDisposable
         public bool IsWithdrawn => _answer.Task.IsCanceled;
 
         public int Elements => Inputs[0].Shape.Count == 0 ? 1 : (int)Math.Min(int.MaxValue, Inputs[0].Shape[0]);
+
+        /// <summary>Bytes of all inputs for one element of the first dimension.</summary>
+        public long ElementBytes { get; } = inputs.Sum(i => (long)i.Data.Length) / Math.Max(1, inputs[0].Shape.Count == 0 ? 1 : inputs[0].Shape[0]);
 
         public bool JoinsWith(Waiting other) =>
             Inputs.Zip(other.Inputs).All(pair => pair.First.Datatype != TensorDatatype.Bytes && pair.First.Shape.Skip(1).SequenceEqual(pair.Second.Shape.Skip(1))

@@ -52,7 +52,7 @@ internal sealed class OnnxEngine : IModelEngine
         }
         catch (OnnxRuntimeException e)
         {
-            throw new ModelFailedException($"ONNX Runtime does not load {Path.GetFileName(path)}: {e.Message}", e);
+            throw new ModelFailedException($"ONNX Runtime does not load {Path.GetFileName(path)}: {Reason(e, path)}", e);
         }
     }
 
@@ -82,6 +82,26 @@ internal sealed class OnnxEngine : IModelEngine
     {
         _session.Dispose();
         return ValueTask.CompletedTask;
+    }
+
+    /// <summary>What the runtime says, without its error code, the file's path, and the place and function in its own source: those are for its authors.</summary>
+    private static string Reason(OnnxRuntimeException e, string path)
+    {
+        var text = e.Message.Replace($"Load model from {path} failed:", "", StringComparison.Ordinal);
+        text = text[(text.StartsWith('[') ? text.IndexOf(']', StringComparison.Ordinal) + 1 : 0)..].TrimStart();
+        if (text.IndexOf("/onnxruntime_src/", StringComparison.Ordinal) is >= 0 and var place && text.IndexOf('(', place) is >= 0 and var end)
+        {
+            for (var depth = 0; end < text.Length; end++)
+            {
+                depth += text[end] switch { '(' => 1, ')' => -1, _ => 0 };
+                if (depth == 0)
+                {
+                    return text[..place] + text[(end + 1)..].TrimStart();
+                }
+            }
+        }
+
+        return text;
     }
 
     private static TensorSpec Spec(string name, NodeMetadata metadata) =>
@@ -125,13 +145,23 @@ internal sealed class OnnxEngine : IModelEngine
         _ => throw new ModelFailedException($"'{name}' of the model is of {type}, which the protocol has no datatype for."),
     };
 
-    private static TensorElementType TypeOf(string datatype) =>
-        Enum.GetValues<TensorElementType>().First(type => type is not (TensorElementType.DataTypeMax or TensorElementType.Complex64 or TensorElementType.Complex128)
-            && Known(type) && DatatypeOf(type, "") == datatype);
-
-    private static bool Known(TensorElementType type) => type is TensorElementType.Bool or TensorElementType.UInt8 or TensorElementType.UInt16 or TensorElementType.UInt32
-        or TensorElementType.UInt64 or TensorElementType.Int8 or TensorElementType.Int16 or TensorElementType.Int32 or TensorElementType.Int64 or TensorElementType.Float16
-        or TensorElementType.BFloat16 or TensorElementType.Float or TensorElementType.Double or TensorElementType.String;
+    private static TensorElementType TypeOf(string datatype) => datatype switch
+    {
+        TensorDatatype.Bool => TensorElementType.Bool,
+        TensorDatatype.UInt8 => TensorElementType.UInt8,
+        TensorDatatype.UInt16 => TensorElementType.UInt16,
+        TensorDatatype.UInt32 => TensorElementType.UInt32,
+        TensorDatatype.UInt64 => TensorElementType.UInt64,
+        TensorDatatype.Int8 => TensorElementType.Int8,
+        TensorDatatype.Int16 => TensorElementType.Int16,
+        TensorDatatype.Int32 => TensorElementType.Int32,
+        TensorDatatype.Int64 => TensorElementType.Int64,
+        TensorDatatype.Fp16 => TensorElementType.Float16,
+        TensorDatatype.Bf16 => TensorElementType.BFloat16,
+        TensorDatatype.Fp32 => TensorElementType.Float,
+        TensorDatatype.Fp64 => TensorElementType.Double,
+        _ => throw new ModelFailedException($"'{datatype}' is no datatype of numbers."),
+    };
 
     /// <summary>Inputs as the runtime sees them: the request's own bytes, pinned for the time of the run.</summary>
     private sealed class Values : IDisposable

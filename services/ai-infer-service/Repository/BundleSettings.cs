@@ -15,10 +15,10 @@ internal sealed record BundleSettings(
     string? Isolation = null, RunnerSettings? Runner = null, ClinicalSettings? Clinical = null, PublishedFigures? Figures = null, bool ClinicalUse = false);
 
 /// <summary>How a series is analysed.</summary>
-/// <param name="Task"><c>segmentation</c> or <c>classification</c>.</param>
+/// <param name="Task"><c>segmentation</c>: the only one that studies are analysed by.</param>
 /// <param name="Modality">Modality that the model was made for.</param>
 /// <param name="BodyParts">Body Part Examined that it was made for, upper case; empty for any.</param>
-/// <param name="Segments">What the labels mean; for a classification, its classes in order.</param>
+/// <param name="Segments">What the labels mean.</param>
 /// <param name="UrgentAboveMl">A finding of at least so many millilitres travels in lane urgent; null for never.</param>
 /// <param name="MinFindingMl">Smaller findings are not reported. Default 0.</param>
 /// <param name="MinSlices">Fewest slices of a series. Default 1.</param>
@@ -28,7 +28,7 @@ internal sealed record ClinicalSettings(
     int MinSlices = 1, bool SecondaryCapture = false);
 
 /// <summary>One label of a model.</summary>
-/// <param name="Value">Value in the label map; index of the class.</param>
+/// <param name="Value">Value in the label map.</param>
 /// <param name="Label">Name for people.</param>
 /// <param name="Category">Segmented property category.</param>
 /// <param name="Type">Segmented property type.</param>

@@ -104,7 +104,7 @@ internal sealed class ModelBundle
         {
             var settings = Json("configs/yizhan.json").Deserialize(BundleJson.Default.BundleSettings) ?? new BundleSettings();
             return settings.Isolation is not (null or "process") ? throw new JsonException($"isolation is '{settings.Isolation}'; accepted: process, or nothing.")
-                : settings.Clinical is { Task: not ("segmentation" or "classification") } ? throw new JsonException($"clinical.task is '{settings.Clinical.Task}'; accepted: segmentation, classification.")
+                : settings.Clinical is { Task: not "segmentation" } ? throw new JsonException($"clinical.task is '{settings.Clinical.Task}'; accepted: segmentation. A model that classifies has no 'clinical': clients ask it by the Open Inference Protocol.")
                 : settings.Runner is { } r && (r.Instances is < 1 or > 64 || r.MaxBatch is < 1 or > 4096 || r.MaxQueue is < 1 or > 65_536 || r.MaxQueueDelayMs is < 0 or > 10_000)
                     ? throw new JsonException("runner: accepted are instances 1 to 64, maxBatch 1 to 4096, maxQueue 1 to 65536, maxQueueDelayMs 0 to 10000.")
                 : settings;

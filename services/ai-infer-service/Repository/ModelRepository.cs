@@ -109,7 +109,7 @@ internal sealed partial class ModelRepository : IHostedService, IAsyncDisposable
         {
             return _models.TryGetValue(name, out var versions) && versions.TryGetValue(version, out var held)
                 ? held.Bundle ??= Open(held)
-                : throw new BundleRefusedException($"There is no {name} {version} here.");
+                : throw new BundleRefusedException($"There is no {name} {version} here; accepted: {string.Join(", ", _models.SelectMany(m => m.Value.Keys.Select(v => $"{m.Key} {v}")))}.");
         }
     }
 

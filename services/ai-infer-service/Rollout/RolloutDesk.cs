@@ -98,11 +98,30 @@ internal sealed partial class RolloutDesk(
     public Task<RolloutView> RollbackAsync(string model, string who, string reason, CancellationToken cancellationToken, long? order = null)
     {
         var state = View(model);
-        var before = state.History.Where(h => h.Action is "promote" or "rollback" or "begin" && (h.Percent == 100 || h.Action != "promote") && h.Version != state.Stable).Select(h => h.Version).FirstOrDefault();
+        var before = Line(state).LastOrDefault(version => version != state.Stable);
         var to = state.Candidate is not null || state.Stopped is not null && before is null ? state.Stable : before
-            ?? throw new BundleRefusedException($"{model} has had no version but {state.Stable}: there is nothing to go back to. 'hold' stops it.");
+            ?? throw new BundleRefusedException($"{model} has no version before {state.Stable} that was not rolled back: there is nothing to go back to. 'hold' stops it, 'promote' chooses another.");
         _ = repository.Bundle(model, to);
         return ChangeAsync(model, "rollback", to, 100, who, reason, (_, s) => s with { Stable = to, Candidate = null, Percent = 0, Stopped = null }, cancellationToken, order);
+    }
+
+    /// <summary>Versions that had all studies, the present one last. What was rolled back is not among them: nobody goes back to what was found wrong.</summary>
+    private static List<string> Line(RolloutView state)
+    {
+        var line = new List<string>();
+        foreach (var change in state.History.Reverse())
+        {
+            if (change.Action == "rollback" && line.LastIndexOf(change.Version) is >= 0 and var at)
+            {
+                line.RemoveRange(at + 1, line.Count - at - 1);
+            }
+            else if (change.Action is "begin" or "rollback" or "promote" && (change.Action != "promote" || change.Percent == 100) && line.LastOrDefault() != change.Version)
+            {
+                line.Add(change.Version);
+            }
+        }
+
+        return line;
     }
 
     /// <summary>

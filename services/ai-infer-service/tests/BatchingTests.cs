@@ -113,7 +113,52 @@ public sealed class BatchingTests
         Assert.Contains("thirteen", (await Assert.ThrowsAsync<ModelFailedException>(() => bad)).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Requests_are_joined_only_where_that_pays_and_the_other_way_is_tried_again()
+    {
+        var gain = new BatchGain();
+        Assert.True(gain.Joins(100));
+        gain.Note(100, 1, TimeSpan.FromMicroseconds(100));
+        gain.Note(100, 8, TimeSpan.FromMicroseconds(8 * 130));
+        var asked = Enumerable.Range(0, 2 * BatchGain.TryAgain).Select(_ => gain.Joins(100)).ToArray();
+        Assert.Equal(2, asked.Count(joins => joins));
+
+        // Another size is another matter, and what is learnt is learnt anew.
+        Assert.True(gain.Joins(200));
+        for (var i = 0; i < 50; i++)
+        {
+            gain.Note(100, 8, TimeSpan.FromMicroseconds(8 * 60));
+        }
+
+        Assert.Equal(BatchGain.TryAgain - 1, Enumerable.Range(0, BatchGain.TryAgain).Count(_ => gain.Joins(100)));
+
+        // One computation that was interrupted does not turn it round.
+        gain.Note(100, 8, TimeSpan.FromSeconds(10));
+        Assert.Equal(BatchGain.TryAgain - 1, Enumerable.Range(0, BatchGain.TryAgain).Count(_ => gain.Joins(100)));
+    }
+
+    [Fact]
+    public async Task A_model_that_is_slower_in_batches_gets_its_requests_one_by_one()
+    {
+        var engine = new GatedEngine();
+        await using var runner = new ModelRunner("m", "1", engine, new RunnerSettings(MaxBatch: 8), new Ticking(engine));
+        var first = runner.InferAsync(Request(0), Node.Cancel);
+        await engine.Started.WaitAsync(Node.Cancel);
+        var others = Enumerable.Range(1, 24).Select(i => runner.InferAsync(Request(i), Node.Cancel)).ToArray();
+        engine.Open();
+        await Task.WhenAll([first, .. others]);
+        Assert.Equal([1, 8, .. Enumerable.Repeat(1L, 16)], engine.Batches);
+    }
+
     private static InferenceRequest Request(params float[] values) => new(null, [Floats.Tensor("x", [values.Length, 1], values)], [], false);
+
+    /// <summary>A clock on which a computation takes as long as the square of its elements.</summary>
+    private sealed class Ticking(GatedEngine engine) : TimeProvider
+    {
+        public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+        public override long GetTimestamp() => engine.Batches.ToArray().Sum(elements => elements * elements) * 1000;
+    }
 
     /// <summary>y = x + 10, once the gate is open.</summary>
     private sealed class GatedEngine : IModelEngine

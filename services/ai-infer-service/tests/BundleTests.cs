@@ -103,6 +103,9 @@ public sealed class BundleTests : IDisposable
         File.WriteAllText(Path.Combine(folder, "configs", "yizhan.json"), """{"isolation":"vm"}""");
         TestBundle.Seal(folder, "plus", "1");
         await RefusedAsync(node, TestBundle.Zip(folder), "isolation is 'vm'; accepted: process");
+        File.WriteAllText(Path.Combine(folder, "configs", "yizhan.json"), SmallSeries.Settings.Replace("segmentation", "classification", StringComparison.Ordinal));
+        TestBundle.Seal(folder, "plus", "1");
+        await RefusedAsync(node, TestBundle.Zip(folder), "clinical.task is 'classification'; accepted: segmentation");
         File.Delete(Path.Combine(folder, "configs", "yizhan.json"));
 
         File.Delete(metadata);
@@ -128,7 +131,7 @@ public sealed class BundleTests : IDisposable
         await using var node = await Node.StartAsync(_ => { }, "--ai-infer:workerMemoryMiB=700");
         foreach (var (onnx, reason) in new[]
         {
-            (OnnxFile.PlusOne(opset: 999), "did not pass its trial"),
+            (OnnxFile.PlusOne(opset: 999), "pset 999"),
             ("no model"u8.ToArray(), "does not load"),
             (OnnxFile.MemoryBomb(8), "did not pass its trial"),
         })

@@ -48,19 +48,48 @@ public sealed class PipelineTests
         Assert.Contains(result.InputDigest!, audit.Detail, StringComparison.Ordinal);
     }
 
-    [Fact]
+    [Theory]
     [Trait("Clause", "S3")]
-    public async Task A_series_that_is_not_whole_is_refused_with_the_reason_in_the_result()
+    [InlineData("slice missing", "slices are missing")]
+    [InlineData("one slice", "The series has 1 slice; this model needs 2")]
+    [InlineData("gantry tilt", "(gantry tilt)")]
+    [InlineData("orientations mixed", "slices of different orientation are mixed")]
+    [InlineData("MONOCHROME1", "Photometric Interpretation is MONOCHROME1; accepted: MONOCHROME2")]
+    [InlineData("RGB", "Photometric Interpretation is RGB; accepted: MONOCHROME2")]
+    public async Task A_series_that_is_not_whole_or_not_plain_is_refused_with_the_reason_in_the_result(string what, string reason)
     {
         await using var archive = await Archive.StartAsync();
         await using var node = await StartAsync(archive, 0);
         var slices = SmallSeries.Create(slices: 6);
-        slices.RemoveAt(2);
+        switch (what)
+        {
+            case "slice missing":
+                slices.RemoveAt(2);
+                break;
+            case "one slice":
+                slices.RemoveRange(1, 5);
+                break;
+            case "gantry tilt":
+                slices.ForEach(s => s.Set(DicomTags.ImagePositionPatient, -10.0, -20.0 + s.GetInt64(DicomTags.InstanceNumber)!.Value, s.GetInt64(DicomTags.InstanceNumber)!.Value * 2.0));
+                break;
+            case "orientations mixed":
+                slices[4].Set(DicomTags.ImageOrientationPatient, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0);
+                break;
+            default:
+                slices.ForEach(s => s.Set(DicomTags.PhotometricInterpretation, what).Set(DicomTags.SamplesPerPixel, what == "RGB" ? 3 : 1));
+                break;
+        }
+
         await archive.AddAsync(node, slices);
         var result = await ResultAsync(node, "1.2.1");
         Assert.Equal("refused", result.Outcome);
-        Assert.Contains("slices are missing", result.Reason, StringComparison.Ordinal);
+        Assert.Contains(reason, result.Reason, StringComparison.Ordinal);
+        Assert.Empty(result.Findings);
         Assert.Empty(archive.Stored);
+
+        // The next study is not held up by it, and the model is not blamed.
+        await archive.AddAsync(node, SmallSeries.Create(study: 2));
+        Assert.Equal("findings", (await ResultAsync(node, "1.2.2")).Outcome);
     }
 
     /// <summary>Each frame lies where the slice lies that it was found in, and names it: a segmentation one slice off is wrong by a slice's thickness.</summary>

@@ -90,6 +90,26 @@ public sealed class ProtocolTests
         Assert.Contains("4294967296 bytes; accepted: up to 268435456", answer, StringComparison.Ordinal);
     }
 
+    /// <summary>Chunked, a request does not say how long it is: it is read up to the limit and no further.</summary>
+    [Fact]
+    public async Task A_request_that_does_not_say_its_length_ends_at_the_limit_in_both_protocols()
+    {
+        await using var node = await Node.StartAsync(models => TestBundle.Write(models, "plus", "1", OnnxFile.PlusOne()), "--ai-infer:load:0=plus", "--ai-infer:maxRequestMiB=1");
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/v2/models/plus/infer") { Content = new ByteArrayContent(new byte[2 * 1024 * 1024]) };
+        request.Headers.TransferEncodingChunked = true;
+        using var answer = await node.Http.SendAsync(request, Node.Cancel);
+        Assert.Equal(HttpStatusCode.RequestEntityTooLarge, answer.StatusCode);
+
+        var error = await Assert.ThrowsAsync<RpcException>(() => node.InferGrpcAsync("plus", Floats.Tensor("x", [131072, 4], new float[524288])));
+        Assert.Equal(StatusCode.ResourceExhausted, error.StatusCode);
+
+        // A shape that promises more than is there is refused for what it is.
+        var (status, body) = await node.PostAsync("/v2/models/plus/infer", """{"inputs":[{"name":"x","shape":[1073741824,4],"datatype":"FP32","data":[1,2,3,4]}]}""");
+        Assert.Equal(400, status);
+        Assert.Contains("its shape needs 4294967296", body.GetProperty("error").GetString(), StringComparison.Ordinal);
+        Assert.Equal([1, 1, 1, 1], Floats.Of((await node.InferGrpcAsync("plus", Floats.Tensor("x", [1, 4], new float[4]))).Single()));
+    }
+
     [Fact]
     public async Task Statistics_index_and_metrics_count_what_happened()
     {

@@ -132,6 +132,32 @@ public sealed class RolloutTests
         Assert.Equal("findings", (await PipelineTests.ResultAsync(node, "1.2.2")).Outcome);
     }
 
+    /// <summary>Found by hand: version 2 was rolled back, the model stopped for another reason and started again, and it came back with version 2.</summary>
+    [Fact]
+    [Trait("Clause", "S3")]
+    public async Task A_version_that_was_rolled_back_is_not_gone_back_to()
+    {
+        await using var archive = await Archive.StartAsync();
+        await using var node = await PipelineTests.StartAsync(archive, 0, models => Array.ForEach(["2", "3"], version =>
+            TestBundle.Write(models, "block", version, OnnxFile.Plus(0, [-1, 1, -1, -1]), SmallSeries.Settings, inference: SmallSeries.Inference)));
+        async Task<string> StableAsync(string action, string? version = null, bool all = false) =>
+            (await ChangeAsync(node, action, new RolloutRequest("by hand", version, version is null ? null : 100, all))).Stable;
+
+        Assert.Equal("2", await StableAsync("promote", "2"));
+        Assert.Equal("1", await StableAsync("rollback"));
+        Assert.Equal("1", await StableAsync("hold", all: true));
+        Assert.Equal("1", await StableAsync("rollback"));
+        Assert.Null((await ViewAsync(node)).Stopped);
+
+        // Steps back over several versions, and no further than the first.
+        Assert.Equal("2", await StableAsync("promote", "2"));
+        Assert.Equal("3", await StableAsync("promote", "3"));
+        Assert.Equal("2", await StableAsync("rollback"));
+        Assert.Equal("1", await StableAsync("rollback"));
+        using var answer = await node.Http.PostAsync("/ai-infer/rollouts/block/rollback", new StringContent("""{"reason":"b"}""", System.Text.Encoding.UTF8, "application/json"), Node.Cancel);
+        Assert.Contains("nothing to go back to", await answer.Content.ReadAsStringAsync(Node.Cancel), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_version_that_fails_is_held()
     {

@@ -7,6 +7,11 @@ internal static class SpatialTransforms
     public static Volume Orient(Volume volume, string codes)
     {
         var have = volume.AxisCodes;
+        if (have == codes)
+        {
+            return volume;
+        }
+
         var (from, flip) = (new int[3], new bool[3]);
         for (var axis = 0; axis < 3; axis++)
         {
