@@ -1,12 +1,7 @@
-using System.Buffers.Binary;
 using System.CommandLine;
 using System.Diagnostics;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
-using System.Net.WebSockets;
-using System.Runtime.InteropServices;
-using System.Text;
-using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Yizhan.NmtAsr;
@@ -20,13 +15,12 @@ using Yizhan.Transcripts;
 namespace Yizhan.Bench;
 
 /// <summary>
-/// <c>yizhan bench asr</c> and <c>bench translate</c>: live streams and translations through the service, beside the same engine called in a loop in the same process: the limit. Clients and
-/// service share the machine, so what sockets and clients need is in our figures and not in the loop's.
+/// <c>yizhan bench asr</c> and <c>bench translate</c>: live streams and translations through the service, beside the same engine called in a loop in the same process: the limit. The clients
+/// of the streams are a process of their own on the same machine, so what they need is in what took how long, and not in the processor time and memory of the service.
 /// </summary>
 internal static class SpeechBench
 {
-    private const int Rate = SpeechStream.SampleRate, Frame = Rate / 10;
-    private const string Folder = "models/training/mandarin/recordings";
+    private const double PacedSeconds = 10;
 
     private static readonly int[] Streams = [1, 4, 16], Translators = [1, 2];
 
@@ -58,28 +52,41 @@ internal static class SpeechBench
 
     private static async Task<int> AsrAsync(double seconds, DirectoryInfo? english, bool json, CancellationToken cancellationToken)
     {
-        var said = Directory.GetFiles(Folder, "*.wav").Order(StringComparer.Ordinal).SelectMany(f => MemoryMarshal.Cast<byte, short>(File.ReadAllBytes(f).AsSpan(WavWriter.HeaderBytes)).ToArray()).ToArray();
-        var sound = Enumerable.Range(0, (int)(seconds * Rate)).Select(i => said[i % said.Length]).ToArray();
+        var sound = SpeechClients.Sound(seconds);
         using var model = CtcModel.Load(Path.Combine(AppContext.BaseDirectory, "speech", "mandarin-phrases", "1.0.0", "models"), true, true, 9, 2);
+
+        // Decoders are kept for the next stream, as the service keeps them.
+        var decoders = Enumerable.Range(0, Streams[^1]).Select(_ => new CtcRecogniser(model)).ToArray();
         return await WithNodeAsync("asr", json, async (app, rows) =>
         {
-            // Both have run once before anything is measured.
-            _ = await DirectAsync(model, sound, 1);
-            _ = await LiveAsync(app, sound, 1, paced: false, cancellationToken);
+            await using var clients = await SpeechClients.StartAsync(app, cancellationToken);
+
+            // Both have run before anything is measured.
+            _ = await DirectAsync(decoders, sound);
+            _ = await clients.RunAsync(Streams[^1], seconds, paced: false, cancellationToken);
             foreach (var streams in Streams)
             {
                 GC.Collect();
-                var before = Environment.WorkingSet;
-                var direct = await DirectAsync(model, sound, streams);
-                var live = await LiveAsync(app, sound, streams, paced: false, cancellationToken);
-                rows.Add(BenchRow.More($"engine called directly; {streams} live streams as fast as they go", live.Speed, direct.Speed, "times real time"));
-                if (streams == Streams[^1])
+                var (before, cpu) = (Environment.WorkingSet, Cpu());
+                var direct = await DirectAsync(decoders[..streams], sound);
+                var directCpu = Cpu() - cpu;
+                cpu = Cpu();
+                var live = await clients.RunAsync(streams, seconds, paced: false, cancellationToken);
+                var liveCpu = Cpu() - cpu;
+                var heard = streams * sound.Length / (double)SpeechStream.SampleRate;
+                rows.Add(BenchRow.More($"engine called directly; {streams} live streams as fast as they go", heard / live.Seconds, heard / direct.Seconds, "times real time"));
+                rows.Add(BenchRow.More($"engine called directly; {streams} live streams, sound that a second of the service's processor hears", heard / liveCpu.TotalSeconds, heard / directCpu.TotalSeconds, "s"));
+
+                var paced = clients.RunAsync(streams, Math.Min(seconds, PacedSeconds), paced: true, cancellationToken);
+                var most = 0L;
+                while (!paced.IsCompleted)
                 {
-                    rows.Add(BenchRow.Less($"goal; memory of {streams} streams, each, clients with them", Math.Max(0.1, (Environment.WorkingSet - before) / 1048576.0 / streams), 20, "MiB"));
+                    most = Math.Max(most, Environment.WorkingSet);
+                    await Task.WhenAny(paced, Task.Delay(TimeSpan.FromMilliseconds(200), TimeProvider.System, cancellationToken));
                 }
 
-                var paced = await LiveAsync(app, sound[..Math.Min(sound.Length, Rate * 5)], streams, paced: true, cancellationToken);
-                rows.Add(BenchRow.Less($"engine called directly; {streams} live streams at the speed of speech, first partial result", paced.FirstPartialMs, direct.FirstPartialMs, "ms"));
+                rows.Add(BenchRow.Less($"engine called directly; {streams} live streams at the speed of speech, first partial result", (await paced).FirstPartialMs, direct.FirstPartialMs, "ms"));
+                rows.Add(BenchRow.Less($"goal; {streams} live streams, memory of the service for each", Math.Max(0.1, (most - before) / 1048576.0 / streams), 20, "MiB"));
             }
 
             if (english is not null)
@@ -137,88 +144,35 @@ internal static class SpeechBench
         return 0;
     }
 
-    /// <summary>The limit: decoders alone, given the same pieces, asked for a partial result as often.</summary>
-    private static async Task<Figures> DirectAsync(CtcModel model, short[] sound, int streams)
+    /// <summary>The limit: decoders alone, given the same pieces and asked for a partial result as often.</summary>
+    private static async Task<SpeechClients.Figures> DirectAsync(CtcRecogniser[] decoders, short[] sound)
     {
         var watch = Stopwatch.StartNew();
-        var firsts = await Task.WhenAll(Enumerable.Range(0, streams).Select(_ => Task.Run(() =>
+        var firsts = await Task.WhenAll(decoders.Select(recogniser => Task.Run(() =>
         {
-            using var recogniser = new CtcRecogniser(model);
             using var voice = new LevelDetector();
             var stream = new SpeechStream(recogniser, voice, new Endpointing(700, 30_000, 300), []);
             double first = 0;
-            for (var at = 0; at < sound.Length; at += Frame)
+            for (var at = 0; at < sound.Length; at += SpeechClients.Frame)
             {
                 var from = Stopwatch.GetTimestamp();
-                if (stream.Accept(sound.AsSpan(at, Math.Min(Frame, sound.Length - at))).Count > 0 && first == 0)
+                if (stream.Accept(sound.AsSpan(at, Math.Min(SpeechClients.Frame, sound.Length - at))).Count > 0 && first == 0)
                 {
                     // As somebody who speaks would see it: what was said until then, and the last computation.
-                    first = (at + Frame) * 1000.0 / Rate + Stopwatch.GetElapsedTime(from).TotalMilliseconds;
+                    first = (at + SpeechClients.Frame) * 1000.0 / SpeechStream.SampleRate + Stopwatch.GetElapsedTime(from).TotalMilliseconds;
                 }
             }
 
             stream.Finish();
             return first;
         })));
-        return new Figures(streams * sound.Length / (double)Rate / watch.Elapsed.TotalSeconds, BenchTable.Median(firsts));
+        return new SpeechClients.Figures(watch.Elapsed.TotalSeconds, BenchTable.Median(firsts));
     }
 
-    private static async Task<Figures> LiveAsync(WebApplication app, short[] sound, int streams, bool paced, CancellationToken cancellationToken)
+    private static TimeSpan Cpu()
     {
-        var watch = Stopwatch.StartNew();
-        var firsts = await Task.WhenAll(Enumerable.Range(0, streams).Select(_ => Task.Run(() => OneAsync(app, sound, paced, cancellationToken), cancellationToken)));
-        return new Figures(streams * sound.Length / (double)Rate / watch.Elapsed.TotalSeconds, BenchTable.Median(firsts));
-    }
-
-    /// <summary>One dictation; milliseconds from its first sample to the first result.</summary>
-    private static async Task<double> OneAsync(WebApplication app, short[] sound, bool paced, CancellationToken cancellationToken)
-    {
-        using var socket = new ClientWebSocket();
-        socket.Options.SetRequestHeader("Authorization", "Bearer " + app.Services.GetRequiredService<Platform.Identity.LocalOperator>().Token());
-        await socket.ConnectAsync(new UriBuilder(app.Urls.First()) { Scheme = "ws", Path = "/nmt-asr/live" }.Uri, cancellationToken);
-        await socket.SendAsync(Encoding.UTF8.GetBytes($$"""{"session":"{{Guid.CreateVersion7(TimeProvider.System.GetUtcNow()):N}}"}"""), WebSocketMessageType.Text, true, cancellationToken);
-        var (watch, first) = (Stopwatch.StartNew(), 0.0);
-        var buffer = new byte[256 * 1024];
-        var hears = Task.Run(async () =>
-        {
-            while (true)
-            {
-                var part = await socket.ReceiveAsync(buffer, cancellationToken);
-                if (part.MessageType == WebSocketMessageType.Close)
-                {
-                    return;
-                }
-
-                var type = JsonDocument.Parse(buffer.AsMemory(0, part.Count)).RootElement.GetProperty("type").GetString();
-                if (type == "error")
-                {
-                    throw new InvalidOperationException(Encoding.UTF8.GetString(buffer, 0, part.Count));
-                }
-
-                if (first == 0 && type is ("partial" or "final"))
-                {
-                    first = watch.Elapsed.TotalMilliseconds;
-                }
-            }
-        }, cancellationToken);
-        for (var at = 0; at < sound.Length; at += Frame)
-        {
-            var count = Math.Min(Frame, sound.Length - at);
-            var due = TimeSpan.FromSeconds((double)(at + count) / Rate) - watch.Elapsed;
-            if (paced && due > TimeSpan.Zero)
-            {
-                await Task.Delay(due, TimeProvider.System, cancellationToken);
-            }
-
-            var frame = new byte[8 + count * 2];
-            BinaryPrimitives.WriteInt64LittleEndian(frame, at);
-            MemoryMarshal.AsBytes(sound.AsSpan(at, count)).CopyTo(frame.AsSpan(8));
-            await socket.SendAsync(frame, WebSocketMessageType.Binary, true, cancellationToken);
-        }
-
-        await socket.SendAsync("finish"u8.ToArray(), WebSocketMessageType.Text, true, cancellationToken);
-        await hears;
-        return first;
+        using var self = Process.GetCurrentProcess();
+        return self.TotalProcessorTime;
     }
 
     /// <summary>Word error rate of English through the service, beside pocketsphinx given each recording as a whole.</summary>
@@ -235,8 +189,8 @@ internal static class SpeechBench
             ours += Alignment.Count(TranscriptTokens.Words(text), TranscriptTokens.Words((await answer.Content.ReadAsStringAsync(cancellationToken)).Replace('\n', ' ')), AlignmentCost.Sclite);
             using var whole = PocketSphinx.Load(PocketSphinxModel.EnglishOfDebian);
             using var wav = await WavReader.OpenAsync(File.OpenRead(file), cancellationToken);
-            whole.Begin([]);
-            while (await wav.ReadAsync(Rate, cancellationToken) is { Length: > 0 } block)
+            whole.Begin([], whole: true);
+            while (await wav.ReadAsync(SpeechStream.SampleRate, cancellationToken) is { Length: > 0 } block)
             {
                 whole.Accept(block);
             }
@@ -276,6 +230,4 @@ internal static class SpeechBench
         var token = app.Services.GetRequiredService<Platform.Identity.LocalOperator>().Token();
         return new HttpClient { BaseAddress = new Uri(app.Urls.First()), Timeout = Timeout.InfiniteTimeSpan, DefaultRequestHeaders = { Authorization = new AuthenticationHeaderValue("Bearer", token) } };
     }
-
-    private readonly record struct Figures(double Speed, double FirstPartialMs);
 }
