@@ -5,6 +5,7 @@ using System.Globalization;
 using System.Net.WebSockets;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Yizhan.NmtAsr.Audio;
@@ -59,8 +60,8 @@ internal sealed class SpeechClients : IAsyncDisposable
     {
         await _process.StandardInput.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{streams} {seconds} {paced}").AsMemory(), cancellationToken);
         await _process.StandardInput.FlushAsync(cancellationToken);
-        var answer = (await _process.StandardOutput.ReadLineAsync(cancellationToken) ?? "").Split(' ');
-        return answer.Length == 2 ? new Figures(double.Parse(answer[0], CultureInfo.InvariantCulture), double.Parse(answer[1], CultureInfo.InvariantCulture))
+        var answer = (await _process.StandardOutput.ReadLineAsync(cancellationToken) ?? "").Split(' ', 3);
+        return answer.Length == 3 ? new Figures(double.Parse(answer[0], CultureInfo.InvariantCulture), double.Parse(answer[1], CultureInfo.InvariantCulture), answer[2])
             : throw new InvalidOperationException("The clients ended early; what they said is above.");
     }
 
@@ -88,14 +89,15 @@ internal sealed class SpeechClients : IAsyncDisposable
             var (streams, sound, paced) = (int.Parse(asked[0], CultureInfo.InvariantCulture), Sound(double.Parse(asked[1], CultureInfo.InvariantCulture)), bool.Parse(asked[2]));
             var watch = Stopwatch.StartNew();
             var firsts = await Task.WhenAll(Enumerable.Range(0, streams).Select(_ => Task.Run(() => DictateAsync(node, token, sound, paced, cancellationToken), cancellationToken)));
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{watch.Elapsed.TotalSeconds} {BenchTable.Median(firsts)}"));
+            var texts = firsts.Select(f => f.Text).Distinct().ToArray();
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{watch.Elapsed.TotalSeconds} {BenchTable.Median(firsts.Select(f => f.FirstMs))} {string.Join(" / ", texts)}"));
         }
 
         return 0;
     }
 
-    /// <summary>One dictation; milliseconds from its first sample to the first result.</summary>
-    private static async Task<double> DictateAsync(Uri node, string token, short[] sound, bool paced, CancellationToken cancellationToken)
+    /// <summary>One dictation: milliseconds from its first sample to the first result, and what was heard.</summary>
+    private static async Task<(double FirstMs, string Text)> DictateAsync(Uri node, string token, short[] sound, bool paced, CancellationToken cancellationToken)
     {
         using var socket = new ClientWebSocket();
         socket.Options.SetRequestHeader("Authorization", "Bearer " + token);
@@ -122,9 +124,9 @@ internal sealed class SpeechClients : IAsyncDisposable
         return await hears;
     }
 
-    private static async Task<double> HearAsync(ClientWebSocket socket, Stopwatch watch, CancellationToken cancellationToken)
+    private static async Task<(double FirstMs, string Text)> HearAsync(ClientWebSocket socket, Stopwatch watch, CancellationToken cancellationToken)
     {
-        var (buffer, first, done) = (new byte[256 * 1024], 0.0, false);
+        var (buffer, first, done) = (new byte[256 * 1024], 0.0, (string?)null);
         while (await socket.ReceiveAsync(buffer, cancellationToken) is var part && part.MessageType != WebSocketMessageType.Close)
         {
             var message = buffer.AsSpan(0, part.Count);
@@ -133,16 +135,20 @@ internal sealed class SpeechClients : IAsyncDisposable
                 throw new InvalidOperationException(Encoding.UTF8.GetString(message));
             }
 
-            done |= message.StartsWith("""{"type":"done"""u8);
+            if (message.StartsWith("""{"type":"done"""u8))
+            {
+                done = JsonDocument.Parse(buffer.AsMemory(0, part.Count)).RootElement.GetProperty("text").GetString();
+            }
+
             if (first == 0 && (message.StartsWith("""{"type":"partial"""u8) || message.StartsWith("""{"type":"final"""u8)))
             {
                 first = watch.Elapsed.TotalMilliseconds;
             }
         }
 
-        return done ? first : throw new InvalidOperationException("The service ended a dictation before it was done.");
+        return done is not null ? (first, done) : throw new InvalidOperationException("The service ended a dictation before it was done.");
     }
 
-    /// <summary>What a run took, and how long a speaker waited for the first result.</summary>
-    public readonly record struct Figures(double Seconds, double FirstPartialMs);
+    /// <summary>What a run took, how long a speaker waited for the first result, and what was heard; different texts have a stroke between.</summary>
+    public readonly record struct Figures(double Seconds, double FirstPartialMs, string Text);
 }
