@@ -220,9 +220,9 @@ internal static class LiveEndpoints
     private static async Task<Results<Created<NoteView>, NotFound, ProblemHttpResult>> NoteAsync(
         string id, NoteRequest request, HttpContext context, Dictations dictations, ErrorFigures figures, IEventLog log, IBlobStore blobs, TimeProvider clock, CancellationToken cancellationToken)
     {
-        if (request.PatientId.Length is 0 or > 64 || request.Title.Length is 0 or > 200 || request.Text.Length is 0 or > MaxNoteChars)
+        if (request.PatientId.Length is 0 or > 64 || request.Title.Length is 0 or > 200 || request.Text.Length is 0 or > MaxNoteChars || request.PatientId.Concat(request.Title).Any(char.IsControl))
         {
-            return TypedResults.Problem($"patientId needs 1 to 64 characters, title 1 to 200, text 1 to {MaxNoteChars}.", statusCode: 400);
+            return TypedResults.Problem($"patientId needs 1 to 64 characters, title 1 to 200, none of them a control character; text 1 to {MaxNoteChars}.", statusCode: 400);
         }
 
         if (!Dictations.IsId(id) || dictations.Find(id) is not { } state || state.Owner != Caller.Of(context)!.Subject)
