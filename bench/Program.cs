@@ -14,6 +14,7 @@ var root = new RootCommand("Our figures beside those of a peer, from the same ru
     AuthBench.Create(),
     EmrBench.Create(),
     SpeechBench.Asr(),
+    SpeechClients.Create(),
     SpeechBench.Translate(),
     IntakeBench.Create(),
 };

@@ -1,12 +1,8 @@
-using System.Buffers.Binary;
 using System.CommandLine;
 using System.Diagnostics;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
-using System.Net.WebSockets;
-using System.Runtime.InteropServices;
 using System.Text;
-using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Yizhan.NmtAsr;
@@ -20,15 +16,15 @@ using Yizhan.Transcripts;
 namespace Yizhan.Bench;
 
 /// <summary>
-/// <c>yizhan bench asr</c> and <c>bench translate</c>: live streams and translations through the service, beside the same engine called in a loop in the same process: the limit. Clients and
-/// service share the machine, so what sockets and clients need is in our figures and not in the loop's.
+/// <c>yizhan bench asr</c> and <c>bench translate</c>: live streams and translations through the service, beside the same engine called in a loop in the same process: the limit. The clients
+/// of the streams are a process of their own on the same machine, so what they need is in what took how long, and not in the processor time and memory of the service.
 /// </summary>
 internal static class SpeechBench
 {
-    private const int Rate = SpeechStream.SampleRate, Frame = Rate / 10;
-    private const string Folder = "models/training/mandarin/recordings";
+    private const double PacedSeconds = 10;
+    private const int Rounds = 3;
 
-    private static readonly int[] Streams = [1, 4, 16], Translators = [1, 2];
+    private static readonly int[] Translators = [1, 2];
 
     // Of everyday life and not in the memory, so that the model has to answer.
     private static readonly string[] Sentences =
@@ -39,11 +35,12 @@ internal static class SpeechBench
 
     public static Command Asr()
     {
-        var seconds = new Option<double>("--seconds") { Description = "Audio of each stream, in seconds.", DefaultValueFactory = _ => 30 };
+        var seconds = new Option<double>("--seconds") { Description = "Audio of each stream, in seconds: a dictation.", DefaultValueFactory = _ => 120 };
+        var streams = new Option<int[]>("--streams") { Description = "How many dictate at a time.", DefaultValueFactory = _ => [1, 4, 16], AllowMultipleArgumentsPerToken = true };
         var librivox = new Option<DirectoryInfo?>("--english") { Description = "Folder of English recordings with a file 'transcription', for the word error rate beside pocketsphinx." };
         var json = new Option<bool>("--json") { Description = "Print only the JSON object." };
-        var command = new Command("asr", "Live streams (1, 4, 16): times real time, first partial result, memory, beside the engine called directly; word error rates beside pocketsphinx.") { seconds, librivox, json };
-        command.SetAction((parsed, cancellationToken) => AsrAsync(parsed.GetValue(seconds), parsed.GetValue(librivox), parsed.GetValue(json), cancellationToken));
+        var command = new Command("asr", "Live streams (1, 4, 16): times real time, first partial result, memory, beside the engine called directly; word error rates beside pocketsphinx.") { seconds, streams, librivox, json };
+        command.SetAction((parsed, cancellationToken) => AsrAsync(parsed.GetValue(seconds), parsed.GetRequiredValue(streams), parsed.GetValue(librivox), parsed.GetValue(json), cancellationToken));
         return command;
     }
 
@@ -56,30 +53,53 @@ internal static class SpeechBench
         return command;
     }
 
-    private static async Task<int> AsrAsync(double seconds, DirectoryInfo? english, bool json, CancellationToken cancellationToken)
+    private static async Task<int> AsrAsync(double seconds, int[] loads, DirectoryInfo? english, bool json, CancellationToken cancellationToken)
     {
-        var said = Directory.GetFiles(Folder, "*.wav").Order(StringComparer.Ordinal).SelectMany(f => MemoryMarshal.Cast<byte, short>(File.ReadAllBytes(f).AsSpan(WavWriter.HeaderBytes)).ToArray()).ToArray();
-        var sound = Enumerable.Range(0, (int)(seconds * Rate)).Select(i => said[i % said.Length]).ToArray();
+        var sound = SpeechClients.Sound(seconds);
         using var model = CtcModel.Load(Path.Combine(AppContext.BaseDirectory, "speech", "mandarin-phrases", "1.0.0", "models"), true, true, 9, 2);
+
+        // Decoders are kept for the next stream, as the service keeps them.
+        var decoders = Enumerable.Range(0, loads.Max()).Select(_ => new CtcRecogniser(model)).ToArray();
         return await WithNodeAsync("asr", json, async (app, rows) =>
         {
-            // Both have run once before anything is measured.
-            _ = await DirectAsync(model, sound, 1);
-            _ = await LiveAsync(app, sound, 1, paced: false, cancellationToken);
-            foreach (var streams in Streams)
+            await using var clients = await SpeechClients.StartAsync(app, cancellationToken);
+
+            // Both have run before anything is measured, long enough for what runs often to be compiled well.
+            for (var i = 0; i < Rounds; i++)
+            {
+                _ = await DirectAsync(decoders, sound);
+                _ = await clients.RunAsync(loads.Max(), seconds, paced: false, cancellationToken);
+            }
+
+            foreach (var streams in loads)
             {
                 GC.Collect();
                 var before = Environment.WorkingSet;
-                var direct = await DirectAsync(model, sound, streams);
-                var live = await LiveAsync(app, sound, streams, paced: false, cancellationToken);
-                rows.Add(BenchRow.More($"engine called directly; {streams} live streams as fast as they go", live.Speed, direct.Speed, "times real time"));
-                if (streams == Streams[^1])
+                var (direct, live) = (new List<Run>(), new List<Run>());
+                for (var i = 0; i < Rounds; i++)
                 {
-                    rows.Add(BenchRow.Less($"goal; memory of {streams} streams, each, clients with them", Math.Max(0.1, (Environment.WorkingSet - before) / 1048576.0 / streams), 20, "MiB"));
+                    direct.Add(await MeasureAsync(streams * seconds, () => DirectAsync(decoders[..streams], sound)));
+                    live.Add(await MeasureAsync(streams * seconds, () => clients.RunAsync(streams, seconds, paced: false, cancellationToken)));
+                    if (live[^1].Text != direct[^1].Text)
+                    {
+                        throw new InvalidOperationException($"The service heard '{live[^1].Text}' and the loop '{direct[^1].Text}': they did not do the same work.");
+                    }
                 }
 
-                var paced = await LiveAsync(app, sound[..Math.Min(sound.Length, Rate * 5)], streams, paced: true, cancellationToken);
-                rows.Add(BenchRow.Less($"engine called directly; {streams} live streams at the speed of speech, first partial result", paced.FirstPartialMs, direct.FirstPartialMs, "ms"));
+                rows.Add(BenchRow.More($"engine called directly; {streams} live streams as fast as they go", BenchTable.Median(live.Select(r => r.Speed)), BenchTable.Median(direct.Select(r => r.Speed)), "times real time"));
+                rows.Add(BenchRow.More(
+                    $"engine called directly; {streams} live streams, sound that a second of the service's processor hears", BenchTable.Median(live.Select(r => r.PerCpu)), BenchTable.Median(direct.Select(r => r.PerCpu)), "s"));
+
+                var paced = clients.RunAsync(streams, Math.Min(seconds, PacedSeconds), paced: true, cancellationToken);
+                var most = 0L;
+                while (!paced.IsCompleted)
+                {
+                    most = Math.Max(most, Environment.WorkingSet);
+                    await Task.WhenAny(paced, Task.Delay(TimeSpan.FromMilliseconds(200), TimeProvider.System, cancellationToken));
+                }
+
+                rows.Add(BenchRow.Less($"engine called directly; {streams} live streams at the speed of speech, first partial result", (await paced).FirstPartialMs, direct[^1].FirstPartialMs, "ms"));
+                rows.Add(BenchRow.Less($"goal; {streams} live streams, memory of the service for each", Math.Max(0.1, (most - before) / 1048576.0 / streams), 20, "MiB"));
             }
 
             if (english is not null)
@@ -137,88 +157,43 @@ internal static class SpeechBench
         return 0;
     }
 
-    /// <summary>The limit: decoders alone, given the same pieces, asked for a partial result as often.</summary>
-    private static async Task<Figures> DirectAsync(CtcModel model, short[] sound, int streams)
+    /// <summary>The limit: decoders alone, given the same pieces and asked for a partial result as often.</summary>
+    private static async Task<SpeechClients.Figures> DirectAsync(CtcRecogniser[] decoders, short[] sound)
     {
         var watch = Stopwatch.StartNew();
-        var firsts = await Task.WhenAll(Enumerable.Range(0, streams).Select(_ => Task.Run(() =>
+        var firsts = await Task.WhenAll(decoders.Select(recogniser => Task.Run(() =>
         {
-            using var recogniser = new CtcRecogniser(model);
             using var voice = new LevelDetector();
             var stream = new SpeechStream(recogniser, voice, new Endpointing(700, 30_000, 300), []);
-            double first = 0;
-            for (var at = 0; at < sound.Length; at += Frame)
+            var (first, text) = (0.0, new StringBuilder());
+            for (var at = 0; at < sound.Length; at += SpeechClients.Frame)
             {
                 var from = Stopwatch.GetTimestamp();
-                if (stream.Accept(sound.AsSpan(at, Math.Min(Frame, sound.Length - at))).Count > 0 && first == 0)
+                var results = stream.Accept(sound.AsSpan(at, Math.Min(SpeechClients.Frame, sound.Length - at)));
+                text.AppendJoin("", results.Where(r => r.IsFinal).Select(r => r.Text));
+                if (results.Count > 0 && first == 0)
                 {
                     // As somebody who speaks would see it: what was said until then, and the last computation.
-                    first = (at + Frame) * 1000.0 / Rate + Stopwatch.GetElapsedTime(from).TotalMilliseconds;
+                    first = (at + SpeechClients.Frame) * 1000.0 / SpeechStream.SampleRate + Stopwatch.GetElapsedTime(from).TotalMilliseconds;
                 }
             }
 
-            stream.Finish();
-            return first;
+            return (First: first, Text: text.AppendJoin("", stream.Finish().Select(r => r.Text)).ToString());
         })));
-        return new Figures(streams * sound.Length / (double)Rate / watch.Elapsed.TotalSeconds, BenchTable.Median(firsts));
+        return new SpeechClients.Figures(watch.Elapsed.TotalSeconds, BenchTable.Median(firsts.Select(f => f.First)), string.Join(" / ", firsts.Select(f => f.Text).Distinct()));
     }
 
-    private static async Task<Figures> LiveAsync(WebApplication app, short[] sound, int streams, bool paced, CancellationToken cancellationToken)
+    private static async Task<Run> MeasureAsync(double heard, Func<Task<SpeechClients.Figures>> run)
     {
-        var watch = Stopwatch.StartNew();
-        var firsts = await Task.WhenAll(Enumerable.Range(0, streams).Select(_ => Task.Run(() => OneAsync(app, sound, paced, cancellationToken), cancellationToken)));
-        return new Figures(streams * sound.Length / (double)Rate / watch.Elapsed.TotalSeconds, BenchTable.Median(firsts));
+        var cpu = Cpu();
+        var figures = await run();
+        return new Run(heard / figures.Seconds, heard / (Cpu() - cpu).TotalSeconds, figures.FirstPartialMs, figures.Text);
     }
 
-    /// <summary>One dictation; milliseconds from its first sample to the first result.</summary>
-    private static async Task<double> OneAsync(WebApplication app, short[] sound, bool paced, CancellationToken cancellationToken)
+    private static TimeSpan Cpu()
     {
-        using var socket = new ClientWebSocket();
-        socket.Options.SetRequestHeader("Authorization", "Bearer " + app.Services.GetRequiredService<Platform.Identity.LocalOperator>().Token());
-        await socket.ConnectAsync(new UriBuilder(app.Urls.First()) { Scheme = "ws", Path = "/nmt-asr/live" }.Uri, cancellationToken);
-        await socket.SendAsync(Encoding.UTF8.GetBytes($$"""{"session":"{{Guid.CreateVersion7(TimeProvider.System.GetUtcNow()):N}}"}"""), WebSocketMessageType.Text, true, cancellationToken);
-        var (watch, first) = (Stopwatch.StartNew(), 0.0);
-        var buffer = new byte[256 * 1024];
-        var hears = Task.Run(async () =>
-        {
-            while (true)
-            {
-                var part = await socket.ReceiveAsync(buffer, cancellationToken);
-                if (part.MessageType == WebSocketMessageType.Close)
-                {
-                    return;
-                }
-
-                var type = JsonDocument.Parse(buffer.AsMemory(0, part.Count)).RootElement.GetProperty("type").GetString();
-                if (type == "error")
-                {
-                    throw new InvalidOperationException(Encoding.UTF8.GetString(buffer, 0, part.Count));
-                }
-
-                if (first == 0 && type is ("partial" or "final"))
-                {
-                    first = watch.Elapsed.TotalMilliseconds;
-                }
-            }
-        }, cancellationToken);
-        for (var at = 0; at < sound.Length; at += Frame)
-        {
-            var count = Math.Min(Frame, sound.Length - at);
-            var due = TimeSpan.FromSeconds((double)(at + count) / Rate) - watch.Elapsed;
-            if (paced && due > TimeSpan.Zero)
-            {
-                await Task.Delay(due, TimeProvider.System, cancellationToken);
-            }
-
-            var frame = new byte[8 + count * 2];
-            BinaryPrimitives.WriteInt64LittleEndian(frame, at);
-            MemoryMarshal.AsBytes(sound.AsSpan(at, count)).CopyTo(frame.AsSpan(8));
-            await socket.SendAsync(frame, WebSocketMessageType.Binary, true, cancellationToken);
-        }
-
-        await socket.SendAsync("finish"u8.ToArray(), WebSocketMessageType.Text, true, cancellationToken);
-        await hears;
-        return first;
+        using var self = Process.GetCurrentProcess();
+        return self.TotalProcessorTime;
     }
 
     /// <summary>Word error rate of English through the service, beside pocketsphinx given each recording as a whole.</summary>
@@ -235,8 +210,8 @@ internal static class SpeechBench
             ours += Alignment.Count(TranscriptTokens.Words(text), TranscriptTokens.Words((await answer.Content.ReadAsStringAsync(cancellationToken)).Replace('\n', ' ')), AlignmentCost.Sclite);
             using var whole = PocketSphinx.Load(PocketSphinxModel.EnglishOfDebian);
             using var wav = await WavReader.OpenAsync(File.OpenRead(file), cancellationToken);
-            whole.Begin([]);
-            while (await wav.ReadAsync(Rate, cancellationToken) is { Length: > 0 } block)
+            whole.Begin([], whole: true);
+            while (await wav.ReadAsync(SpeechStream.SampleRate, cancellationToken) is { Length: > 0 } block)
             {
                 whole.Accept(block);
             }
@@ -277,5 +252,6 @@ internal static class SpeechBench
         return new HttpClient { BaseAddress = new Uri(app.Urls.First()), Timeout = Timeout.InfiniteTimeSpan, DefaultRequestHeaders = { Authorization = new AuthenticationHeaderValue("Bearer", token) } };
     }
 
-    private readonly record struct Figures(double Speed, double FirstPartialMs);
+    /// <summary>Sound that was heard in a second, and in a second of this process's processor time.</summary>
+    private readonly record struct Run(double Speed, double PerCpu, double FirstPartialMs, string Text);
 }

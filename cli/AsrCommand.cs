@@ -224,7 +224,7 @@ internal static class AsrCommand
                 else
                 {
                     var table = RateTable("utterances");
-                    rates.AddTo(table, rates.Utterances.ToString(CultureInfo.InvariantCulture));
+                    rates.AddTo(table, null, rates.Utterances.ToString(CultureInfo.InvariantCulture));
                     AnsiConsole.Write(table);
                 }
 
@@ -250,7 +250,8 @@ internal static class AsrCommand
         var audio = new Option<DirectoryInfo?>("--audio") { Description = "Folder of the recordings that a file of lines names. Default: where the file is." };
         var command = new Command("figures", """
             Lets every installed pack hear every given set whose dialect it names, and prints the error rates: by words, by characters, and by
-            mixed tokens with the lower end of its interval of 95 %.
+            mixed tokens with the lower end of its interval of 95 %. Beside them stand what NIST's sclite counts for the same words (Debian: sctk;
+            it exits with 1 when one count differs) and, in English, what pocketsphinx's own program hears (Debian: pocketsphinx).
 
             Examples:
               yizhan asr figures --set bench/speech/recordings.tsv --audio ~/recordings
@@ -276,48 +277,36 @@ internal static class AsrCommand
 
     private static async Task<int> FiguresAsync(HttpClient http, IReadOnlyList<TestSet> sets, bool json, CancellationToken cancellationToken)
     {
-        var (rows, table) = (new JsonArray(), RateTable("pack", "set", "dialect", "recordings"));
+        var (rows, table, equal) = (new JsonArray(), RateTable("pack", "set", "dialect", "recordings"), true);
+        table.AddColumn("sclite");
         var packs = (await NodeClient.GetAsync(http, "nmt-asr/packs", cancellationToken)).AsArray().Where(p => (string?)p!["task"] == "asr").ToArray();
         foreach (var set in sets)
         {
-            var heard = false;
-            foreach (var pack in packs.Where(p => p!["dialects"]!.AsArray().Any(d => string.Equals((string?)d, set.Dialect, StringComparison.OrdinalIgnoreCase))))
+            var hears = packs.Where(p => p!["dialects"]!.AsArray().Any(d => string.Equals((string?)d, set.Dialect, StringComparison.OrdinalIgnoreCase))).ToArray();
+            foreach (var pack in hears)
             {
-                heard = true;
                 var (name, problem) = ((string)pack!["name"]!, (string?)pack["problem"]);
-                var row = new JsonObject { ["pack"] = $"{name} {pack["version"]}", ["set"] = set.Name, ["dialect"] = set.Dialect, ["recordings"] = set.Lines.Count };
-                if (problem is not null)
+                var heard = new List<string>();
+                foreach (var (file, _) in problem is null ? set.Lines : [])
                 {
-                    row["problem"] = problem;
-                    table.AddRow(Cells($"{name} {pack["version"]}", set.Name, set.Dialect, problem));
-                }
-                else
-                {
-                    var rates = new Rates();
-                    foreach (var (file, text) in set.Lines)
-                    {
-                        await using var recording = File.OpenRead(file);
-                        using var answer = await http.PostAsync(Address(set.Dialect, name, "txt"), new StreamContent(recording), cancellationToken);
-                        await NodeClient.ThrowIfRefusedAsync(answer, cancellationToken);
-                        rates.Add(text, (await answer.Content.ReadAsStringAsync(cancellationToken)).Replace('\n', ' '), AlignmentCost.Sclite);
-                    }
-
-                    foreach (var (key, value) in rates.ToJson())
-                    {
-                        row[key] = value!.DeepClone();
-                    }
-
-                    rates.AddTo(table, $"{name} {pack["version"]}", set.Name, set.Dialect, set.Lines.Count.ToString(CultureInfo.InvariantCulture));
+                    await using var recording = File.OpenRead(file);
+                    using var answer = await http.PostAsync(Address(set.Dialect, name, "txt"), new StreamContent(recording), cancellationToken);
+                    await NodeClient.ThrowIfRefusedAsync(answer, cancellationToken);
+                    heard.Add((await answer.Content.ReadAsStringAsync(cancellationToken)).Replace('\n', ' '));
                 }
 
-                rows.Add(row);
+                await AddAsync(set, $"{name} {pack["version"]}", problem is null ? heard : null, problem);
             }
 
-            if (!heard)
+            if (hears.Length == 0)
             {
-                const string None = "no pack here hears it";
-                rows.Add(new JsonObject { ["pack"] = null, ["set"] = set.Name, ["dialect"] = set.Dialect, ["recordings"] = set.Lines.Count, ["problem"] = None });
-                table.AddRow(Cells("", set.Name, set.Dialect, None));
+                await AddAsync(set, null, null, "no pack here hears it");
+            }
+
+            if (string.Equals(set.Dialect, "en", StringComparison.OrdinalIgnoreCase))
+            {
+                var (heard, problem) = await AsrReferences.HearAsync([.. set.Lines.Select(l => l.File)], cancellationToken);
+                await AddAsync(set, "pocketsphinx_batch", heard, problem);
             }
         }
 
@@ -330,7 +319,38 @@ internal static class AsrCommand
             AnsiConsole.Write(table);
         }
 
-        return 0;
+        return equal ? 0 : 1;
+
+        async Task AddAsync(TestSet set, string? pack, IReadOnlyList<string>? heard, string? problem)
+        {
+            var row = new JsonObject { ["pack"] = pack, ["set"] = set.Name, ["dialect"] = set.Dialect, ["recordings"] = set.Lines.Count };
+            rows.Add(row);
+            if (heard is null)
+            {
+                row["problem"] = problem;
+                table.AddRow(Cells(pack ?? "", set.Name, set.Dialect, problem!));
+                return;
+            }
+
+            var rates = new Rates();
+            var pairs = set.Lines.Select((l, i) => (l.Text, heard[i])).ToArray();
+            foreach (var (said, one) in pairs)
+            {
+                rates.Add(said, one, AlignmentCost.Sclite);
+            }
+
+            foreach (var (key, value) in rates.ToJson())
+            {
+                row[key] = value!.DeepClone();
+            }
+
+            var theirs = await AsrReferences.ScoreAsync(pairs, cancellationToken);
+            equal &= theirs is null || theirs == rates.Words;
+            row["sclite"] = theirs is { } counted ? Rates.One(counted) : null;
+            rates.AddTo(
+                table, theirs is null ? "not installed" : theirs == rates.Words ? "equal" : $"{Rates.Percent(theirs.Value.Rate)}: differs",
+                pack!, set.Name, set.Dialect, set.Lines.Count.ToString(CultureInfo.InvariantCulture));
+        }
     }
 
     /// <summary>Reference and hypothesis of each utterance; an utterance that nothing was heard in is an empty one.</summary>
@@ -386,10 +406,13 @@ internal static class AsrCommand
 
         public JsonObject ToJson() => new() { ["utterances"] = Utterances, ["words"] = One(_words), ["characters"] = One(_characters), ["mixed"] = One(_mixed) };
 
-        public void AddTo(Table table, params string[] first) => table.AddRow(
-            Cells([.. first, _words.Reference.ToString(CultureInfo.InvariantCulture), Percent(_words.Rate), Percent(_characters.Rate), Percent(_mixed.Rate), Percent(_mixed.LowerBound)]));
+        /// <summary>Errors by words.</summary>
+        public ErrorCounts Words => _words;
 
-        private static JsonObject One(ErrorCounts c) => new()
+        public void AddTo(Table table, string? last, params string[] first) => table.AddRow(Cells([
+            .. first, _words.Reference.ToString(CultureInfo.InvariantCulture), Percent(_words.Rate), Percent(_characters.Rate), Percent(_mixed.Rate), Percent(_mixed.LowerBound), .. last is null ? (string[])[] : [last]]));
+
+        public static JsonObject One(ErrorCounts c) => new()
         {
             ["reference"] = c.Reference,
             ["correct"] = c.Correct,
@@ -400,7 +423,7 @@ internal static class AsrCommand
             ["lowerBound"] = Math.Round(c.LowerBound, 4),
         };
 
-        private static string Percent(double rate) => rate.ToString("P1", CultureInfo.InvariantCulture);
+        public static string Percent(double rate) => rate.ToString("P1", CultureInfo.InvariantCulture);
     }
 
     /// <summary>Recordings of one dialect and what is said in them.</summary>

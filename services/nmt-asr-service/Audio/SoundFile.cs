@@ -55,6 +55,7 @@ internal sealed partial class SoundFile : IAudioReader
             throw new AudioRefusedException($"The recording has {info.Channels} channels and {info.SampleRate} samples a second; accepted: 1 to {MaxChannels} channels, 4000 to 384000 samples a second.");
         }
 
+        opened.IsTruncated = EndsEarly(file);
         return opened;
     }
 
@@ -91,6 +92,18 @@ internal sealed partial class SoundFile : IAudioReader
     {
         Close();
         _file.Dispose();
+    }
+
+    /// <summary>Whether the last page of an Ogg file is not the end of its stream (RFC 3533 §6: bit 3 of the header type), which libsndfile does not say.</summary>
+    private static bool EndsEarly(FileStream file)
+    {
+        const int LongestPage = 65_307, HeaderType = 5, EndOfStream = 4;
+        var tail = new byte[Math.Min(file.Length, LongestPage)];
+        _ = RandomAccess.Read(file.SafeFileHandle, tail, file.Length - tail.Length);
+        var start = new byte[4];
+        _ = RandomAccess.Read(file.SafeFileHandle, start, 0);
+        var last = tail.AsSpan().LastIndexOf("OggS"u8);
+        return start.AsSpan().SequenceEqual("OggS"u8) && (last < 0 || last + HeaderType >= tail.Length || (tail[last + HeaderType] & EndOfStream) == 0);
     }
 
     private void Close()

@@ -53,7 +53,7 @@ internal static class ClientEndpoints
 
         // FunASR's clients ask for this one, and end when they do not get it.
         using var socket = await context.WebSockets.AcceptWebSocketAsync(context.WebSockets.WebSocketRequestedProtocols.Contains("binary") ? "binary" : null);
-        var talk = new Talk(socket, clock, TimeSpan.FromSeconds(options.IdleSeconds), context.RequestAborted);
+        using var talk = new Talk(socket, clock, TimeSpan.FromSeconds(options.IdleSeconds), context.RequestAborted);
         try
         {
             await run(talk, session);
@@ -91,7 +91,7 @@ internal sealed class ClientSession(SpeechRouter router, PackStore packs, NmtAsr
 
     /// <summary>Begins; a pack that the client names goes before the query's.</summary>
     /// <exception cref="AudioRefusedException">The rate or the pack is not one that is taken.</exception>
-    public void Open(int sampleRate, string? named, IEnumerable<string> hotWords)
+    public void Open(int sampleRate, string? named, IEnumerable<string> hotWords, bool partials)
     {
         const int MaxHotWords = 1000, PartialEveryMs = 200;
         if (sampleRate is < 8000 or > 48_000)
@@ -107,7 +107,7 @@ internal sealed class ClientSession(SpeechRouter router, PackStore packs, NmtAsr
         _loan?.Dispose();
         _loan = packs.Lend(_route.Pack!);
         _stream = new SpeechStream(
-            _loan.Recogniser, _loan.Voice, new Endpointing(options.EndSilenceMs, options.MaxUtteranceSeconds * 1000, PartialEveryMs), [.. options.HotWords.Concat(hotWords).Take(MaxHotWords)]);
+            _loan.Recogniser, _loan.Voice, new Endpointing(options.EndSilenceMs, options.MaxUtteranceSeconds * 1000, partials ? PartialEveryMs : 0), [.. options.HotWords.Concat(hotWords).Take(MaxHotWords)]);
         _resampler = new Resampler(sampleRate, SpeechStream.SampleRate);
     }
 

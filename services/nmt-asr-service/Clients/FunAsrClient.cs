@@ -27,7 +27,7 @@ internal static class FunAsrClient
             throw new AudioRefusedException($"mode '{Short(mode)}', wav_format '{Short(format)}'; accepted: 2pass, online, offline; pcm.");
         }
 
-        session.Open(start["audio_fs"] is JsonValue rate && rate.TryGetValue<int>(out var fs) ? fs : SpeechStream.SampleRate, null, HotWords(start["hotwords"]));
+        session.Open(start["audio_fs"] is JsonValue rate && rate.TryGetValue<int>(out var fs) ? fs : SpeechStream.SampleRate, null, HotWords(start["hotwords"]), partials: mode != "offline");
         var (said, finals) = ("", new List<SpeechResult>());
 
         async Task TellAsync(IReadOnlyList<SpeechResult> results, bool ended)

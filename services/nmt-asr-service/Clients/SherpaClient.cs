@@ -17,7 +17,7 @@ internal static class SherpaClient
 
     public static async Task OnlineAsync(Talk talk, ClientSession session)
     {
-        session.Open(SpeechStream.SampleRate, null, []);
+        session.Open(SpeechStream.SampleRate, null, [], partials: true);
         while (await talk.ReceiveAsync() is { } message)
         {
             if (message.Text is "Done")
@@ -71,7 +71,7 @@ internal static class SherpaClient
                         throw new AudioRefusedException($"A recording of {left} bytes; accepted: 0 to {MaxRecordingBytes}, 4 for each sample.");
                     }
 
-                    session.Open(BinaryPrimitives.ReadInt32LittleEndian(header), null, []);
+                    session.Open(BinaryPrimitives.ReadInt32LittleEndian(header), null, [], partials: false);
                 }
 
                 var audio = part[..Math.Min(left, part.Length)];

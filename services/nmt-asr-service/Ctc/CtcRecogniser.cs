@@ -28,7 +28,7 @@ internal sealed class CtcRecogniser(CtcModel model) : IRecogniser
     public bool ForgetsStreams => true;
 
     /// <inheritdoc/>
-    public void Begin(IReadOnlyList<string> hotWords)
+    public void Begin(IReadOnlyList<string> hotWords, bool whole)
     {
         if (!_hot.SequenceEqual(hotWords))
         {

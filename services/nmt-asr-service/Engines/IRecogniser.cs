@@ -14,7 +14,9 @@ internal interface IRecogniser : IDisposable
     bool ForgetsStreams { get; }
 
     /// <summary>Begins an utterance.</summary>
-    void Begin(IReadOnlyList<string> hotWords);
+    /// <param name="hotWords">Words that are likelier.</param>
+    /// <param name="whole">Nobody asks what it sounds like so far, so an engine that hears better when it has all of it may wait for the end. What it keeps is the longest utterance.</param>
+    void Begin(IReadOnlyList<string> hotWords, bool whole);
 
     /// <summary>Adds audio.</summary>
     void Accept(ReadOnlySpan<short> samples);

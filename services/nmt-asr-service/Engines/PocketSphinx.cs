@@ -25,6 +25,7 @@ internal sealed class PocketSphinx : IRecogniser
     private readonly PocketSphinxModel _model;
     private nint _decoder;
     private bool _inUtterance;
+    private List<short>? _whole;
 
     private PocketSphinx(PocketSphinxModel model, nint decoder) => (_model, _decoder) = (model, decoder);
 
@@ -93,17 +94,28 @@ internal sealed class PocketSphinx : IRecogniser
     }
 
     /// <inheritdoc/>
-    public void Begin(IReadOnlyList<string> hotWords)
+    /// <remarks>What is heard whole has the cepstral mean of the utterance itself (<c>-cmn batch</c>); live, its beginning is heard with a mean that was made in another room.</remarks>
+    public void Begin(IReadOnlyList<string> hotWords, bool whole)
     {
         End();
+        _whole = whole ? [] : null;
         _inUtterance = PocketSphinxApi.StartUtterance(Decoder) >= 0 ? true : throw new InvalidOperationException("pocketsphinx did not begin an utterance.");
     }
 
     /// <inheritdoc/>
-    public void Accept(ReadOnlySpan<short> samples) => _ = PocketSphinxApi.Process(Decoder, samples, (nuint)samples.Length, 0, 0);
+    public void Accept(ReadOnlySpan<short> samples)
+    {
+        if (_whole is { } said)
+        {
+            said.AddRange(samples);
+            return;
+        }
+
+        _ = PocketSphinxApi.Process(Decoder, samples, (nuint)samples.Length, noSearch: 0, fullUtterance: 0);
+    }
 
     /// <inheritdoc/>
-    public Hypothesis Partial() => Read(final: false);
+    public Hypothesis Partial() => _whole is null ? Read(final: false) : Hypothesis.Nothing;
 
     /// <inheritdoc/>
     public Hypothesis End()
@@ -114,6 +126,12 @@ internal sealed class PocketSphinx : IRecogniser
         }
 
         _inUtterance = false;
+        if (_whole is { Count: > 0 } said)
+        {
+            _ = PocketSphinxApi.Process(Decoder, CollectionsMarshal.AsSpan(said), (nuint)said.Count, noSearch: 0, fullUtterance: 1);
+        }
+
+        _whole = null;
         _ = PocketSphinxApi.EndUtterance(Decoder);
         return Read(final: true);
     }

@@ -164,7 +164,7 @@ internal sealed class SpeechStream(IRecogniser engine, IVoiceDetector voice, End
 
     private void Begin()
     {
-        engine.Begin(hotWords);
+        engine.Begin(hotWords, whole: endpointing.PartialEveryMs == 0);
         _toEngine = new Resampler(SampleRate, engine.SampleRate);
         (_inUtterance, _silentSamples, _utteranceSamples, _speechWindows) = (true, 0, 0, 0);
         _nextPartial = (long)endpointing.PartialEveryMs * SampleRate / 1000;

@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.Options;
+using Microsoft.Win32.SafeHandles;
 using Yizhan.NmtAsr.Engines;
 using Yizhan.NmtAsr.Packs;
 using Yizhan.Platform;
@@ -16,17 +17,25 @@ internal sealed record DictationState(string Id, string Owner, string Dialect, s
     public string Text => string.Join(Dialect.StartsWith("en", StringComparison.Ordinal) ? " " : "", Finals.Select(f => f.Text));
 }
 
+/// <summary>What was added to a dictation since the line before.</summary>
+internal sealed record DictationStep(IReadOnlyList<SpeechResult> Finals, long HeardSamples, bool Finished);
+
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web)]
 [JsonSerializable(typeof(DictationState))]
+[JsonSerializable(typeof(DictationStep))]
 internal sealed partial class DictationJson : JsonSerializerContext;
 
-/// <summary>Dictations on disk: <c>ID.pcm</c> (16 kHz, mono, 16 bits) and <c>ID.json</c>. One client holds one at a time.</summary>
-internal sealed partial class Dictations : IClinicalWork
+/// <summary>
+/// Dictations on disk: <c>ID.pcm</c> (16 kHz, mono, 16 bits) and <c>ID.json</c>, a line with the state and then one for each step, so that a long dictation is not written again with
+/// every sentence. One client holds one at a time.
+/// </summary>
+internal sealed partial class Dictations : IClinicalWork, IDisposable
 {
     private readonly string _folder;
     private readonly NmtAsrOptions _options;
     private readonly TimeProvider _clock;
     private readonly ConcurrentDictionary<string, byte> _open = new(StringComparer.Ordinal);
+    private readonly Flusher _flusher = new("dictations");
     private long _begun;
 
     public Dictations(IOptions<NodeOptions> node, IOptions<NmtAsrOptions> options, TimeProvider clock)
@@ -49,7 +58,33 @@ internal sealed partial class Dictations : IClinicalWork
     public static bool IsId(string? id) => id is not null && Id().IsMatch(id);
 
     /// <summary>What is kept of a dictation; null when it is not here.</summary>
-    public DictationState? Find(string id) => File.Exists(JsonOf(id)) ? JsonSerializer.Deserialize(File.ReadAllBytes(JsonOf(id)), DictationJson.Default.DictationState) : null;
+    public DictationState? Find(string id)
+    {
+        if (!File.Exists(JsonOf(id)))
+        {
+            return null;
+        }
+
+        using var lines = File.ReadLines(JsonOf(id)).GetEnumerator();
+        var state = lines.MoveNext() ? JsonSerializer.Deserialize(lines.Current, DictationJson.Default.DictationState) : null;
+        var finals = state?.Finals.ToList() ?? [];
+        while (state is not null && lines.MoveNext())
+        {
+            try
+            {
+                var step = JsonSerializer.Deserialize(lines.Current, DictationJson.Default.DictationStep)!;
+                finals.AddRange(step.Finals);
+                state = state with { HeardSamples = step.HeardSamples, Finished = step.Finished };
+            }
+            catch (JsonException)
+            {
+                // A power cut ended the last line early: what it said is heard again from the audio.
+                break;
+            }
+        }
+
+        return state is null ? null : state with { Finals = finals };
+    }
 
     /// <summary>The audio of a dictation, in bytes.</summary>
     public string AudioOf(string id) => Path.Combine(_folder, id + ".pcm");
@@ -67,7 +102,7 @@ internal sealed partial class Dictations : IClinicalWork
         {
             Forget();
             var state = Find(id) ?? new DictationState(id, owner, dialect, loan.Pack.Id, [], 0, false);
-            return new Dictation(this, state, loan, new Endpointing(_options.EndSilenceMs, _options.MaxUtteranceSeconds * 1000, 300), hotWords);
+            return new Dictation(this, _flusher, state, loan, new Endpointing(_options.EndSilenceMs, _options.MaxUtteranceSeconds * 1000, 300), hotWords);
         }
         catch
         {
@@ -83,16 +118,19 @@ internal sealed partial class Dictations : IClinicalWork
         File.Delete(AudioOf(id));
     }
 
-    internal void Save(DictationState state)
+    /// <inheritdoc/>
+    public void Dispose() => _flusher.Dispose();
+
+    /// <summary>Writes the whole state anew; steps go behind it.</summary>
+    internal FileStream Begin(DictationState state)
     {
         var path = JsonOf(state.Id);
-        using (var file = new FileStream(path + ".new", FileMode.Create))
-        {
-            JsonSerializer.Serialize(file, state, DictationJson.Default.DictationState);
-            file.Flush(flushToDisk: true);
-        }
-
+        var file = new FileStream(path + ".new", FileMode.Create, FileAccess.Write, FileShare.Read | FileShare.Delete);
+        JsonSerializer.Serialize(file, state, DictationJson.Default.DictationState);
+        file.Write("\n"u8);
+        file.Flush(flushToDisk: true);
         File.Move(path + ".new", path, overwrite: true);
+        return file;
     }
 
     internal void Close(string id) => _open.TryRemove(id, out _);
@@ -116,18 +154,21 @@ internal sealed partial class Dictations : IClinicalWork
 internal sealed class Dictation : IDisposable
 {
     private readonly Dictations _owner;
+    private readonly Flusher _flusher;
     private readonly PackStore.Loan _loan;
     private readonly SpeechStream _stream;
-    private readonly FileStream _file;
+    private readonly SafeFileHandle _audio;
+    private readonly FileStream _steps;
+    private int _savedFinals;
 
-    public Dictation(Dictations owner, DictationState state, PackStore.Loan loan, Endpointing endpointing, IReadOnlyList<string> hotWords)
+    public Dictation(Dictations owner, Flusher flusher, DictationState state, PackStore.Loan loan, Endpointing endpointing, IReadOnlyList<string> hotWords)
     {
-        (_owner, State, _loan) = (owner, state, loan);
-        owner.Save(state);
-        _file = new FileStream(owner.AudioOf(state.Id), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read);
+        (_owner, _flusher, State, _loan, _savedFinals) = (owner, flusher, state, loan, state.Finals.Count);
+        _steps = owner.Begin(state);
+        _audio = File.OpenHandle(owner.AudioOf(state.Id), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read);
 
         // A power cut may leave half a sample.
-        _file.SetLength(_file.Length / 2 * 2);
+        Samples = RandomAccess.GetLength(_audio) / 2;
         _stream = new SpeechStream(loan.Recogniser, loan.Voice, endpointing, hotWords, state.HeardSamples, state.Finals.Count);
         Replay();
     }
@@ -135,38 +176,51 @@ internal sealed class Dictation : IDisposable
     public DictationState State { get; private set; }
 
     /// <summary>Samples that were taken.</summary>
-    public long Samples => _file.Length / 2;
+    public long Samples { get; private set; }
 
     public IReadOnlyList<string> Warnings => [.. _stream.Warnings];
 
     /// <summary>Takes audio after what is there.</summary>
     public List<SpeechResult> Accept(ReadOnlySpan<short> samples)
     {
-        _file.Seek(0, SeekOrigin.End);
-        _file.Write(MemoryMarshal.AsBytes(samples));
+        RandomAccess.Write(_audio, MemoryMarshal.AsBytes(samples), Samples * 2);
+        Samples += samples.Length;
         return Keep(_stream.Accept(samples));
     }
 
-    /// <summary>Returns once the audio would survive a power cut.</summary>
-    public void Flush() => _file.Flush(flushToDisk: true);
+    /// <summary>
+    /// Returns once what was taken until now would survive a power cut: how many samples that is. Hearing may go on meanwhile; asking again may not.
+    /// </summary>
+    public async Task<long> FlushAsync()
+    {
+        // The audio first: what was heard is never more than what is there.
+        var (samples, state) = (Samples, State);
+        await _flusher.RunAsync(() =>
+        {
+            RandomAccess.FlushToDisk(_audio);
+            if (state.Finals.Count > _savedFinals || state.Finished)
+            {
+                JsonSerializer.Serialize(_steps, new DictationStep([.. state.Finals.Skip(_savedFinals)], state.HeardSamples, state.Finished), DictationJson.Default.DictationStep);
+                _steps.Write("\n"u8);
+                _steps.Flush(flushToDisk: true);
+                _savedFinals = state.Finals.Count;
+            }
+        });
+        return samples;
+    }
 
-    /// <summary>Ends what is being said; with <paramref name="finished"/> the dictation too.</summary>
+    /// <summary>Ends what is being said; with <paramref name="finished"/> the dictation too. Durable with the next <see cref="FlushAsync"/>.</summary>
     public List<SpeechResult> Finish(bool finished)
     {
-        Flush();
         var results = Keep(_stream.Finish());
-        if (finished)
-        {
-            State = State with { Finished = true };
-            _owner.Save(State);
-        }
-
+        State = State with { Finished = finished };
         return results;
     }
 
     public void Dispose()
     {
-        _file.Dispose();
+        _audio.Dispose();
+        _steps.Dispose();
         _loan.Dispose();
         _owner.Close(State.Id);
     }
@@ -174,12 +228,11 @@ internal sealed class Dictation : IDisposable
     private void Replay()
     {
         var buffer = new byte[64 * 1024];
-        _file.Seek(State.HeardSamples * 2, SeekOrigin.Begin);
-        while (_file.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false) is > 0 and var read)
+        for (var at = State.HeardSamples; at < Samples;)
         {
-            var at = _file.Position;
-            Keep(_stream.Accept(MemoryMarshal.Cast<byte, short>(buffer.AsSpan(0, read))));
-            _file.Seek(at, SeekOrigin.Begin);
+            var read = RandomAccess.Read(_audio, buffer.AsSpan(0, (int)Math.Min(buffer.Length, (Samples - at) * 2)), at * 2) / 2;
+            Keep(_stream.Accept(MemoryMarshal.Cast<byte, short>(buffer.AsSpan(0, read * 2))));
+            at += read;
         }
     }
 
@@ -188,8 +241,6 @@ internal sealed class Dictation : IDisposable
         if (results.Any(r => r.IsFinal))
         {
             State = State with { Finals = [.. State.Finals, .. results.Where(r => r.IsFinal)], HeardSamples = Math.Min(_stream.Heard, Samples) };
-            Flush();
-            _owner.Save(State);
         }
 
         return results;

@@ -37,7 +37,7 @@ internal static class LiveEndpoints
         }
 
         using var socket = await context.WebSockets.AcceptWebSocketAsync();
-        var talk = new Talk(socket, clock, TimeSpan.FromSeconds(options.Value.IdleSeconds), context.RequestAborted);
+        using var talk = new Talk(socket, clock, TimeSpan.FromSeconds(options.Value.IdleSeconds), context.RequestAborted);
         try
         {
             await RunAsync(talk, Caller.Of(context)!.Subject, router, packs, dictations, options.Value);
@@ -102,68 +102,90 @@ internal static class LiveEndpoints
     private static async Task HearAsync(Talk talk, Dictation dictation, int rate, NmtAsrOptions options)
     {
         // Offsets count samples as they are kept, 16 kHz; another rate is changed on the way, and resuming begins at a frame of the client's own.
-        var (acknowledged, most) = (dictation.Samples, options.MaxDictationMinutes * 60L * SpeechStream.SampleRate);
-        while (await talk.ReceiveAsync() is { } message)
+        var (asked, due, most) = (dictation.Samples, false, options.MaxDictationMinutes * 60L * SpeechStream.SampleRate);
+        var acknowledging = Task.CompletedTask;
+        try
         {
-            switch (message.Text)
+            while (await talk.ReceiveAsync() is { } message)
             {
-                case "finish" or "pause":
-                    foreach (var result in dictation.Finish(message.Text == "finish"))
-                    {
-                        await SendAsync(talk, new LiveMessage("final") { Result = result });
-                    }
+                switch (message.Text)
+                {
+                    case "finish" or "pause":
+                        await acknowledging;
+                        var ended = dictation.Finish(message.Text == "finish");
+                        foreach (var result in ended)
+                        {
+                            await SendAsync(talk, new LiveMessage("final") { Result = result });
+                        }
 
-                    await SendAsync(talk, new LiveMessage("ack") { Samples = acknowledged = dictation.Samples });
-                    if (message.Text == "finish")
-                    {
-                        await SendAsync(talk, new LiveMessage("done") { Text = dictation.State.Text, Samples = dictation.Samples, Warnings = dictation.Warnings });
-                        await talk.CloseAsync();
+                        (asked, due) = (dictation.Samples, false);
+                        await AcknowledgeAsync(talk, dictation);
+                        if (message.Text == "finish")
+                        {
+                            await SendAsync(talk, new LiveMessage("done") { Text = dictation.State.Text, Samples = dictation.Samples, Warnings = dictation.Warnings });
+                            await talk.CloseAsync();
+                            return;
+                        }
+
+                        continue;
+                    case not null:
+                        await RefuseAsync(talk, "frame", "A text frame says pause or finish; audio is in binary frames.");
                         return;
-                    }
+                }
 
-                    continue;
-                case not null:
-                    await RefuseAsync(talk, "frame", "A text frame says pause or finish; audio is in binary frames.");
+                if (message.Binary.Length < 8 || message.Binary.Length % 2 != 0)
+                {
+                    await RefuseAsync(talk, "frame", $"A binary frame has {message.Binary.Length} bytes; accepted: 8 for the offset, then samples of 2 bytes.");
                     return;
+                }
+
+                var offset = BinaryPrimitives.ReadInt64LittleEndian(message.Binary.Span);
+                var samples = MemoryMarshal.Cast<byte, short>(message.Binary.Span[8..]);
+                var results = Take(dictation, offset, rate == SpeechStream.SampleRate ? samples : Whole(rate, samples), most, out var refused);
+                if (refused is not null)
+                {
+                    await RefuseAsync(talk, refused, refused == "gap"
+                        ? $"The frame begins at sample {offset}; go on from {dictation.Samples}."
+                        : $"A dictation has at most {options.MaxDictationMinutes} minutes (nmt-asr:maxDictationMinutes); finish it and begin another.");
+                    return;
+                }
+
+                foreach (var result in results)
+                {
+                    due |= result.IsFinal;
+                    await SendAsync(talk, new LiveMessage(result.IsFinal ? "final" : "partial") { Result = result });
+                }
+
+                // The disk takes its time, and what comes meanwhile is heard: the next acknowledgement is for all of it.
+                due |= dictation.Samples - asked >= AckEverySamples;
+                if (due && acknowledging.IsCompleted)
+                {
+                    await acknowledging;
+                    (asked, due) = (dictation.Samples, false);
+                    acknowledging = AcknowledgeAsync(talk, dictation);
+                }
             }
 
-            if (message.Binary.Length < 8 || message.Binary.Length % 2 != 0)
-            {
-                await RefuseAsync(talk, "frame", $"A binary frame has {message.Binary.Length} bytes; accepted: 8 for the offset, then samples of 2 bytes.");
-                return;
-            }
-
-            var offset = BinaryPrimitives.ReadInt64LittleEndian(message.Binary.Span);
-            var samples = rate == SpeechStream.SampleRate ? MemoryMarshal.Cast<byte, short>(message.Binary.Span[8..]).ToArray()
-                : Whole(rate, MemoryMarshal.Cast<byte, short>(message.Binary.Span[8..]));
-            if (offset < 0 || offset > dictation.Samples)
-            {
-                await RefuseAsync(talk, "gap", $"The frame begins at sample {offset}; go on from {dictation.Samples}.");
-                return;
-            }
-
-            // What was sent twice is skipped.
-            var known = (int)Math.Min(samples.Length, dictation.Samples - offset);
-            if (dictation.Samples + samples.Length - known > most)
-            {
-                await RefuseAsync(talk, "full", $"A dictation has at most {options.MaxDictationMinutes} minutes (nmt-asr:maxDictationMinutes); finish it and begin another.");
-                return;
-            }
-
-            foreach (var result in dictation.Accept(samples.AsSpan(known)))
-            {
-                await SendAsync(talk, new LiveMessage(result.IsFinal ? "final" : "partial") { Result = result });
-            }
-
-            if (dictation.Samples - acknowledged >= AckEverySamples)
-            {
-                dictation.Flush();
-                await SendAsync(talk, new LiveMessage("ack") { Samples = acknowledged = dictation.Samples });
-            }
+            await acknowledging;
+            await dictation.FlushAsync();
         }
-
-        dictation.Flush();
+        finally
+        {
+            // Its files are closed next.
+            await acknowledging.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
     }
+
+    /// <summary>What was heard in a frame; what was sent twice is skipped. <paramref name="refused"/>: the code of why it is not taken.</summary>
+    private static List<SpeechResult> Take(Dictation dictation, long offset, ReadOnlySpan<short> samples, long most, out string? refused)
+    {
+        var known = (int)Math.Clamp(dictation.Samples - offset, 0, samples.Length);
+        refused = offset < 0 || offset > dictation.Samples ? "gap" : dictation.Samples + samples.Length - known > most ? "full" : null;
+        return refused is null ? dictation.Accept(samples[known..]) : [];
+    }
+
+    /// <summary>The client may forget what is on disk.</summary>
+    private static async Task AcknowledgeAsync(Talk talk, Dictation dictation) => await SendAsync(talk, new LiveMessage("ack") { Samples = await dictation.FlushAsync() });
 
     private static Task SendAsync(Talk talk, LiveMessage message) => talk.SendAsync(JsonSerializer.SerializeToUtf8Bytes(message, SpeechJson.Default.LiveMessage));
 
@@ -198,9 +220,9 @@ internal static class LiveEndpoints
     private static async Task<Results<Created<NoteView>, NotFound, ProblemHttpResult>> NoteAsync(
         string id, NoteRequest request, HttpContext context, Dictations dictations, ErrorFigures figures, IEventLog log, IBlobStore blobs, TimeProvider clock, CancellationToken cancellationToken)
     {
-        if (request.PatientId.Length is 0 or > 64 || request.Title.Length is 0 or > 200 || request.Text.Length is 0 or > MaxNoteChars)
+        if (request.PatientId.Length is 0 or > 64 || request.Title.Length is 0 or > 200 || request.Text.Length is 0 or > MaxNoteChars || request.PatientId.Concat(request.Title).Any(char.IsControl))
         {
-            return TypedResults.Problem($"patientId needs 1 to 64 characters, title 1 to 200, text 1 to {MaxNoteChars}.", statusCode: 400);
+            return TypedResults.Problem($"patientId needs 1 to 64 characters, title 1 to 200, none of them a control character; text 1 to {MaxNoteChars}.", statusCode: 400);
         }
 
         if (!Dictations.IsId(id) || dictations.Find(id) is not { } state || state.Owner != Caller.Of(context)!.Subject)

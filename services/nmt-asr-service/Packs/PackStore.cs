@@ -218,7 +218,7 @@ internal sealed partial class PackStore : IDisposable
                 case "pocketsphinx":
                     using (var recogniser = Sphinx(pack))
                     {
-                        recogniser.Begin([]);
+                        recogniser.Begin([], whole: false);
                         recogniser.Accept(noise);
                         recogniser.End();
                     }
@@ -228,7 +228,7 @@ internal sealed partial class PackStore : IDisposable
                     using (var network = Ctc(pack))
                     using (var recogniser = new CtcRecogniser(network))
                     {
-                        recogniser.Begin([]);
+                        recogniser.Begin([], whole: false);
                         recogniser.Accept(noise);
                         recogniser.End();
                     }

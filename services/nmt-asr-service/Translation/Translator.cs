@@ -24,6 +24,9 @@ internal sealed partial class Translator(PackStore packs, IOptions<NmtAsrOptions
     /// <summary>Below this mean the model itself is not sure.</summary>
     private const double Unsure = -0.9;
 
+    /// <summary>What is longer is no sentence, whatever it is: it would hold a translation's turn for minutes and come out as nonsense.</summary>
+    private const int MaxSentenceChars = 4000;
+
     private readonly NmtAsrOptions _options = options.Value;
     private readonly SemaphoreSlim _running = new(options.Value.MaxTranslations);
     private readonly Lock _lock = new();
@@ -99,6 +102,11 @@ internal sealed partial class Translator(PackStore packs, IOptions<NmtAsrOptions
         if (!trimmed.Any(char.IsLetter))
         {
             return new TranslatedSentence(sentence, sentence, "same", []);
+        }
+
+        if (trimmed.Length > MaxSentenceChars)
+        {
+            return new TranslatedSentence(sentence, trimmed, "none", ["not-translated"]);
         }
 
         var (glossary, memory) = Known();

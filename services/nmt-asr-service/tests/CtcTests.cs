@@ -48,9 +48,9 @@ public sealed class CtcTests : IDisposable
         using var whole = new CtcRecogniser(model);
         using var stream = new CtcRecogniser(model);
         var said = Recording("clean-005.wav");
-        whole.Begin([]);
+        whole.Begin([], whole: true);
         whole.Accept(said);
-        stream.Begin([]);
+        stream.Begin([], whole: false);
         foreach (var part in said.Chunk(piece))
         {
             stream.Accept(part);
@@ -66,7 +66,7 @@ public sealed class CtcTests : IDisposable
     }
 
     [Fact]
-    public void A_closed_grammar_hears_its_phrases_and_counts_a_blank_between_two_of_the_same_sound()
+    public void A_closed_grammar_hears_its_phrases_and_nothing_else()
     {
         Write("""
             $n = one | two
@@ -84,12 +84,18 @@ public sealed class CtcTests : IDisposable
         Assert.Equal("", Read(Grammar(), "t.u.."));
         Assert.Equal("", Read(Grammar(), "n.s.g.u.n"));
 
-        // The sound at the end of one word and at the beginning of the next is heard twice only with a blank between.
-        Assert.Equal("stop", Read(Grammar(), "s.t.o.pp"));
-        Assert.Equal("stop a", Read(Grammar(), "s.t.o.p.p"));
-
         // Two phrases in one breath.
         Assert.Equal("go two, stop", Read(Grammar(), "gotu.stop"));
+    }
+
+    [Fact]
+    public void A_sound_is_heard_twice_only_with_a_blank_between()
+    {
+        // The sound at the end of one word begins the next. Only "stop a" may be said: one long "p" is no likelier as "stop".
+        Write("stop a");
+        Assert.Equal("", Read(Grammar(), "s.t.o.pp"));
+        Assert.Equal("stop a", Read(Grammar(), "s.t.o.p.p"));
+        Assert.Equal("stop a", Read(Grammar(), "s.t.o.pp.pp"));
     }
 
     [Fact]

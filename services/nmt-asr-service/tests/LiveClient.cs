@@ -73,11 +73,11 @@ internal static class LiveClient
     }
 
     /// <summary>Dictates a recording from beginning to end and makes a note of what was said; the note.</summary>
-    public static async Task<JsonElement> NoteAsync(WebApplication app, string session, byte[] wav, string said)
+    public static async Task<JsonElement> NoteAsync(WebApplication app, string session, byte[] wav, string said, string dialect = "en")
     {
         using (var socket = await ConnectAsync(app))
         {
-            await SendTextAsync(socket, $$"""{"session":"{{session}}","dialect":"en"}""");
+            await SendTextAsync(socket, $$"""{"session":"{{session}}","dialect":"{{dialect}}"}""");
             _ = await NextAsync(socket, "ready");
             await SendAudioAsync(socket, wav, 0, (wav.Length - 44) / 2);
             await SendTextAsync(socket, "finish");

@@ -9,7 +9,7 @@ namespace Yizhan.NmtAsr.Tests;
 
 /// <summary>The shipped model, memory and guards behind the interface of LibreTranslate, over the given test set (TICO-19).</summary>
 [Trait("Clause", "S4")]
-public sealed partial class TranslationTests() : NodeTest("--nmt-asr:maxTranslateChars=100000")
+public sealed partial class TranslationTests() : NodeTest("--nmt-asr:maxTranslateChars=500000")
 {
     [Fact]
     public async Task Every_number_unit_negation_and_term_of_the_test_set_is_kept_or_the_sentence_is_flagged()
@@ -142,6 +142,13 @@ public sealed partial class TranslationTests() : NodeTest("--nmt-asr:maxTranslat
 
         using var nonsense = await http.PostAsync("translate", new StringContent("{", Encoding.UTF8, "application/json"), Cancel);
         Assert.Equal(400, (int)nonsense.StatusCode);
+
+        // A megabyte without the end of a sentence is no sentence: answered at once, and said not to be translated.
+        var endless = string.Concat(Enumerable.Repeat("我们去学校，", 1024 * 1024 / 18 + 1));
+        Assert.True(Encoding.UTF8.GetByteCount(endless) > 1024 * 1024);
+        var untouched = await TranslateAsync(http, new { q = endless, source = "zh", target = "en", marks = false });
+        Assert.Equal(endless, untouched.GetProperty("translatedText").GetString());
+        Assert.Equal(("none", "not-translated"), (untouched.GetProperty("sentences")[0].GetProperty("origin").GetString(), untouched.GetProperty("sentences")[0].GetProperty("problems")[0].GetString()));
 
         // One sentence far too long for the model is cut and says that it is; control characters reach nobody.
         var longOne = await TranslateAsync(http, new { q = string.Concat(Enumerable.Repeat("我们去学校，", 60)) + "\u0007\u001b[31m", source = "zh", target = "en" });
