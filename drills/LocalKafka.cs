@@ -21,6 +21,12 @@ internal sealed class LocalKafka : IDisposable
         var cluster = new ProducerBuilder<byte[], byte[]>(new Dictionary<string, string> { ["bootstrap.servers"] = "mock", ["test.mock.num.brokers"] = "3" })
             .SetLogHandler((_, _) => { }).Build();
         using var admin = new DependentAdminClientBuilder(cluster.Handle).Build();
+        foreach (var topic in new[] { "yizhan.events", "yizhan.marks" })
+        {
+            // The centre makes no topic; of this cluster one is made by being asked for.
+            admin.GetMetadata(topic, Patience);
+        }
+
         return new LocalKafka(cluster, string.Join(',', admin.GetMetadata(Patience).Brokers.Select(b => $"{b.Host}:{b.Port}")));
     }
 

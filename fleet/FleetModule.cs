@@ -27,6 +27,7 @@ public sealed class FleetModule : IServiceModule
         builder.AddEventLog();
         builder.Services.TryAddSingleton<KafkaSink>();
         builder.Services.AddHostedService(services => services.GetRequiredService<KafkaSink>());
+        builder.Services.AddHealthChecks().AddCheck<KafkaSink>("kafka");
         builder.Services.TryAddSingleton(OpenCa);
         builder.Services.TryAddSingleton<EnrolmentDesk>();
         builder.Services.TryAddSingleton<EmergencyBook>();

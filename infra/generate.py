@@ -4,6 +4,7 @@
 `generate.py` writes; `generate.py --check` says what differs from the files in the tree and ends with 1. One workload is one file.
 """
 import argparse
+import hashlib
 import itertools
 import json
 import subprocess
@@ -282,6 +283,34 @@ def collector(lock):
     return objects + [{'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': meta('otel-collector', 'observability', 'both'), 'data': {'config.yaml': COLLECTOR_CONFIG}}]
 
 
+def topics_script():
+    """What compose and Kubernetes run once: it may run again, and changes what is declared otherwise by now. Partitions are added by hand (infra/topics.yaml says why)."""
+    lines = ['#!/bin/sh', '# Written by infra/generate.py from infra/topics.yaml. Brokers are in RPK_BROKERS.', 'set -eu']
+    for name, topic in yaml.safe_load((INFRA / 'topics.yaml').read_text())['topics'].items():
+        # `create` fails where the topic is there already; where it is not there after that, `alter-config` fails.
+        lines.append(f"rpk topic create {name} --partitions {topic['partitions']} --replicas -1 || true")
+        lines.append(f'rpk topic alter-config {name} ' + ' '.join(f'--set {key}={value}' for key, value in topic['config'].items()))
+    return '\n'.join(lines) + '\n'
+
+
+def topics(spec, lock):
+    """A Job whose name has the script's digest: a Job cannot be changed, and a changed script is another one."""
+    script, name = topics_script(), 'redpanda-topics'
+    security = spec.get('user', OWN_USER)
+    job = {'apiVersion': 'batch/v1', 'kind': 'Job', 'metadata': {**meta(name, 'data'), 'name': f'{name}-{hashlib.sha256(script.encode()).hexdigest()[:8]}'}, 'spec': {
+        'backoffLimit': 20, 'ttlSecondsAfterFinished': 86400, 'template': {'metadata': {'labels': labels(name)}, 'spec': {
+            'serviceAccountName': name, 'automountServiceAccountToken': False, 'enableServiceLinks': False, 'restartPolicy': 'OnFailure', 'securityContext': pod_security(security),
+            'containers': [{
+                'name': name, 'image': image_of('redpanda', lock), 'imagePullPolicy': 'IfNotPresent', 'command': ['sh', '/etc/topics/topics.sh'],
+                'env': [{'name': 'RPK_BROKERS', 'value': f"redpanda.data.svc:{spec['ports']['kafka']}"}, {'name': 'HOME', 'value': '/tmp'}],
+                'resources': {'requests': {'cpu': '50m', 'memory': '128Mi', 'ephemeral-storage': '64Mi'}, 'limits': {'cpu': '500m', 'memory': '128Mi', 'ephemeral-storage': '256Mi'}},
+                'securityContext': container_security(security),
+                'volumeMounts': [{'name': 'topics', 'mountPath': '/etc/topics', 'readOnly': True}, {'name': 'tmp', 'mountPath': '/tmp'}]}],
+            'volumes': [{'name': 'topics', 'configMap': {'name': name}}, {'name': 'tmp', 'emptyDir': {'sizeLimit': '64Mi'}}]}}}}
+    return [{'apiVersion': 'v1', 'kind': 'ServiceAccount', 'metadata': meta(name, 'data'), 'automountServiceAccountToken': False},
+            {'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': meta(name, 'data'), 'data': {'topics.sh': script}}, job]
+
+
 def site_map(namespace, site):
     return {'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': meta('site', namespace, 'both'), 'data': site}
 
@@ -296,6 +325,8 @@ def files():
     for name, spec in services['statefulsets'].items():
         places[name] = {'namespace': 'data', 'ports': spec['ports'], 'at': 'centre'}
         out[f'k8s/base/{name}.yaml'] = workload('StatefulSet', name, 'data', spec, lock)
+    places['redpanda-topics'] = {'namespace': 'data', 'ports': {}, 'at': 'centre'}
+    out['k8s/base/topics.yaml'] = topics(services['statefulsets']['redpanda'], lock)
     places['otel-collector'] = {'namespace': 'observability', 'ports': COLLECTOR['ports'], 'at': 'both'}
     places['station'] = {'namespace': 'edge', 'ports': STATION['ports'], 'at': 'site'}
     places['orthanc'] = {'namespace': 'edge', 'ports': ORTHANC['ports'], 'at': 'site'}
@@ -334,8 +365,9 @@ def chart():
 
 
 def compose_flows():
-    """The flow list beside the compose file, which may name no file above its folder: it is copied to boxes with it."""
-    return {'docker/flows.yaml': '# Written by infra/generate.py from infra/flows.yaml.\n' + (INFRA / 'flows.yaml').read_text()}
+    """The flow list and the topics beside the compose file, which may name no file above its folder: it is copied to boxes with it."""
+    return {'docker/flows.yaml': '# Written by infra/generate.py from infra/flows.yaml.\n' + (INFRA / 'flows.yaml').read_text(),
+            'docker/topics.sh': topics_script()}
 
 
 def dockerfiles():

@@ -157,6 +157,35 @@ internal sealed partial class Committer : IAsyncDisposable
         }
     }
 
+    /// <summary>Lets the journal ask for what waits while it writes. The works stay in the queue: who comes meanwhile is still of the next group.</summary>
+    private void LookAhead()
+    {
+        if (_journal.LookAheadEntries == 0)
+        {
+            return;
+        }
+
+        var (waiting, entries) = (new List<Work>(), 0);
+        lock (_queue)
+        {
+            foreach (var work in _queue)
+            {
+                if (entries >= _journal.MaxEntries)
+                {
+                    break;
+                }
+
+                waiting.Add(work);
+                entries += work.Entries;
+            }
+        }
+
+        if (entries >= _journal.LookAheadEntries)
+        {
+            _journal.LookAhead(waiting);
+        }
+    }
+
     private void Commit(List<Work> taken)
     {
         var group = new Group(_journal.State) { NowMs = _clock.GetUtcNow().ToUnixTimeMilliseconds() };
@@ -168,6 +197,7 @@ internal sealed partial class Committer : IAsyncDisposable
             if (!group.IsEmpty)
             {
                 var started = _clock.GetTimestamp();
+                LookAhead();
                 Write(group);
                 group.Publish();
                 Measured?.Invoke(_clock.GetElapsedTime(started), group.Entries.Count);

@@ -9,7 +9,7 @@ public sealed class KafkaOptions
     /// <summary>Kafka or Redpanda: <c>host:port</c>, several with commas. Empty: nothing is sent.</summary>
     public string Servers { get; set; } = "";
 
-    /// <summary>Topic of the events. Default <c>yizhan.events</c>. The key is site and event key, so that what belongs together stays in order.</summary>
+    /// <summary>Topic of the events. Default <c>yizhan.events</c>, which <c>infra/topics.yaml</c> declares; it is never made by us. The key is site and event key, so that what belongs together stays in order.</summary>
     [Required]
     [RegularExpression("[a-zA-Z0-9._-]{1,200}", ErrorMessage = "kafka:topic must be 1 to 200 characters of a-z, A-Z, 0-9, '.', '_' and '-'.")]
     public string Topic { get; set; } = "yizhan.events";
@@ -22,6 +22,13 @@ public sealed class KafkaOptions
     /// <summary>Transactional id. One centre has one: a second process with the same id fences the first off. Default <c>yizhan-centre</c>.</summary>
     [Required]
     public string TransactionalId { get; set; } = "yizhan-centre";
+
+    /// <summary>
+    /// How long nothing is sent after another producer with our transactional id fenced us off, in seconds. Default 60: two centres that were given one id by mistake
+    /// take turns and say so, instead of fencing each other off all the time.
+    /// </summary>
+    [Range(1, 3600)]
+    public int FencedPauseSeconds { get; set; } = 60;
 
     /// <summary>Most events in one transaction. Default 500.</summary>
     [Range(1, 10_000)]

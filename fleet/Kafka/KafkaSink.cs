@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Confluent.Kafka;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Options;
 using Yizhan.Storage;
 
@@ -10,7 +11,8 @@ namespace Yizhan.Fleet.Kafka;
 /// Sends the centre's log on to Kafka: each page of entries and the mark up to which it goes are one transaction, so a restart goes on exactly behind what
 /// consumers (<c>isolation.level=read_committed</c>) have seen. The mark lives in Kafka alone; there is no second copy that could disagree.
 /// </summary>
-internal sealed partial class KafkaSink(IEventLog log, IOptions<KafkaOptions> options, TimeProvider clock, ILogger<KafkaSink> logger) : BackgroundService
+internal sealed partial class KafkaSink(IEventLog log, IOptions<KafkaOptions> options, TimeProvider clock, ILogger<KafkaSink> logger)
+    : BackgroundService, IHealthCheck
 {
     private static readonly TimeSpan KafkaPatience = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
@@ -18,9 +20,15 @@ internal sealed partial class KafkaSink(IEventLog log, IOptions<KafkaOptions> op
     private readonly KafkaOptions _options = options.Value;
     private readonly ILogger _logger = logger;
     private long _position;
+    private volatile string? _problem;
+    private volatile bool _fenced;
 
     /// <summary>Position in the log up to which Kafka has it.</summary>
     public long Position => Interlocked.Read(ref _position);
+
+    /// <inheritdoc/>
+    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
+        Task.FromResult(_problem is { } problem ? HealthCheckResult.Degraded(problem) : HealthCheckResult.Healthy());
 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -33,13 +41,24 @@ internal sealed partial class KafkaSink(IEventLog log, IOptions<KafkaOptions> op
         await Task.Yield();
         while (!stoppingToken.IsCancellationRequested)
         {
+            var pause = Pause;
+            _fenced = false;
             try
             {
                 await SendAllAsync(stoppingToken);
             }
+            catch (KafkaException e) when (_fenced || IsFenced(e.Error.Code))
+            {
+                // Who fenced us off may be our successor, which stays, or another centre with our id, which would be fenced off by us at once: neither is served by haste.
+                pause = TimeSpan.FromSeconds(_options.FencedPauseSeconds);
+                _problem = $"Another producer has taken over the transactional id '{_options.TransactionalId}' at Kafka. Nothing is sent for {_options.FencedPauseSeconds} s. "
+                    + "If no second process of this centre runs, another centre has the same kafka:transactionalId: give each one of its own.";
+                Fenced(_options.TransactionalId, _options.FencedPauseSeconds);
+            }
             catch (KafkaException e)
             {
                 // A new producer reads the mark again: whatever became of the last transaction, it is known then.
+                _problem = $"Kafka does not take events: {e.Error.Reason}";
                 Away(e.Error.Reason);
             }
             catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
@@ -47,9 +66,11 @@ internal sealed partial class KafkaSink(IEventLog log, IOptions<KafkaOptions> op
                 return;
             }
 
-            await Task.Delay(Pause, clock, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.Delay(pause, clock, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
+
+    private static bool IsFenced(ErrorCode code) => code is ErrorCode.Local_Fenced or ErrorCode.ProducerFenced or ErrorCode.InvalidProducerEpoch;
 
     private async Task SendAllAsync(CancellationToken cancellationToken)
     {
@@ -60,12 +81,13 @@ internal sealed partial class KafkaSink(IEventLog log, IOptions<KafkaOptions> op
             Acks = Acks.All,
             LingerMs = 0,
             MessageMaxBytes = 2 * Entry.MaxDataBytes,
-        }).SetLogHandler((_, _) => { }).Build();
+        }).SetLogHandler((_, _) => { }).SetErrorHandler((_, e) => _fenced |= IsFenced(e.Code)).Build();
 
         // It ends or aborts what an earlier process began and fences that process off, so the mark is final when it is read.
         producer.InitTransactions(KafkaPatience);
         var position = ReadMark();
         Interlocked.Exchange(ref _position, position);
+        _problem = null;
         Began(position);
         while (true)
         {
@@ -116,7 +138,10 @@ internal sealed partial class KafkaSink(IEventLog log, IOptions<KafkaOptions> op
             AutoOffsetReset = AutoOffsetReset.Earliest,
         }).SetLogHandler((_, _) => { }).Build();
         using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
-        var topic = admin.GetMetadata(_options.MarkTopic, KafkaPatience).Topics.Single(t => t.Topic == _options.MarkTopic);
+
+        // Neither is made here: a mark topic that is not compacted forgets the mark, and everything would be sent again.
+        var topic = Existing(admin, _options.MarkTopic);
+        _ = Existing(admin, _options.Topic);
         var partitions = topic.Partitions.Select(p => new TopicPartitionOffset(_options.MarkTopic, p.PartitionId, Offset.Beginning)).ToArray();
         consumer.Assign(partitions);
         var (mark, left, key) = (0L, partitions.Length, MarkKey());
@@ -136,6 +161,14 @@ internal sealed partial class KafkaSink(IEventLog log, IOptions<KafkaOptions> op
         return mark;
     }
 
+    private static TopicMetadata Existing(IAdminClient admin, string name)
+    {
+        var topic = admin.GetMetadata(name, KafkaPatience).Topics.Single(t => t.Topic == name);
+        return topic.Error.IsError || topic.Partitions.Count == 0
+            ? throw new KafkaException(new Error(ErrorCode.UnknownTopicOrPart, $"There is no topic '{name}': make it as infra/topics.yaml declares it. {topic.Error.Reason}"))
+            : topic;
+    }
+
     private ClientConfig Client() => new()
     {
         BootstrapServers = _options.Servers,
@@ -143,7 +176,7 @@ internal sealed partial class KafkaSink(IEventLog log, IOptions<KafkaOptions> op
         SslCaLocation = _options.RootPath,
         SslCertificateLocation = _options.CertificatePath,
         SslKeyLocation = _options.KeyPath,
-        AllowAutoCreateTopics = true,
+        AllowAutoCreateTopics = false,
     };
 
     private byte[] MarkKey() => Encoding.UTF8.GetBytes($"{log.Site}/{log.Epoch}");
@@ -179,6 +212,9 @@ internal sealed partial class KafkaSink(IEventLog log, IOptions<KafkaOptions> op
 
     [LoggerMessage(9101, LogLevel.Information, "Events are sent to Kafka, from position {Position} of the log on.")]
     private partial void Began(long position);
+
+    [LoggerMessage(9103, LogLevel.Error, "Another producer has taken over the transactional id '{TransactionalId}' at Kafka; nothing is sent for {Seconds} s. Does another centre have the same one?")]
+    private partial void Fenced(string transactionalId, int seconds);
 
     [LoggerMessage(9102, LogLevel.Warning, "Kafka is away: {Reason}")]
     private partial void Away(string reason);

@@ -26,6 +26,14 @@ internal abstract class Journal : IDisposable
     {
     }
 
+    /// <summary>How many entries must wait before <see cref="LookAhead"/> is worth its while; 0: never.</summary>
+    public virtual int LookAheadEntries => 0;
+
+    /// <summary>Committer: what waits while the next group is made durable; most of it will be in the group after that. A journal may begin to ask for it.</summary>
+    public virtual void LookAhead(IReadOnlyList<Work> waiting)
+    {
+    }
+
     /// <summary>
     /// Committer: makes a group durable, after the blobs that it names. Sets <see cref="Group.Freed"/> to the extents that
     /// nothing names any more.

@@ -8,6 +8,9 @@ internal sealed partial class PostgresJournal
     // What a row takes beside its data: columns, three indexes. Counted, because asking the server for the size of its files costs and says nothing of deletions.
     private const int RowBytes = 400;
 
+    // Rows that are made ready at once, and how many a group must have before another processor is asked for help.
+    private const int RowsAtOnce = 128, RowsWorthHelp = 4 * RowsAtOnce;
+
     /// <summary>All of a group in one transaction, a few statements whatever its size; returns what the entries take then.</summary>
     private long Write(Group group)
     {
@@ -148,6 +151,7 @@ internal sealed partial class PostgresJournal
 
         // Before the COPY: while it runs the session can do nothing else.
         var origins = entries.Select(e => OriginId(e.Logged.Identity.Site, e.Logged.Identity.Epoch)).ToArray();
+        var rows = MakeReady(entries);
         var bytes = 0L;
         using (var copy = _lease.Session.BeginBinaryImport("""
             COPY entry (position, origin, lane, sequence, own, fact, lane_bytes, blob_bytes, time_ms, sealed_by, data_bytes, crc, id, type, key, trace, blobs, data)
@@ -156,7 +160,7 @@ internal sealed partial class PostgresJournal
         {
             for (var i = 0; i < entries.Count; i++)
             {
-                bytes += Write(copy, entries[i], origins[i]);
+                bytes += Write(copy, entries[i], rows[i / RowsAtOnce].Value[i % RowsAtOnce], origins[i]);
             }
 
             copy.Complete();
@@ -172,11 +176,46 @@ internal sealed partial class PostgresJournal
         return bytes;
     }
 
-    private long Write(NpgsqlBinaryImporter copy, NewEntry entry, long origin)
+    /// <summary>
+    /// Seals and sums entries on processors that are idle while the rows before them are on their way. What nobody has begun with when its turn comes the
+    /// committer does itself, so that it never waits for a thread.
+    /// </summary>
+    private Lazy<Row[]>[] MakeReady(List<NewEntry> entries)
+    {
+        var rows = new Lazy<Row[]>[(entries.Count + RowsAtOnce - 1) / RowsAtOnce];
+        for (var i = 0; i < rows.Length; i++)
+        {
+            var (from, count) = (i * RowsAtOnce, Math.Min(RowsAtOnce, entries.Count - (i * RowsAtOnce)));
+            rows[i] = new Lazy<Row[]>(() => MakeReady(entries, from, count));
+        }
+
+        for (var i = 1; i < rows.Length && entries.Count >= RowsWorthHelp; i++)
+        {
+            var some = rows[i];
+            _ = Task.Run(() => some.Value);
+        }
+
+        return rows;
+    }
+
+    private Row[] MakeReady(List<NewEntry> entries, int from, int count)
+    {
+        var rows = new Row[count];
+        for (var i = 0; i < count; i++)
+        {
+            var entry = entries[from + i];
+            var packed = EntryRow.Pack(entry.Logged.Entry.Blobs);
+            var (kept, isSealed) = EntrySeal.Seal(_segments.Keys, entry.Logged.Entry, entry.Fact, entry.Logged.Position);
+            rows[i] = new Row(kept, isSealed, packed, EntryRow.Checksum(kept, packed));
+        }
+
+        return rows;
+    }
+
+    private static long Write(NpgsqlBinaryImporter copy, NewEntry entry, Row row, long origin)
     {
         var (position, identity, fact) = entry.Logged;
-        var packed = EntryRow.Pack(fact.Blobs);
-        var (kept, isSealed) = EntrySeal.Seal(_segments.Keys, fact, entry.Fact, position);
+        var (kept, isSealed, packed, checksum) = row;
         copy.StartRow();
         copy.Write(position, NpgsqlDbType.Bigint);
         copy.Write(origin, NpgsqlDbType.Bigint);
@@ -197,7 +236,7 @@ internal sealed partial class PostgresJournal
         }
 
         copy.Write(fact.Data.Length, NpgsqlDbType.Integer);
-        copy.Write((long)EntryRow.Checksum(kept, packed), NpgsqlDbType.Bigint);
+        copy.Write((long)checksum, NpgsqlDbType.Bigint);
         copy.Write(kept.Id, NpgsqlDbType.Text);
         copy.Write(kept.Type, NpgsqlDbType.Text);
         copy.Write(kept.Key, NpgsqlDbType.Text);
@@ -319,4 +358,7 @@ internal sealed partial class PostgresJournal
 
         return ids;
     }
+
+    /// <summary>An entry as its row has it.</summary>
+    private readonly record struct Row(Entry Kept, bool Sealed, byte[] Packed, uint Checksum);
 }

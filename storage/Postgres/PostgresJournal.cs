@@ -21,6 +21,8 @@ internal sealed partial class PostgresJournal : Journal
     private readonly string _where;
     private readonly Dictionary<(string, Guid), long> _origins = [];
     private readonly Dictionary<FactKey, (EntryIdentity Identity, long Position)?> _foreseen = [];
+    private (HashSet<FactKey> Asked, Task<List<(FactKey Fact, (EntryIdentity Identity, long Position) Found)>> Answer)? _ahead;
+    private Dictionary<FactKey, NewEntry> _written = [];
     private int _committer;
     private long _fence;
     private long _groups;
@@ -47,11 +49,18 @@ internal sealed partial class PostgresJournal : Journal
         {
             _lease.Take();
             PostgresSchema.Migrate(_lease.Session, options.PostgresSchema);
-            State = Load(site, newEpoch, new PostgresFolder(folder));
+            Own(site, newEpoch, new PostgresFolder(folder));
             foreach (var away in Away())
             {
                 segments.Adopt(away);
             }
+
+            if (newEpoch)
+            {
+                ForgetWhatIsNotHere();
+            }
+
+            State = Load(site);
 
             foreach (var (segment, offset, length) in LiveExtents())
             {
@@ -75,6 +84,8 @@ internal sealed partial class PostgresJournal : Journal
 
     public override long MaxBytes => 16 * 1024 * 1024;
 
+    public override int LookAheadEntries => 512;
+
     /// <summary>The process that the server has for the writing session, for tests that end it.</summary>
     internal int SessionId => _lease.Session.ProcessID;
 
@@ -90,6 +101,7 @@ internal sealed partial class PostgresJournal : Journal
                 var entryBytes = Write(group);
                 _groups++;
                 Interlocked.Exchange(ref _entryBytes, entryBytes);
+                _written = group.Facts;
                 return;
             }
             catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.DiskFull)
@@ -107,6 +119,7 @@ internal sealed partial class PostgresJournal : Journal
                 _lease.Take();
                 if (WasCommitted())
                 {
+                    _written = group.Facts;
                     return;
                 }
 
@@ -116,11 +129,21 @@ internal sealed partial class PostgresJournal : Journal
         }
     }
 
+    /// <summary>On a reading connection, while the writing session is busy with the group before.</summary>
+    public override void LookAhead(IReadOnlyList<Work> waiting)
+    {
+        _committer = Environment.CurrentManagedThreadId;
+        var asked = waiting.SelectMany(work => work.Facts).ToHashSet();
+        _written = [];
+        _ahead = (asked, Task.Run(() => Query(reader => reader.FindFacts([.. asked.Select(Key)]))));
+    }
+
     public override void Foresee(IReadOnlyList<Work> taken)
     {
         _committer = Environment.CurrentManagedThreadId;
         _foreseen.Clear();
         var asked = taken.SelectMany(work => work.Facts).ToHashSet();
+        TakeAhead(asked);
         if (asked.Count == 0)
         {
             return;
@@ -134,6 +157,40 @@ internal sealed partial class PostgresJournal : Journal
         foreach (var (fact, found) in Query(reader => reader.FindFacts([.. asked.Select(Key)])))
         {
             _foreseen[fact] = found;
+        }
+    }
+
+    /// <summary>Takes from what is asked what was asked for ahead. The group that was written meanwhile may not have been seen there; it is known here.</summary>
+    private void TakeAhead(HashSet<FactKey> asked)
+    {
+        if (_ahead is not { } ahead)
+        {
+            return;
+        }
+
+        _ahead = null;
+        try
+        {
+            var found = ahead.Answer.GetAwaiter().GetResult();
+            foreach (var fact in ahead.Asked)
+            {
+                if (asked.Remove(fact))
+                {
+                    _foreseen[fact] = _written.TryGetValue(fact, out var entry) ? (entry.Logged.Identity, entry.Logged.Position) : null;
+                }
+            }
+
+            foreach (var (fact, identity) in found)
+            {
+                if (_foreseen.ContainsKey(fact))
+                {
+                    _foreseen[fact] = identity;
+                }
+            }
+        }
+        catch (IOException)
+        {
+            // The server did not answer a moment ago. Who asks in turn waits for it.
         }
     }
 
@@ -163,6 +220,8 @@ internal sealed partial class PostgresJournal : Journal
 
     public override void Dispose()
     {
+        // A question that is under way has a connection of the pool; what it answers is of no interest.
+        _ahead?.Answer.ContinueWith(static _ => { }, TaskScheduler.Default).Wait();
         _lease.Dispose();
         _readers.Dispose();
     }
@@ -270,29 +329,31 @@ internal sealed partial class PostgresJournal : Journal
         }
     }
 
-    private LogState Load(string? site, bool restored, PostgresFolder folder)
+    /// <summary>Takes the log for this folder's, and for ours alone.</summary>
+    private void Own(string? site, bool restored, PostgresFolder folder)
     {
-        using (var transaction = _lease.Session.BeginTransaction())
+        using var transaction = _lease.Session.BeginTransaction();
+        var known = (Guid?)Command("SELECT folder FROM log").ExecuteScalar();
+        CheckFolder(known, folder, restored);
+        if (known is null)
         {
-            var known = (Guid?)Command("SELECT folder FROM log").ExecuteScalar();
-            CheckFolder(known, folder, restored);
-            if (known is null)
-            {
-                var id = folder.Id ?? RandomId();
-                folder.Write(id);
-                Run("INSERT INTO log (one, site, epoch, folder, position, groups, fence, owner, entry_bytes) VALUES (1, $1, $2, $3, 0, 0, 0, '', 0)",
-                    site ?? throw new InvalidOperationException($"{_where} holds no log."), RandomId(), id);
-            }
-            else if (restored)
-            {
-                BeginEpoch();
-                folder.Write(known.Value);
-            }
-
-            _fence = (long)Command("UPDATE log SET fence = fence + 1, owner = $1 RETURNING fence", _lease.Name).ExecuteScalar()!;
-            transaction.Commit();
+            var id = folder.Id ?? RandomId();
+            folder.Write(id);
+            Run("INSERT INTO log (one, site, epoch, folder, position, groups, fence, owner, entry_bytes) VALUES (1, $1, $2, $3, 0, 0, 0, '', 0)",
+                site ?? throw new InvalidOperationException($"{_where} holds no log."), RandomId(), id);
+        }
+        else if (restored)
+        {
+            BeginEpoch();
+            folder.Write(known.Value);
         }
 
+        _fence = (long)Command("UPDATE log SET fence = fence + 1, owner = $1 RETURNING fence", _lease.Name).ExecuteScalar()!;
+        transaction.Commit();
+    }
+
+    private LogState Load(string? site)
+    {
         LogState state;
         using (var log = Command("SELECT site, epoch, position, groups, entry_bytes FROM log").ExecuteReader())
         {

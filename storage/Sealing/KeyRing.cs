@@ -146,6 +146,15 @@ internal sealed class KeyRing : IDisposable
         }
     }
 
+    /// <summary>True when a key is here, or was destroyed on purpose.</summary>
+    public bool Knows(ulong id)
+    {
+        lock (_gate)
+        {
+            return _all.ContainsKey(id);
+        }
+    }
+
     /// <summary>The day of a key that was destroyed on purpose; null for any other.</summary>
     public DateOnly? ShreddedDay(ulong id)
     {

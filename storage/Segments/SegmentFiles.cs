@@ -261,6 +261,27 @@ internal sealed class SegmentFiles : IDisposable
     /// <summary>True when a file is in the object store alone.</summary>
     public bool IsAway(long segment) => Get(segment).OnlyAway;
 
+    /// <summary>True when a piece is where an index says that is older or younger than the files: readable, and here with a header of its own or in the object store.</summary>
+    public bool Holds(Extent extent)
+    {
+        Segment? segment;
+        lock (_gate)
+        {
+            segment = _segments.GetValueOrDefault(extent.Segment);
+        }
+
+        if (segment is null || (segment.Key != 0 && !Keys.Knows(segment.Key)))
+        {
+            return false;
+        }
+
+        var header = new byte[segment.HeaderBytes];
+        return segment.OnlyAway
+            || (segment.File.Read(header, extent.Offset) == header.Length
+                && Record.TryParse(header, header.Length, segment.Epoch, extent.Offset, out var parsed)
+                && parsed.Kind == RecordKind.Extent && parsed.Payload == extent.Length);
+    }
+
     /// <summary>Says at start that a piece of a blob lives.</summary>
     public void Adopt(Extent extent) => Adopt(extent.Segment, extent.Offset, Record.DiskBytes(extent.Length, HeaderBytesOf(extent.Segment)));
 

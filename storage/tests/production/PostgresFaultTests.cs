@@ -51,6 +51,32 @@ public sealed class PostgresFaultTests(PostgresServer server)
         Assert.Null(store.Spool.Fault);
     }
 
+    /// <summary>What is asked for ahead, while the group before is written, does not know that group.</summary>
+    [Fact]
+    public async Task The_same_facts_from_many_at_once_are_kept_once()
+    {
+        const int sites = 6, calls = 12, batch = 256;
+        await using var store = PostgresStore.Open(server.ConnectionString);
+        await Task.WhenAll(Enumerable.Range(0, 3 * sites).Select(n => Task.Run(async () =>
+        {
+            // A site that was restored, twice: the same facts under other epochs.
+            var (site, epoch) = ($"site-{n % sites}", new Guid(Given.Bytes(16, $"epoch {n}")));
+            for (var call = 0; call < calls; call++)
+            {
+                var first = call * batch;
+                var mark = await store.Log.ReceiveAsync(
+                    [.. Enumerable.Range(first + 1, batch).Select(i => new LoggedEntry(i, new EntryIdentity(site, epoch, Lane.Normal, i), Given.Entry($"e{i}")))], Cancel);
+                Assert.Equal(first + batch, mark);
+            }
+        }, Cancel)));
+        Assert.Null(store.Spool.Fault);
+        Assert.Equal(sites * calls * batch, await store.NumberAsync("SELECT count(*) FROM entry"));
+        Assert.Equal(3 * sites * calls * batch, await store.NumberAsync("SELECT sum(sequence) FROM mark"));
+        var kept = await store.Log.ReadAllAsync();
+        Assert.Equal(sites * calls * batch, kept.Select(e => (e.Identity.Site, e.Entry.Id)).Distinct().Count());
+        Assert.All(kept.Where((_, i) => i % 97 == 0), e => Assert.Equal(Given.Bytes(40, e.Entry.Id), e.Entry.Data.ToArray()));
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
