@@ -21,7 +21,7 @@ public sealed class KafkaTests : IAsyncLifetime
         _cluster = new ProducerBuilder<byte[], byte[]>(new Dictionary<string, string> { ["bootstrap.servers"] = "mock", ["test.mock.num.brokers"] = "1" })
             .SetLogHandler((_, _) => { }).Build();
         using var admin = new DependentAdminClientBuilder(_cluster.Handle).Build();
-        var broker = admin.GetMetadata(TimeSpan.FromSeconds(10)).Brokers.Single();
+        var broker = admin.GetMetadata(TimeSpan.FromMinutes(1)).Brokers.Single();
         _servers = $"{broker.Host}:{broker.Port}";
         return ValueTask.CompletedTask;
     }
@@ -132,7 +132,7 @@ public sealed class KafkaTests : IAsyncLifetime
             EnableAutoCommit = false,
         }).SetLogHandler((_, _) => { }).Build();
         using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
-        var partitions = admin.GetMetadata(topic, TimeSpan.FromSeconds(10)).Topics.Single().Partitions;
+        var partitions = admin.GetMetadata(topic, TimeSpan.FromMinutes(1)).Topics.Single().Partitions;
         consumer.Assign(partitions.Select(p => new TopicPartitionOffset(topic, p.PartitionId, Offset.Beginning)));
         var read = new List<ConsumeResult<byte[], byte[]>>();
         for (var ended = new HashSet<int>(); ended.Count < partitions.Count;)
