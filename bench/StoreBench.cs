@@ -17,7 +17,7 @@ internal static class StoreBench
         var instances = new Option<int>("--instances") { Description = "CT instances of 512 x 512 x 16 bit.", DefaultValueFactory = _ => 500 };
         var rounds = new Option<int>("--rounds") { Description = "Times that each case is run; the median counts.", DefaultValueFactory = _ => 3 };
         var large = new Option<int>("--large-mb") { Description = "Size of the one large instance, in MB.", DefaultValueFactory = _ => 2048 };
-        var telemetry = new Option<int>("--telemetry") { Description = "Only ourselves, with and without telemetry, in so many pairs of blocks over 6 starts; 60 tells hundredths apart." };
+        var telemetry = new Option<int>("--telemetry") { Description = "Only ourselves, with and without telemetry, in so many pairs of blocks 10 to a start; 60 tells hundredths apart." };
         var json = new Option<bool>("--json") { Description = "Print only the JSON object." };
         var command = new Command("store", "C-STORE into us, Orthanc and storescp, beside the limit of this disk.") { instances, rounds, large, telemetry, json };
         command.SetAction((parsed, cancellationToken) => parsed.GetValue(telemetry) switch

@@ -19,11 +19,11 @@ internal static class TelemetryBench
     /// <summary>Blocks that each takes before any is counted. A receiver runs for months: its compiler is done with what it does all day.</summary>
     private const int WarmUp = 16;
 
-    /// <summary>Times that the three are started afresh.</summary>
-    private const int Starts = 6;
+    /// <summary>Student's t for 97.5 % after 2, 3, ... starts; they are at most as many as this has room for.</summary>
+    private static readonly double[] StudentT = [12.706, 4.303, 3.182, 2.776, 2.571];
 
-    /// <summary>Student's t for 97.5 % and <see cref="Starts"/> - 1 degrees of freedom.</summary>
-    private const double StudentT = 2.571;
+    /// <summary>Pairs of blocks for each start.</summary>
+    private const int PairsOfStart = 10;
 
     private static readonly int[] Associations = [1, 4];
 
@@ -33,11 +33,12 @@ internal static class TelemetryBench
 
         var folder = Path.Combine(Path.GetFullPath("artifacts"), "bench");
         var ct = PacsInstances.Ct(folder).Take(Block).ToList();
-        var rounds = Math.Max(3, (pairs + Starts - 1) / Starts);
+        var times = Math.Clamp(pairs / PairsOfStart, 2, StudentT.Length + 1);
+        var rounds = Math.Max(3, (pairs + times - 1) / times);
         var starts = Associations.ToDictionary(n => n, _ => new List<Start>());
-        for (var start = 0; start < Starts; start++)
+        for (var start = 0; start < times; start++)
         {
-            Say($"Start {start + 1} of {Starts}: warming up with {WarmUp * Block} instances each ...");
+            Say($"Start {start + 1} of {times}: warming up with {WarmUp * Block} instances each ...");
             await using var plain = await RunningReceiver.StartAsync("yizhan", "plain", folder, cancellationToken);
             await using var traced = await RunningReceiver.StartAsync("yizhan traced", "traced", folder, cancellationToken);
             await using var again = await RunningReceiver.StartAsync("yizhan", "again", folder, cancellationToken);
@@ -84,7 +85,7 @@ internal static class TelemetryBench
 
         foreach (var row in rows)
         {
-            Say($"  {row.Case}: {Percent(1 / row.Ratio)} ({Percent(1 / row.Interval![1])} to {Percent(1 / row.Interval[0])} with 95 %, {Starts} starts of {rounds} blocks)");
+            Say($"  {row.Case}: {Percent(1 / row.Ratio)} ({Percent(1 / row.Interval![1])} to {Percent(1 / row.Interval[0])} with 95 %, {times} starts of {rounds} blocks)");
         }
 
         BenchTable.Print("store", rows, json);
@@ -103,7 +104,7 @@ internal static class TelemetryBench
     {
         var logs = starts.ConvertAll(s => Math.Log(peer(s) / ours(s)));
         var mean = logs.Average();
-        var reach = StudentT * Math.Sqrt(logs.Sum(l => (l - mean) * (l - mean)) / (logs.Count - 1) / logs.Count);
+        var reach = StudentT[logs.Count - 2] * Math.Sqrt(logs.Sum(l => (l - mean) * (l - mean)) / (logs.Count - 1) / logs.Count);
         return new BenchRow(named, Mean(ours), Mean(peer), unit, Math.Exp(mean)) { Interval = [Math.Exp(mean - reach), Math.Exp(mean + reach)] };
 
         double Mean(Func<Start, double> of) => Math.Exp(starts.Average(s => Math.Log(of(s))));

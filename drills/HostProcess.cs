@@ -130,7 +130,7 @@ public sealed class HostProcess : IAsyncDisposable
     {
         using var http = network?.HttpClient(Web) ?? new HttpClient { BaseAddress = Web };
         http.Timeout = TimeSpan.FromSeconds(2);
-        for (var attempt = 0; attempt < 600; attempt++)
+        for (var attempt = 0; attempt < 1200; attempt++)
         {
             if (_process.HasExited)
             {
@@ -153,7 +153,7 @@ public sealed class HostProcess : IAsyncDisposable
             await Task.Delay(TimeSpan.FromMilliseconds(100), TimeProvider.System, cancellationToken);
         }
 
-        var state = _process.HasExited ? $"ended with code {_process.ExitCode}" : "did not answer its health check in 60 s";
+        var state = _process.HasExited ? $"ended with code {_process.ExitCode}" : "did not answer its health check in 2 minutes";
         throw new InvalidOperationException($"The node at {Web} {state}. The end of {_logPath}:\n{Tail()}");
     }
 

@@ -337,7 +337,7 @@ public sealed class KafkaTests : IAsyncLifetime
             EnableAutoCommit = false,
         }).SetLogHandler((_, _) => { }).Build();
         using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
-        var partitions = admin.GetMetadata(topic, TimeSpan.FromSeconds(10)).Topics.Single().Partitions;
+        var partitions = admin.GetMetadata(topic, TimeSpan.FromMinutes(1)).Topics.Single().Partitions;
         consumer.Assign(partitions.Select(p => new TopicPartitionOffset(topic, p.PartitionId, Offset.Beginning)));
         var read = new List<ConsumeResult<byte[], byte[]>>();
         for (var ended = new HashSet<int>(); ended.Count < partitions.Count;)

@@ -12,8 +12,14 @@ public static class Tracing
     /// <summary>Most traces of one batch that get a span of their own; the others of that batch get none.</summary>
     public const int MaxHops = 32;
 
+    /// <summary>Traces and hops whose spans are counted; beyond it counting begins anew.</summary>
+    private const int MaxCounted = 4096;
+
+    private static readonly Lock Gate = new();
+    private static readonly Dictionary<(string Hop, ActivityTraceId Trace), (int Spans, long Last)> Counted = [];
+
     /// <summary>
-    /// Pieces of one work, such as the instances of an association, that get a span of their own. Of the others only those do that failed or were slow: a study has
+    /// Pieces of one work, such as the instances of an association or the batches that it comes to, that get a span of their own. Of the others only those do that failed or were slow: a study has
     /// hundreds, and the 300th span says what the third said. All of them carry the trace on.
     /// </summary>
     public const int MaxPieces = 4;
@@ -45,11 +51,17 @@ public static class Tracing
     public static Activity? Afterwards(string name, ActivityKind kind, TimeSpan took, TimeProvider clock) =>
         Source.StartActivity(name, kind, Activity.Current?.Context ?? default, startTime: clock.GetUtcNow() - took);
 
-    /// <summary>Goes on with the traces of a batch: one span for each trace that it holds, all of which end together.</summary>
+    /// <summary>
+    /// Goes on with the traces of a batch: one span for each trace that it holds, all of which end together. A trace that comes in many batches has spans for the first
+    /// <see cref="MaxPieces"/> of them and then for one in <see cref="Slow"/>: enough to see when the rest came, after an outage too.
+    /// </summary>
     /// <param name="name">What is done, such as <c>index</c>.</param>
     /// <param name="kind">Whether it is sent, taken or handled.</param>
     /// <param name="traceParents">Contexts of the batch's entries; nulls and what is no context are passed over.</param>
-    public static Hops Continue(string name, ActivityKind kind, IEnumerable<string?> traceParents)
+    public static Hops Continue(string name, ActivityKind kind, IEnumerable<string?> traceParents) => Continue(name, kind, traceParents, TimeProvider.System);
+
+    /// <inheritdoc cref="Continue(string, ActivityKind, IEnumerable{string?})"/>
+    internal static Hops Continue(string name, ActivityKind kind, IEnumerable<string?> traceParents, TimeProvider clock)
     {
         if (!Source.HasListeners())
         {
@@ -73,7 +85,7 @@ public static class Tracing
             {
                 if (ActivityContext.TryParse(traceParent, null, isRemote: true, out var parent) && !byTrace.TryGetValue(parent.TraceId, out hop) && byTrace.Count < MaxHops)
                 {
-                    byTrace[parent.TraceId] = hop = new Hop(Source.StartActivity(name, kind, parent));
+                    byTrace[parent.TraceId] = hop = new Hop(parent, IsWorthOne(name, parent.TraceId, clock) ? Source.StartActivity(name, kind, parent) : null);
                     Activity.Current = null;
                 }
 
@@ -87,44 +99,74 @@ public static class Tracing
         }
 
         Activity.Current = current;
-        var spans = new List<Activity>(byTrace.Count);
         foreach (var hop in byTrace.Values)
         {
-            if (hop.Span is { } span)
-            {
-                spans.Add(span.SetTag("yizhan.entries", hop.Entries));
-            }
+            hop.Span?.SetTag("yizhan.entries", hop.Entries);
         }
 
-        return new Hops(spans);
+        return new Hops(name, kind, byTrace.Values);
     }
 
-    private sealed class Hop(Activity? span)
+    private static bool IsWorthOne(string hop, ActivityTraceId trace, TimeProvider clock)
     {
+        var now = clock.GetTimestamp();
+        lock (Gate)
+        {
+            var (spans, last) = Counted.GetValueOrDefault((hop, trace));
+            if (spans >= MaxPieces && clock.GetElapsedTime(last, now) < Slow)
+            {
+                return false;
+            }
+
+            if (Counted.Count >= MaxCounted)
+            {
+                Counted.Clear();
+            }
+
+            Counted[(hop, trace)] = (spans + 1, now);
+            return true;
+        }
+    }
+
+    /// <summary>One trace of a batch; without a span if enough of its batches had one.</summary>
+    internal sealed class Hop(ActivityContext parent, Activity? span)
+    {
+        public ActivityContext Parent => parent;
+
         public Activity? Span => span;
 
         public int Entries { get; set; }
     }
 
     /// <summary>The spans of one batch.</summary>
-    public readonly struct Hops(IReadOnlyList<Activity> spans) : IDisposable
+    public readonly struct Hops : IDisposable
     {
-        /// <summary>Says that it did not work; the words are for people and name no patient.</summary>
+        private readonly string _name;
+        private readonly ActivityKind _kind;
+        private readonly IReadOnlyCollection<Hop>? _hops;
+
+        internal Hops(string name, ActivityKind kind, IReadOnlyCollection<Hop> hops) => (_name, _kind, _hops) = (name, kind, hops);
+
+        /// <summary>Says that it did not work, in every trace of the batch; the words are for people and name no patient.</summary>
         public void Fail(string why)
         {
-            foreach (var span in spans ?? [])
+            var current = Activity.Current;
+            foreach (var hop in _hops ?? [])
             {
-                span.SetStatus(ActivityStatusCode.Error, why);
+                using var now = hop.Span is null ? Source.StartActivity(_name, _kind, hop.Parent) : null;
+                (hop.Span ?? now)?.SetStatus(ActivityStatusCode.Error, why);
             }
+
+            Activity.Current = current;
         }
 
         /// <summary>Ends them.</summary>
         public void Dispose()
         {
             var current = Activity.Current;
-            foreach (var span in spans ?? [])
+            foreach (var hop in _hops ?? [])
             {
-                span.Dispose();
+                hop.Span?.Dispose();
             }
 
             Activity.Current = current;

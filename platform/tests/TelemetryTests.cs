@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Time.Testing;
 using Yizhan.Platform.Telemetry;
 
 namespace Yizhan.Platform.Tests;
@@ -92,6 +93,45 @@ public sealed class TelemetryTests
         }
 
         Assert.Equal(Tracing.MaxHops, ended);
+    }
+
+    [Fact]
+    public void A_trace_that_comes_in_many_batches_has_spans_for_the_first_then_one_in_a_second_and_for_each_that_fails()
+    {
+        var ended = new List<Activity>();
+        using var listener = new ActivityListener
+        {
+            ShouldListenTo = source => source.Name == "Yizhan",
+            Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllDataAndRecorded,
+            ActivityStopped = ended.Add,
+        };
+        ActivitySource.AddActivityListener(listener);
+        var clock = new FakeTimeProvider();
+        string[] context = [$"00-{ActivityTraceId.CreateRandom()}-b7ad6b7169203331-01"];
+        for (var i = 0; i < 3 * Tracing.MaxPieces; i++)
+        {
+            using var hops = Tracing.Continue("ship", ActivityKind.Producer, context, clock);
+        }
+
+        Assert.Equal(Tracing.MaxPieces, ended.Count);
+        using (var hops = Tracing.Continue("ship", ActivityKind.Producer, context, clock))
+        {
+            hops.Fail("The centre refused it.");
+        }
+
+        Assert.Equal(Tracing.MaxPieces + 1, ended.Count);
+        Assert.Equal((ActivityStatusCode.Error, "The centre refused it."), (ended[^1].Status, ended[^1].StatusDescription));
+        clock.Advance(Tracing.Slow);
+        using (Tracing.Continue("ship", ActivityKind.Producer, context, clock))
+        {
+        }
+
+        Assert.Equal(Tracing.MaxPieces + 2, ended.Count);
+        using (Tracing.Continue("index", ActivityKind.Consumer, context, clock))
+        {
+        }
+
+        Assert.Equal(Tracing.MaxPieces + 3, ended.Count);
     }
 
     private static async Task<Microsoft.AspNetCore.Builder.WebApplication> StartAsync(string site, int value)

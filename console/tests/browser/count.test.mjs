@@ -50,7 +50,7 @@ await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] });
 const context = await browser.newContext({ locale: 'en-GB', serviceWorkers: 'block' });
 const page = await context.newPage();
-page.setDefaultTimeout(15_000);
+page.setDefaultTimeout(60_000);
 const state = page.locator('#state');
 const says = text => state.filter({ hasText: text }).waitFor();
 const resend = () => page.evaluate(() => dispatchEvent(new Event('online')));
@@ -215,7 +215,7 @@ for (const [symbol, arguments_, expected] of [
       args: ['--no-sandbox', '--disable-gpu', '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${path.join(film, 'label.y4m')}`] });
     try {
       const page = await (await filmed.newContext({ locale: 'en-GB', permissions: ['camera'], serviceWorkers: 'block' })).newPage();
-      page.setDefaultTimeout(30_000);
+      page.setDefaultTimeout(60_000);
       await page.goto(`http://127.0.0.1:${server.address().port}/inventory/app/`);
       await page.locator('#state', { hasText: 'connected' }).waitFor();
       const asked = page.waitForRequest(r => r.url().endsWith('/inventory/scans'));
@@ -231,7 +231,7 @@ await test('a camera that is not allowed is said, with what to do', async () => 
   const refusing = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--use-fake-device-for-media-stream'] });
   try {
     const page = await (await refusing.newContext({ locale: 'en-GB', permissions: [], serviceWorkers: 'block' })).newPage();
-    page.setDefaultTimeout(30_000);
+    page.setDefaultTimeout(60_000);
     await page.goto(`http://127.0.0.1:${server.address().port}/inventory/app/`);
     await page.locator('#state', { hasText: 'connected' }).waitFor();
     await page.click('#camera');

@@ -65,7 +65,7 @@ const browser = await chromium.launch({
 async function open({ language = 'en-GB', size: viewport = { width: 1440, height: 1000 }, to = '' } = {}) {
   const context = await browser.newContext({ viewport, locale: language, timezoneId: 'Asia/Shanghai', reducedMotion: 'reduce' });
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(60_000);
   page.problems = [];
   page.on('console', m => { if (m.type() === 'error') page.problems.push(`console: ${m.text()}`); });
   page.on('pageerror', e => page.problems.push(`script: ${e.message}`));

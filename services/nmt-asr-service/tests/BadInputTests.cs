@@ -201,7 +201,7 @@ public sealed class BadInputTests : IAsyncDisposable
     [Fact]
     public async Task A_client_that_never_sends_is_let_go_and_can_go_on_where_it_was()
     {
-        await StartAsync("--nmt-asr:idleSeconds=1");
+        await StartAsync("--nmt-asr:idleSeconds=5");
         var said = Said();
         using (var silent = await ConnectAsync(_app!))
         {
