@@ -106,6 +106,11 @@ public sealed class PipelineTests
 
         var frames = archive.Stored.First().Dataset.GetItems(DicomTag.Parse("5200,9230"));
         Assert.Equal([0.0, 2.0, 6.0], frames.Select(f => f.GetItems(DicomTag.Parse("0020,9113"))[0].GetDoubles(DicomTags.ImagePositionPatient)[2]).Order());
+
+        // The larger finding is the first segment, and each frame is of the segment that lies there.
+        Assert.Equal(
+            [(0.0, 1L), (2.0, 1L), (6.0, 2L)],
+            frames.Select(f => (f.GetItems(DicomTag.Parse("0020,9113"))[0].GetDoubles(DicomTags.ImagePositionPatient)[2], f.GetItems(DicomTag.Parse("0062,000A"))[0].GetInt64(DicomTag.Parse("0062,000B"))!.Value)).Order());
         Assert.Equal(
             ["1.2.1.1.1", "1.2.1.1.2", "1.2.1.1.4"],
             frames.Select(f => f.GetItems(DicomTag.Parse("0008,9124"))[0].GetItems(DicomTag.Parse("0008,2112"))[0].GetString(DicomTag.Parse("0008,1155"))).Order(StringComparer.Ordinal));
