@@ -13,7 +13,7 @@ internal static class PacsDimse
     {
         var (study, series) = PacsQueries.Place(ct[0]);
         yield return Find("C-FIND 101 studies", Keys("STUDY", (DicomTags.StudyDate, PacsInstances.Day)));
-        yield return Find("C-FIND by PatientID, 1 study", Keys("STUDY", (DicomTags.PatientID, "BENCH-1-50")));
+        yield return Find("C-FIND by PatientID, 1 study", Keys("STUDY", (DicomTags.PatientID, "BENCH-1-50"))) with { Repetitions = 300 };
         yield return Find("C-FIND 500 instances of a series", Keys("IMAGE", (DicomTags.StudyInstanceUID, study), (DicomTags.SeriesInstanceUID, series))) with { Repetitions = 20 };
         var whole = new DicomDataset().Set(DicomTags.QueryRetrieveLevel, "STUDY").Set(DicomTags.StudyInstanceUID, study);
         yield return new("C-GET whole study", (server, cancel) => GetAsync(server, whole, ct.Count, cancel)) { IsTransfer = true, Repetitions = 5 };

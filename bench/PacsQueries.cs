@@ -12,7 +12,7 @@ internal static class PacsQueries
     {
         var (study, series) = Place(ct[0]);
         yield return Get("QIDO 101 studies", $"studies?StudyDate={PacsInstances.Day}&limit=200");
-        yield return Get("QIDO by PatientID, 1 study", "studies?PatientID=BENCH-1-50");
+        yield return Get("QIDO by PatientID, 1 study", "studies?PatientID=BENCH-1-50") with { Repetitions = 300 };
         yield return Get("QIDO by name, 100 studies", $"studies?PatientName=SYNTH*&StudyDate={PacsInstances.Day}&limit=200");
         yield return Get("QIDO 500 instances of a series", $"studies/{study}/series/{series}/instances?limit=1000") with { Repetitions = 20 };
         yield return Get("metadata of 500 instances", $"studies/{study}/series/{series}/metadata") with { Repetitions = 20 };

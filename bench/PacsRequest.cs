@@ -15,7 +15,7 @@ internal sealed record PacsRequest(string Name, Func<PacsServer, CancellationTok
     /// <summary>True for a transfer: its row is MB/s instead of milliseconds.</summary>
     public bool IsTransfer { get; init; }
 
-    /// <summary>How often it is done when it is timed.</summary>
+    /// <summary>How often it is done when it is timed. Of a hundred or fewer the p99 is the worst of all: short requests are made more often.</summary>
     public int Repetitions { get; init; } = 60;
 
     /// <summary>Warms both archives up, then asks one after the other, so that a busy moment of the machine meets both.</summary>
