@@ -142,9 +142,9 @@ internal static class BackupCommand
         return command;
     }
 
-    private static Option<DateTimeOffset?> Before() => new("--before")
+    internal static Option<DateTimeOffset?> Before(string description = "Of a folder of backups: the newest that was begun before this time, such as 2026-11-20T08:00:00Z.") => new("--before")
     {
-        Description = "Of a folder of backups: the newest that was begun before this time, such as 2026-11-20T08:00:00Z.",
+        Description = description,
         CustomParser = result =>
         {
             var text = result.Tokens.Count == 1 ? result.Tokens[0].Value : "";

@@ -32,6 +32,11 @@ internal static class DatabaseCommand
         });
         var command = new Command("database", "PostgreSQL of a centre (docs/operations/production.md).");
         command.Subcommands.Add(sql);
+        foreach (var other in DatabaseArchiveCommand.Create())
+        {
+            command.Subcommands.Add(other);
+        }
+
         return command;
     }
 }

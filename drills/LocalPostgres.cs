@@ -24,8 +24,10 @@ internal sealed class LocalPostgres : IAsyncDisposable
         .OrderBy(d => int.Parse(Path.GetFileName(d), CultureInfo.InvariantCulture)).Select(d => Path.Combine(d, "bin")).LastOrDefault();
 
     /// <summary>Makes a cluster and starts it.</summary>
+    /// <param name="cancellationToken">Breaks it off.</param>
+    /// <param name="fill">Fills the folder of the data instead, such as from a backup.</param>
     /// <exception cref="InvalidOperationException">PostgreSQL 15 or newer is not installed, or did not start; the message says what to do.</exception>
-    public static async Task<LocalPostgres> StartAsync(CancellationToken cancellationToken)
+    public static async Task<LocalPostgres> StartAsync(CancellationToken cancellationToken, Func<string, Task>? fill = null)
     {
         var programs = Programs ?? throw new InvalidOperationException("PostgreSQL 15 or newer is not installed: apt-get install postgresql");
 
@@ -34,12 +36,21 @@ internal sealed class LocalPostgres : IAsyncDisposable
         var server = new LocalPostgres(programs, folder, FreePorts.Next());
         try
         {
-            if (Environment.IsPrivilegedProcess)
+            if (fill is not null)
             {
-                await RunAsync("chown", ["postgres", folder], cancellationToken);
+                await fill(Path.Combine(folder, "data"));
             }
 
-            await server.RunToolAsync("initdb", ["-D", $"{folder}/data", "-A", "trust", "-U", "yizhan", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"], cancellationToken);
+            if (Environment.IsPrivilegedProcess)
+            {
+                await RunAsync("chown", ["-R", "postgres:", folder], cancellationToken);
+            }
+
+            if (fill is null)
+            {
+                await server.RunToolAsync("initdb", ["-D", $"{folder}/data", "-A", "trust", "-U", "yizhan", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"], cancellationToken);
+            }
+
             await server.StartServerAsync(cancellationToken);
             return server;
         }

@@ -66,4 +66,5 @@ public sealed record BackupCheck(string Folder, BackupManifest? Manifest, string
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web, WriteIndented = true)]
 [JsonSerializable(typeof(BackupManifest))]
 [JsonSerializable(typeof(BackupPoint))]
+[JsonSerializable(typeof(BaseBackup[]))]
 internal sealed partial class BackupJson : JsonSerializerContext;

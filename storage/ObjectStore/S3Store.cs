@@ -17,7 +17,8 @@ internal sealed class S3Store : IDisposable
     /// <summary>Bytes of a part of an upload and of a read-back; S3 takes no smaller one but the last.</summary>
     public const int PartBytes = 8 * 1024 * 1024;
 
-    private const int Retries = 3;
+    private const int Retries = 3, MaxParts = 10_000, PartStep = 1024 * 1024;
+    private const string HashName = "sha256";
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(30);
 
     private readonly AmazonS3Client _client;
@@ -55,7 +56,73 @@ internal sealed class S3Store : IDisposable
     /// <param name="read">Fills a buffer from an offset on.</param>
     /// <param name="cancellationToken">Breaks it off; the parts are taken away.</param>
     /// <returns>SHA-256 of what was sent.</returns>
-    public async Task<byte[]> PutAsync(string key, long length, Action<long, Memory<byte>> read, CancellationToken cancellationToken)
+    public Task<byte[]> PutAsync(string key, long length, Action<long, Memory<byte>> read, CancellationToken cancellationToken) =>
+        PutAsync(key, length, null, read, cancellationToken);
+
+    /// <summary>Writes a file as an object that says its SHA-256 itself; returns that.</summary>
+    public async Task<byte[]> PutFileAsync(string key, string path, CancellationToken cancellationToken)
+    {
+        var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
+        await using var disposed = file.ConfigureAwait(false);
+        var hash = await SHA256.HashDataAsync(file, cancellationToken).ConfigureAwait(false);
+        var sent = await PutAsync(key, file.Length, hash, (at, part) =>
+        {
+            if (RandomAccess.Read(file.SafeFileHandle, part.Span, at) < part.Length)
+            {
+                throw new InvalidDataException($"{path} became shorter while it was sent.");
+            }
+        }, cancellationToken).ConfigureAwait(false);
+        return sent.AsSpan().SequenceEqual(hash) ? hash : throw new InvalidDataException($"{path} changed while it was sent.");
+    }
+
+    /// <summary>Reads an object that <see cref="PutFileAsync"/> wrote into a file; false when there is none.</summary>
+    /// <exception cref="InvalidDataException">It is not what was written; the file is not there then.</exception>
+    public async Task<bool> TryGetFileAsync(string key, string path, CancellationToken cancellationToken)
+    {
+        if (await FindAsync(key, cancellationToken).ConfigureAwait(false) is not var (length, sha256))
+        {
+            return false;
+        }
+
+        try
+        {
+            var file = new FileStream(path, FileMode.Create, FileAccess.ReadWrite, FileShare.None);
+            await using var disposed = file.ConfigureAwait(false);
+            var part = new byte[Math.Min(PartBytes, length)];
+            for (var at = 0L; at < length; at += part.Length)
+            {
+                var some = part.AsMemory(0, (int)Math.Min(part.Length, length - at));
+                await ReadAsync(key, at, some, cancellationToken).ConfigureAwait(false);
+                await file.WriteAsync(some, cancellationToken).ConfigureAwait(false);
+            }
+
+            file.Flush(flushToDisk: true);
+            file.Position = 0;
+            var got = Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken).ConfigureAwait(false));
+            return got == sha256 ? true : throw new InvalidDataException($"The object {key} has other bytes than were written: SHA-256 {got}, and it says {sha256 ?? "none"}.");
+        }
+        catch
+        {
+            File.Delete(path);
+            throw;
+        }
+    }
+
+    /// <summary>Length of an object, and the SHA-256 that it says of itself, in hex; null when there is none.</summary>
+    public async Task<(long Length, string? Sha256)?> FindAsync(string key, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var answer = await TryAsync("look for", key, () => _client.GetObjectMetadataAsync(_options.S3Bucket, key, cancellationToken)).ConfigureAwait(false);
+            return (answer.ContentLength, answer.Metadata[HashName]);
+        }
+        catch (InvalidDataException)
+        {
+            return null;
+        }
+    }
+
+    private async Task<byte[]> PutAsync(string key, long length, byte[]? sha256, Action<long, Memory<byte>> read, CancellationToken cancellationToken)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var begin = new InitiateMultipartUploadRequest { BucketName = _options.S3Bucket, Key = key, ContentType = "application/octet-stream" };
@@ -65,14 +132,22 @@ internal sealed class S3Store : IDisposable
             begin.ObjectLockRetainUntilDate = _clock.GetUtcNow().UtcDateTime.AddDays(_options.S3LockDays);
         }
 
+        if (sha256 is not null)
+        {
+            begin.Metadata[HashName] = Convert.ToHexStringLower(sha256);
+        }
+
         var upload = (await TryAsync("begin an upload of", key, () => _client.InitiateMultipartUploadAsync(begin, cancellationToken)).ConfigureAwait(false)).UploadId;
         try
         {
             var parts = new List<PartETag>();
-            var buffer = new byte[Math.Min(PartBytes, length)];
-            for (var at = 0L; at < length; at += PartBytes)
+
+            // An object has a bounded number of parts, so a long one has larger ones.
+            var partBytes = Math.Max(PartBytes, (((length / MaxParts) / PartStep) + 1) * PartStep);
+            var buffer = new byte[Math.Min(partBytes, length)];
+            for (var at = 0L; at < length; at += partBytes)
             {
-                var part = buffer.AsMemory(0, (int)Math.Min(PartBytes, length - at));
+                var part = buffer.AsMemory(0, (int)Math.Min(partBytes, length - at));
                 read(at, part);
                 hash.AppendData(part.Span);
                 var number = parts.Count + 1;

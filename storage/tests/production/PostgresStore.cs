@@ -10,7 +10,8 @@ internal sealed class PostgresStore : StoreFixture
     private static int _schemas;
 
     private readonly string _site;
-    private readonly string _connectionString;
+    private string _connectionString;
+    private bool _closed;
     private readonly List<PostgresStore> _others = [];
     private Spool _spool = null!;
     private Action<StorageOptions>? _configure;
@@ -80,6 +81,27 @@ internal sealed class PostgresStore : StoreFixture
         Open();
     }
 
+    /// <summary>Closes what is open, in good order; <see cref="OpenAgainAsync"/> opens it.</summary>
+    public async Task CloseAsync()
+    {
+        await _spool.DisposeAsync();
+        _closed = true;
+    }
+
+    /// <summary>Opens the folder with the database at another server.</summary>
+    public async Task OpenAgainAsync(string connectionString, bool restored)
+    {
+        _connectionString = connectionString;
+        await File.WriteAllTextAsync(Options.PostgresConnectionFile!, connectionString, TestContext.Current.CancellationToken);
+        if (restored)
+        {
+            await File.WriteAllTextAsync(Path.Combine(LogFolder, Spool.RestoredMarker), "", TestContext.Current.CancellationToken);
+        }
+
+        Open();
+        _closed = false;
+    }
+
     public override Task<StoreFixture> AnotherAsync(string site)
     {
         var other = Open(_connectionString, site, _configure);
@@ -110,7 +132,11 @@ internal sealed class PostgresStore : StoreFixture
             await other.DisposeAsync();
         }
 
-        await _spool.DisposeAsync();
+        if (!_closed)
+        {
+            await _spool.DisposeAsync();
+        }
+
         Directory.Delete(Folder, recursive: true);
     }
 
