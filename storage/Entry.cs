@@ -14,6 +14,15 @@ public sealed record Entry(Lane Lane, string Type, string Id, string Key, long T
     /// <summary>Largest <see cref="Data"/>, in bytes. Anything bigger belongs into a blob.</summary>
     public const int MaxDataBytes = 1024 * 1024;
 
+    /// <summary>Begins the id of an entry that was sent again out of quarantine.</summary>
+    public const string ReplayPrefix = "replay/";
+
+    /// <summary>Begins the id of an entry that was moved on in quarantine. It is never sent as itself, whatever was noted before a crash.</summary>
+    public const string MovedPrefix = "quarantined/";
+
+    /// <summary>True when the log that made this entry has its fact a second time: who reads that log from its beginning has had it. At the centre it may be the first.</summary>
+    public bool IsCopy => Id.StartsWith(ReplayPrefix, StringComparison.Ordinal) || Id.StartsWith(MovedPrefix, StringComparison.Ordinal);
+
     /// <summary>Blobs that the fact needs. They are durable before the entry is.</summary>
     public IReadOnlyList<BlobRef> Blobs { get; init; } = [];
 

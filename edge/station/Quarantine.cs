@@ -36,12 +36,6 @@ internal sealed record Quarantined(
 /// </summary>
 internal sealed class Quarantine : IDisposable
 {
-    /// <summary>Begins the id of an entry that was replayed.</summary>
-    public const string ReplayPrefix = "replay/";
-
-    /// <summary>Begins the id of an entry that was moved on in quarantine. It is never sent as itself, whatever was noted before a crash.</summary>
-    public const string MovedPrefix = "quarantined/";
-
     private readonly SqliteConnection _db;
     private readonly Lock _lock = new();
     private readonly bool _keysWait;
@@ -182,7 +176,7 @@ internal sealed class Quarantine : IDisposable
         {
             if (!_all.TryGetValue((identity.Epoch.ToString(), identity.Lane, identity.Sequence), out var item))
             {
-                if (entry.Id.StartsWith(MovedPrefix, StringComparison.Ordinal))
+                if (entry.Id.StartsWith(Entry.MovedPrefix, StringComparison.Ordinal))
                 {
                     item = Add(logged, "It was in quarantine before.", nowMs, waitsFor: null);
                 }
@@ -213,7 +207,7 @@ internal sealed class Quarantine : IDisposable
             && i.Value is { IsOpen: true, WaitsFor: null } && i.Value.Key == entry.Key && (IsReplay(i.Value.Id) || !IsReplay(entry.Id)))
         .Min(i => (long?)i.Key.Sequence);
 
-    private static bool IsReplay(string id) => id.StartsWith(ReplayPrefix, StringComparison.Ordinal);
+    private static bool IsReplay(string id) => id.StartsWith(Entry.ReplayPrefix, StringComparison.Ordinal);
 
     private Quarantined Add(LoggedEntry logged, string reason, long nowMs, long? waitsFor)
     {

@@ -245,7 +245,7 @@ internal sealed partial class Retention : BackgroundService
     {
         var item = _quarantine.With(_log.Epoch, lane, sequence).First(i => i.Sequence == sequence);
         var kept = (await _log.ReadLaneAsync(lane, sequence - 1, 1, 1, cancellationToken)).Single();
-        var receipts = await _log.AppendAsync([kept.Entry with { Id = $"{Quarantine.MovedPrefix}{_log.Epoch}/{lane}/{sequence}" }], cancellationToken);
+        var receipts = await _log.AppendAsync([kept.Entry with { Id = $"{Entry.MovedPrefix}{_log.Epoch}/{lane}/{sequence}" }], cancellationToken);
         _quarantine.Moved(item, receipts[0].Identity.Sequence, _clock.GetUtcNow().ToUnixTimeMilliseconds());
         MovedOn(lane, sequence, receipts[0].Identity.Sequence);
     }

@@ -148,7 +148,7 @@ internal static class SpoolEndpoints
                 return null;
             }
 
-            entries.Add(logged.Entry with { Id = $"{Quarantine.ReplayPrefix}{log.Epoch}/{lane}/{item.Sequence}" });
+            entries.Add(logged.Entry with { Id = $"{Entry.ReplayPrefix}{log.Epoch}/{lane}/{item.Sequence}" });
             entries.Add(Audit(log, clock, "U", decision.By, logged, $"replayed out of quarantine: {decision.Reason}"));
         }
 

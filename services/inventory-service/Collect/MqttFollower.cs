@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Options;
@@ -11,8 +13,8 @@ using Yizhan.Storage;
 namespace Yizhan.Inventory.Collect;
 
 /// <summary>
-/// Follows what devices of this site said over MQTT (events of the mqtt-bridge). What names an item or a quantity is a count of stock, named by the message's identity in the log, so that each
-/// counts once, wherever the process ends. Everything else says that the device is alive: one report for each device and interval.
+/// Follows what devices of this site said over MQTT (events of the mqtt-bridge). What names an item or a quantity is a count of stock, named by the message's own id, so that each
+/// counts once, wherever the process ends and when a restored log is read from its beginning. Everything else says that the device is alive: one report for each device and interval.
 /// </summary>
 internal sealed partial class MqttFollower(
     IEventLog log, LedgerWriter ledger, LedgerQueries queries, Passive passive, IOptions<NodeOptions> node, IOptions<InventoryOptions> options, TimeProvider clock,
@@ -64,7 +66,7 @@ internal sealed partial class MqttFollower(
                 continue;
             }
 
-            var ours = entries.Where(e => e.Identity.Site == _site && _sources.ContainsKey(e.Entry.Type)).ToList();
+            var ours = entries.Where(e => e.Identity.Site == _site && !e.Entry.IsCopy && _sources.ContainsKey(e.Entry.Type)).ToList();
             foreach (var entry in ours)
             {
                 await RecordAsync(_sources[entry.Entry.Type], entry, cancellationToken);
@@ -91,7 +93,8 @@ internal sealed partial class MqttFollower(
                 return;
             }
 
-            var name = string.Create(CultureInfo.InvariantCulture, $"{source.Name}/{entry.Identity.Epoch:N}/{(int)entry.Identity.Lane}/{entry.Identity.Sequence}");
+            // Not by its place in the log, which a restore numbers anew; a digest, because a batch's name is shorter than an id may be.
+            var name = $"{source.Name}/{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(entry.Entry.Id)).AsSpan(0, 16))}";
             batch = new MovementBatch(name, source.Name, message.ClientId, [.. rows.Select(row => MovementOf(source, row, entry.Entry.TimeMs))]);
         }
         catch (Exception e) when (e is FormatException or JsonException)

@@ -223,10 +223,43 @@ public sealed class FreshnessTests : IDisposable
         await SayAsync("3", """{"item":"gloves","quantity":"some"}""");
         await Wait.UntilAsync(async () => (await RunAsync(node, mqtt)).Outcome == "partial");
 
-        async Task SayAsync(string id, string payload) => await node.Events.AppendAsync(
-            [new Entry(Lane.Normal, "site.fridge.v1", $"mqtt/{id}", "", _clock.GetUtcNow().ToUnixTimeMilliseconds(), JsonSerializer.SerializeToUtf8Bytes(
-                new DeviceMessage("fridge/1", "f1", JsonDocument.Parse(payload).RootElement, null), ContractsJson.Default.DeviceMessage))], Cancel);
+        Task SayAsync(string id, string payload) => SayToAsync(node, $"mqtt/{id}", payload);
     }
+
+    [Fact]
+    public async Task What_a_device_counted_counts_once_in_a_restored_log_and_when_it_is_sent_again()
+    {
+        string[] settings = ["--inventory:sources:0:name=cabinet", "--inventory:sources:0:kind=mqtt", "--inventory:sources:0:eventType=site.fridge.v1"];
+        const string Restored = "restored", Received = """{"item":"gloves","quantity":5,"lot":"L1","kind":"receive"}""";
+        await using (var node = await StartAsync(_folder["node"], _clock, settings: settings))
+        {
+            await node.DefineAsync();
+            await SayToAsync(node, "mqtt/1", Received);
+            await SayToAsync(node, $"{Entry.ReplayPrefix}x/Normal/1", Received);
+            await SayToAsync(node, $"{Entry.MovedPrefix}x/Normal/1", Received);
+            await SayToAsync(node, "mqtt/2", Received);
+            await ReadAsync(node);
+            Assert.Equal(10, node.Balance());
+        }
+
+        File.WriteAllText(_folder["node", "log", Restored], "");
+        await using var restored = await StartAsync(_folder["node"], _clock, settings: settings);
+        await ReadAsync(restored);
+        Assert.False(File.Exists(_folder["node", "log", Restored]));
+        Assert.Equal(10, restored.Balance());
+
+        async Task ReadAsync(Node node)
+        {
+            var follower = node.Service<IEnumerable<ILogConsumer>>().Single(c => c.Name == "inventory-mqtt");
+            var last = node.Events.LastPosition;
+            await Wait.UntilAsync(async () => await follower.ReadThroughAsync(Cancel) >= last);
+            await node.Ledger.CaughtUpAsync(Cancel);
+        }
+    }
+
+    private async Task SayToAsync(Node node, string id, string payload) => await node.Events.AppendAsync(
+        [new Entry(Lane.Normal, "site.fridge.v1", id, "", _clock.GetUtcNow().ToUnixTimeMilliseconds(), JsonSerializer.SerializeToUtf8Bytes(
+            new DeviceMessage("fridge/1", "f1", JsonDocument.Parse(payload).RootElement, null), ContractsJson.Default.DeviceMessage))], Cancel);
 
     [Fact]
     public async Task A_run_that_never_ends_has_failed_after_its_time()
