@@ -10,6 +10,7 @@ internal sealed class Flusher : IDisposable
 {
     private readonly BlockingCollection<(Action Flush, TaskCompletionSource Done)> _asked = [];
     private readonly Thread _thread;
+    private int _disposed;
 
     public Flusher(string name)
     {
@@ -34,12 +35,15 @@ internal sealed class Flusher : IDisposable
         return done.Task;
     }
 
-    /// <summary>Does what was asked, then ends.</summary>
+    /// <summary>Does what was asked, then ends. A container disposes of who is registered under two types twice.</summary>
     public void Dispose()
     {
-        _asked.CompleteAdding();
-        _thread.Join();
-        _asked.Dispose();
+        if (Interlocked.Exchange(ref _disposed, 1) == 0)
+        {
+            _asked.CompleteAdding();
+            _thread.Join();
+            _asked.Dispose();
+        }
     }
 
     private void Run()
