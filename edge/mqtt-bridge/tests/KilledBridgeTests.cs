@@ -23,10 +23,11 @@ public sealed class KilledBridgeTests(ITestOutputHelper output) : IDisposable
         var cancellationToken = TestContext.Current.CancellationToken;
         var site = LocalSite.Prepare(_folder, LocalSite.DcmtkPeers, LocalPorts.Free().WithoutRelay());
         var port = FreePorts.Next();
-        HostProcess? centre = await site.StartCentreAsync(cancellationToken);
-        HostProcess? edge = await StartEdgeAsync(site, port, cancellationToken);
+        HostProcess? centre = null, edge = null;
         try
         {
+            centre = await site.StartCentreAsync(cancellationToken);
+            edge = await StartEdgeAsync(site, port, cancellationToken);
             var (sent, repeated) = (0, 0);
             for (var kill = 0; kill <= Kills; kill++)
             {
