@@ -41,7 +41,9 @@ async function until(what, holds) {
   }
 }
 await until('the centre answers', async () => { assert.equal(host.exitCode, null, log); return (await fetch(`${url}healthz`).catch(() => null))?.ok; });
-const bearer = { Authorization: `Bearer ${readFileSync(path.join(temporary, 'data/identity/operator.token'), 'utf8')}` };
+// Its key dies with the process, so a node that was started again has another one.
+const operator = () => ({ Authorization: `Bearer ${readFileSync(path.join(temporary, 'data/identity/operator.token'), 'utf8')}` });
+const bearer = operator();
 
 const wang = { name: 'Wang^XiaoDong=王^小东', id: 'LC-7', study: '2.25.901', date: '20261123', description: 'Chest CT' };
 const before = { ...wang, study: '2.25.902', date: '20250304', description: 'Chest CT before' };
@@ -71,7 +73,7 @@ async function open({ language = 'en-GB', size: viewport = { width: 1440, height
   page.on('pageerror', e => page.problems.push(`script: ${e.message}`));
   page.on('dialog', d => { page.problems.push(`dialog: ${d.message()}`); d.dismiss(); });
   page.on('request', r => { if (!/^(data:|blob:|(https?|wss?):\/\/127\.0\.0\.1:)/.test(r.url())) page.problems.push(`outside request: ${r.url()}`); });
-  const answer = await fetch(`${url}sign-in/link`, { method: 'POST', headers: bearer });
+  const answer = await fetch(`${url}sign-in/link`, { method: 'POST', headers: operator() });
   await page.goto(new URL(await answer.text(), url).href);
   if (to) await page.goto(url + to);
   return page;
@@ -413,7 +415,7 @@ await test('What was typed is there again after the console was away and the ses
   await page.getByText('Connecting again').waitFor();
   startHost();
   await page.locator('#name').waitFor({ timeout: 60_000 });
-  const answer = await fetch(`${url}sign-in/link`, { method: 'POST', headers: { Authorization: `Bearer ${readFileSync(path.join(temporary, 'data/identity/operator.token'), 'utf8')}` } });
+  const answer = await fetch(`${url}sign-in/link`, { method: 'POST', headers: operator() });
   await page.goto(new URL(await answer.text(), url).href);
   await page.goto(`${url}studies`);
   await until('it is typed again', async () => await page.getByLabel('Patient name').inputValue() === 'wang xiao' && await page.getByLabel('Modality', { exact: true }).inputValue() === 'CT');
