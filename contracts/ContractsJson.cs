@@ -52,6 +52,7 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(DeviceMessage))]
 [JsonSerializable(typeof(IReadOnlyList<LogEvent>))]
 [JsonSerializable(typeof(IReadOnlyList<SiteView>))]
+[JsonSerializable(typeof(SiteSignInView))]
 [JsonSerializable(typeof(IReadOnlyList<SiteFigures>))]
 [JsonSerializable(typeof(IReadOnlyList<StudyView>))]
 [JsonSerializable(typeof(IReadOnlyList<StudyProgress>))]
@@ -92,4 +93,6 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<SiteAnalysis>))]
 [JsonSerializable(typeof(DrillFinished))]
 [JsonSerializable(typeof(IReadOnlyList<DrillView>))]
+[JsonSerializable(typeof(SiteLogged))]
+[JsonSerializable(typeof(SiteLogView))]
 public sealed partial class ContractsJson : JsonSerializerContext;

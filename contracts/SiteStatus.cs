@@ -60,7 +60,14 @@ public sealed record LaneStatus(string Lane, long Entries, long Bytes, long? Old
 /// <param name="Online">True while contacts come in time.</param>
 /// <param name="WantedConfiguration">The release that the site should run now; null when there is none for it.</param>
 /// <param name="ReportedMs">When the centre got <paramref name="Status"/>, by the centre's clock, Unix milliseconds UTC.</param>
-public sealed record SiteView(SiteStatus Status, long LastContactMs, bool Online, string? WantedConfiguration = null, long ReportedMs = 0);
+/// <param name="Link">How its link does, when the site speaks of itself (<c>GET /station/sites</c>); null at the centre.</param>
+public sealed record SiteView(SiteStatus Status, long LastContactMs, bool Online, string? WantedConfiguration = null, long ReportedMs = 0, SiteLink? Link = null);
+
+/// <summary>A site's link to the centre, as the site sees it. The times of <see cref="SiteView"/> are by the site's clock then, and a last contact of 0 is none.</summary>
+/// <param name="State">off (no centre is configured), down, connecting or up.</param>
+/// <param name="StartedMs">When the node started, Unix milliseconds UTC.</param>
+/// <param name="Error">Why it is down; null while it is not, or nobody knows.</param>
+public sealed record SiteLink(string State, long StartedMs, string? Error);
 
 /// <summary>What waited at a site at one moment; an element of <c>GET /fleet/sites/SITE/history?hours=N</c>, the oldest first. A time without one is a time without a report.</summary>
 /// <param name="AtMs">When the centre was told, Unix milliseconds UTC.</param>

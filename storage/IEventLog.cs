@@ -2,7 +2,7 @@ namespace Yizhan.Storage;
 
 /// <summary>
 /// The append-only log of facts of one node. At an edge it is also the queue to the centre; at the centre it holds what all
-/// edges sent. One process owns a log; callers are many and concurrent.
+/// edges sent. One process owns a log; callers are many and concurrent, and may be in other processes (<c>Remote/</c>).
 /// </summary>
 public interface IEventLog : IAsyncDisposable
 {
@@ -100,6 +100,9 @@ public sealed class SpoolFullException(Lane lane, long roomBytes)
 {
     /// <summary>The lane that is full.</summary>
     public Lane Lane { get; } = lane;
+
+    /// <summary>Bytes that were left.</summary>
+    public long RoomBytes { get; } = roomBytes;
 }
 
 /// <summary>An entry names a blob that this node does not hold completely.</summary>

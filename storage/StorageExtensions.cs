@@ -18,8 +18,20 @@ public static class StorageExtensions
     /// </summary>
     /// <param name="builder">The node's.</param>
     /// <param name="ofSite">This is a site: it gives up what is delivered, so a new log gets the store whose index is in memory.</param>
-    public static IHostApplicationBuilder AddEventLog(this IHostApplicationBuilder builder, bool ofSite = false)
+    /// <param name="owns">The module cannot work on the log of another process: it maintains its own, and shares it (<see cref="SharedLog"/>).</param>
+    /// <exception cref="SettingException">The store is <c>remote</c>, and the node owns its log or does not say where the other one is.</exception>
+    public static IHostApplicationBuilder AddEventLog(this IHostApplicationBuilder builder, bool ofSite = false, bool owns = false)
     {
+        if (owns || ofSite)
+        {
+            builder.Services.TryAddSingleton<OwnsLog>();
+        }
+
+        if (RemoteLogExtensions.IsRemote(builder))
+        {
+            return builder.AddRemoteLog();
+        }
+
         if (ofSite)
         {
             builder.Services.Configure<StorageOptions>(options => options.NewStore = "segments");
@@ -45,9 +57,10 @@ public static class StorageExtensions
             spool.Measured = services.GetRequiredService<CommitFigures>().Note;
             return spool;
         });
-        builder.Services.AddExceptionHandler<FullAnswers>();
-        builder.Services.AddSingleton<IStartupFilter, FullAnswers>();
+        builder.AddFullAnswers();
         builder.Services.AddMetrics();
+        builder.Services.AddSingleton<SharedBlobs>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<SharedBlobs>());
         builder.Services.AddSingleton<CommitFigures>();
         builder.Services.AddSingleton<IEventLog>(services => services.GetRequiredService<Spool>().Log);
         builder.Services.AddSingleton<IBlobStore>(services => services.GetRequiredService<Spool>().Blobs);
@@ -69,6 +82,15 @@ public static class StorageExtensions
         builder.Services.AddHealthChecks().AddCheck<SpoolHealth>("storage").AddCheck<Scrub>("scrub").AddCheck<Canaries>("canary").AddCheck<SegmentMover>("object-store");
         return builder;
     }
+
+    internal static void AddFullAnswers(this IHostApplicationBuilder builder)
+    {
+        builder.Services.AddExceptionHandler<FullAnswers>();
+        builder.Services.AddSingleton<IStartupFilter, FullAnswers>();
+    }
+
+    /// <summary>Says that a module of the node maintains the log.</summary>
+    internal sealed class OwnsLog;
 
     /// <summary>Being constructed opens the log, and makes the gauges that nobody asks for by name.</summary>
     private sealed class OpenAtStart(Spool spool, BackupMetrics metrics) : IHostedService

@@ -8,9 +8,9 @@ public sealed class StorageOptions
 {
     /// <summary>
     /// <c>segments</c>: entries in the segment files of the blobs. <c>sqlite</c>: entries in one SQLite database. <c>postgres</c>: entries in PostgreSQL, for a
-    /// centre. Default: what the folder holds; a new folder gets <c>segments</c> at a site and <c>sqlite</c> at a centre. A log is not moved from one to another.
+    /// centre. <c>remote</c>: none here, the log of another process (<see cref="RemoteUrl"/>). Default: what the folder holds; a new folder gets <c>segments</c> at a site and <c>sqlite</c> at a centre. A log is not moved from one to another.
     /// </summary>
-    [RegularExpression("sqlite|segments|postgres", ErrorMessage = "storage:store must be sqlite, segments or postgres.")]
+    [RegularExpression("sqlite|segments|postgres|remote", ErrorMessage = "storage:store must be sqlite, segments, postgres or remote.")]
     public string? Store { get; set; }
 
     /// <summary>The store of a new folder when <see cref="Store"/> does not say: the node's modules know what they are, it is no setting.</summary>
@@ -137,6 +137,33 @@ public sealed class StorageOptions
     /// <summary>Share of the room, in percent, above which local copies of what the object store has are given up, the oldest first. Default 50.</summary>
     [Range(0, 100)]
     public int S3KeepLocalPercent { get; set; } = 50;
+
+    /// <summary>Store <c>remote</c>: where the process is that owns the log, such as <c>https://fleet.platform.svc:8081</c>. Needs section <c>service-tls</c>.</summary>
+    public string? RemoteUrl { get; set; }
+
+    /// <summary>Store <c>remote</c>: the service that it shows the certificate of. Default <c>fleet</c>.</summary>
+    [RegularExpression("[a-z][a-z0-9-]{0,62}", ErrorMessage = "storage:remoteService must be the name of a service, such as fleet.")]
+    public string RemoteService { get; set; } = "fleet";
+
+    /// <summary>Store <c>remote</c>: how long a call waits for an owner that is away before it fails, in seconds. Default 60.</summary>
+    [Range(1, 3600)]
+    public int RemotePatienceSeconds { get; set; } = 60;
+
+    /// <summary>Store <c>remote</c>: most connections to the owner. Default 64.</summary>
+    [Range(2, 1024)]
+    public int RemoteConnections { get; set; } = 64;
+
+    /// <summary>At the owner: most blobs that other processes write at once; each takes a MiB of memory. Default 256.</summary>
+    [Range(1, 65536)]
+    public int SharedWriters { get; set; } = 256;
+
+    /// <summary>At the owner: most blobs that are held open for other processes. Default 4096; above it the longest idle one is closed and opened again when it is read on.</summary>
+    [Range(1, 1_000_000)]
+    public int SharedReaders { get; set; } = 4096;
+
+    /// <summary>At the owner: how long a blob that another process writes or reads is held for it while it says nothing, in seconds. Default 300.</summary>
+    [Range(1, 86400)]
+    public int SharedIdleSeconds { get; set; } = 300;
 
     /// <summary>Size of a segment file, in bytes: 4 MiB to 1 GiB. Default 64 MiB.</summary>
     [Range(4 * 1024 * 1024, 1024 * 1024 * 1024)]

@@ -18,7 +18,12 @@ internal sealed class Backup(Spool spool, string dataFolder, TimeProvider clock)
     /// <summary>Where the keys of days are, below the data folder.</summary>
     public const string KeyFolder = "log/keys";
 
-    private const string SiteKeyPath = "storage/site.key";
+    /// <summary>Where the site key is, below the data folder, unless <c>storage:siteKeyFile</c> names another place.</summary>
+    public const string SiteKeyPath = "storage/site.key";
+
+    /// <summary>What services make again of the log when it is not there (docs/adr/0090).</summary>
+    private static readonly string[] Projections = ["pacs-gw/archive.db", "audit/index/", "fleet/drills.db", "fleet/models.db", "fleet/emergencies.db", "fleet/logs.db"];
+
     private const int MaxRounds = 20;
     private const int BlockBytes = 1024 * 1024;
     private static readonly byte[] SqliteMagic = "SQLite format 3\0"u8.ToArray();
@@ -36,11 +41,11 @@ internal sealed class Backup(Spool spool, string dataFolder, TimeProvider clock)
         spool.Segments.BeginHold();
         try
         {
-            CopyOthers(target, cancellationToken);
+            CopyOthers(dataFolder, target, static _ => true, cancellationToken);
             var (segments, marks, position) = await spool.CutAsync(cancellationToken).ConfigureAwait(false);
             if (spool.Store == "sqlite")
             {
-                CopyDatabase(target, "log/log.db");
+                CopyDatabase(dataFolder, target, "log/log.db");
 
                 // Blobs that the copy names may be behind the first cut.
                 (segments, _, _) = await spool.CutAsync(cancellationToken).ConfigureAwait(false);
@@ -55,7 +60,7 @@ internal sealed class Backup(Spool spool, string dataFolder, TimeProvider clock)
             // Keys last: each is made before anything is sealed with it, so all that was copied can be opened.
             foreach (var name in spool.Segments.Keys.Files)
             {
-                target.Copy(Path.Combine(dataFolder, KeyFolder, name), $"{KeyFolder}/{name}", VersionOf($"{KeyFolder}/{name}") ?? "", length: null);
+                target.Copy(Path.Combine(dataFolder, KeyFolder, name), $"{KeyFolder}/{name}", VersionOf(dataFolder, $"{KeyFolder}/{name}") ?? "", length: null);
             }
 
             var manifest = new BackupManifest(1, spool.Log.Site, spool.Log.Epoch, spool.Store, takenMs, position, target.Files)
@@ -107,6 +112,15 @@ internal sealed class Backup(Spool spool, string dataFolder, TimeProvider clock)
         }
     }
 
+    /// <summary>
+    /// Copies what services keep beside the log, and can only be had from a copy, into an empty folder: the node may be running, in whatever process. Neither the log nor what is made
+    /// of it again nor the site key is among it.
+    /// </summary>
+    /// <exception cref="IOException">A file changed faster than it could be copied, or the folder cannot be written.</exception>
+    public static void CopyTruths(string dataFolder, string to, CancellationToken cancellationToken) => CopyOthers(
+        dataFolder, new Target(to, null, []),
+        path => !Projections.Any(p => path.StartsWith(p, StringComparison.Ordinal)) && path != SiteKeyPath && !SiteKeyFile.Is(Path.Combine(dataFolder, path)), cancellationToken);
+
     private bool HasSiteKey(Target target) =>
         target.Files.Any(f => f.Path == SiteKeyPath) && SiteKeyFile.Open(Path.Combine(dataFolder, SiteKeyPath), create: false).Id == spool.Segments.Keys.SiteKey;
 
@@ -141,18 +155,18 @@ internal sealed class Backup(Spool spool, string dataFolder, TimeProvider clock)
     /// Everything but the log: databases through SQLite's online backup, files as they are, again until a round found nothing that changed. Databases first:
     /// an audit index may be behind its tree, never ahead.
     /// </summary>
-    private void CopyOthers(Target target, CancellationToken cancellationToken)
+    private static void CopyOthers(string dataFolder, Target target, Func<string, bool> wanted, CancellationToken cancellationToken)
     {
-        var files = Others().ToList();
-        foreach (var path in files.Where(IsDatabase))
+        foreach (var path in Others(dataFolder).Where(path => wanted(path) && IsDatabase(dataFolder, path)).ToList())
         {
-            CopyDatabase(target, path);
+            CopyDatabase(dataFolder, target, path);
         }
 
         for (var round = 0; ; round++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            var there = Others().Where(path => !IsDatabase(path)).Select(path => (Path: path, Version: VersionOf(path))).Where(f => f.Version is not null).ToList();
+            var there = Others(dataFolder).Where(path => wanted(path) && !IsDatabase(dataFolder, path)).Select(path => (Path: path, Version: VersionOf(dataFolder, path)))
+                .Where(f => f.Version is not null).ToList();
             var changed = there.Where(f => !target.Has(f.Path, f.Version!)).ToList();
             target.RemoveExcept(there.Select(f => f.Path).ToHashSet(StringComparer.Ordinal));
             if (changed.Count == 0)
@@ -172,13 +186,13 @@ internal sealed class Backup(Spool spool, string dataFolder, TimeProvider clock)
         }
     }
 
-    private IEnumerable<string> Others() => Directory.EnumerateFiles(dataFolder, "*", SearchOption.AllDirectories)
+    private static IEnumerable<string> Others(string dataFolder) => Directory.EnumerateFiles(dataFolder, "*", SearchOption.AllDirectories)
         .Select(path => Path.GetRelativePath(dataFolder, path).Replace('\\', '/'))
         .Where(path => !path.StartsWith("log/", StringComparison.Ordinal)
             && !path.EndsWith("-wal", StringComparison.Ordinal) && !path.EndsWith("-shm", StringComparison.Ordinal)
             && !path.EndsWith("-journal", StringComparison.Ordinal) && !path.EndsWith(".tmp", StringComparison.Ordinal));
 
-    private bool IsDatabase(string path)
+    private static bool IsDatabase(string dataFolder, string path)
     {
         try
         {
@@ -192,14 +206,14 @@ internal sealed class Backup(Spool spool, string dataFolder, TimeProvider clock)
         }
     }
 
-    private string? VersionOf(string path)
+    private static string? VersionOf(string dataFolder, string path)
     {
         var file = new FileInfo(Path.Combine(dataFolder, path));
         return file.Exists ? string.Create(CultureInfo.InvariantCulture, $"{file.LastWriteTimeUtc.Ticks}/{file.Length}") : null;
     }
 
     /// <summary>One reading transaction of its own connection: writers go on, and the copy is one state.</summary>
-    private void CopyDatabase(Target target, string path)
+    private static void CopyDatabase(string dataFolder, Target target, string path)
     {
         var copy = target.PathOf(path);
         using (var source = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = Path.Combine(dataFolder, path), Pooling = false }.ToString()))

@@ -55,7 +55,7 @@ public sealed class LogMaintenance : IDisposable
         if (_spool.Store == "postgres")
         {
             // A copy of the folder alone would look like a backup and have no entry.
-            throw new ArgumentException("The entries of this node are in PostgreSQL: back up that server and this folder together, as docs/operations/production.md says.");
+            throw new ArgumentException("The entries of this node are in PostgreSQL: yizhan database backup takes that server and this folder together, as docs/operations/production.md says.");
         }
 
         if (_options.BackupFolder is not { Length: > 0 } allowed)

@@ -9,10 +9,10 @@ namespace Yizhan.Storage;
 
 /// <summary>
 /// Base backups and write-ahead log of a centre's PostgreSQL in a bucket elsewhere: enough to put the database back as it was at any moment since the first of them.
-/// Entries in it are as sealed as they are in the database; the keys of days go with each base backup, the site key that opens them never does.
+/// Entries in it are as sealed as they are in the database; the keys of days and what services keep beside the log go with each base backup, the site key that opens them never does.
 /// </summary>
 /// <remarks>
-/// <c>wal/NAME</c>, <c>base/NAME/base.tar</c>, <c>base/NAME/backup_manifest</c>, <c>base/NAME/log/...</c>, and <c>base/catalog.json</c>, which says what there is: a bucket
+/// <c>wal/NAME</c>, <c>base/NAME/base.tar</c>, <c>base/NAME/backup_manifest</c>, <c>base/NAME/node.sealed</c>, <c>base/NAME/log/...</c>, and <c>base/catalog.json</c>, which says what there is: a bucket
 /// is never listed. Every object says its SHA-256, and what is fetched is compared with it.
 /// </remarks>
 /// <param name="options">The settings <c>s3Url</c>, <c>s3Bucket</c>, <c>s3Region</c>, <c>s3Prefix</c>, <c>s3CredentialsFile</c> and <c>s3LockDays</c>.</param>
@@ -20,6 +20,9 @@ namespace Yizhan.Storage;
 public sealed class PostgresArchive(StorageOptions options, TimeProvider clock) : IDisposable
 {
     private const string Catalog = "base/catalog.json";
+
+    /// <summary>What services keep beside the log: a tar, sealed for the site key.</summary>
+    private const string Node = "node.sealed";
 
     private readonly S3Store _store = new(options, clock);
 
@@ -58,12 +61,14 @@ public sealed class PostgresArchive(StorageOptions options, TimeProvider clock) 
 
     /// <summary>Makes a base backup with <c>pg_basebackup</c> and brings it to the bucket.</summary>
     /// <param name="connectionFile">A file with one line, as <c>storage:postgresConnectionFile</c>; its role may replicate.</param>
-    /// <param name="dataFolder">The centre's data folder, whose keys go along; null: none do.</param>
+    /// <param name="dataFolder">The centre's data folder: the keys of its days and what services keep there go along; null: nothing does.</param>
+    /// <param name="siteKeyFile">The site key, for which the services' files are sealed; null: the one in the data folder.</param>
     /// <param name="workFolder">Where there is room for one backup meanwhile.</param>
     /// <param name="cancellationToken">Breaks it off; what is in the bucket then is in no catalog.</param>
-    /// <exception cref="InvalidOperationException">The database archives nothing, or <c>pg_basebackup</c> failed; the message says why.</exception>
-    public async Task<BaseBackup> BackupAsync(string connectionFile, string? dataFolder, string workFolder, CancellationToken cancellationToken)
+    /// <exception cref="InvalidOperationException">The database archives nothing, <c>pg_basebackup</c> failed, or there is no site key; the message says which and why.</exception>
+    public async Task<BaseBackup> BackupAsync(string connectionFile, string? dataFolder, string? siteKeyFile, string workFolder, CancellationToken cancellationToken)
     {
+        var siteKey = dataFolder is null ? null : SiteKeyFile.Open(siteKeyFile ?? Path.Combine(dataFolder, Backup.SiteKeyPath), create: false);
         var connection = new NpgsqlConnectionStringBuilder((await File.ReadAllTextAsync(connectionFile, cancellationToken).ConfigureAwait(false)).Trim()) { Pooling = false };
         var began = await AskAsync(connection, "SELECT clock_timestamp()", cancellationToken).ConfigureAwait(false);
         if ((string)await ScalarAsync(connection, "SELECT current_setting('archive_mode')", cancellationToken).ConfigureAwait(false) == "off")
@@ -79,9 +84,17 @@ public sealed class PostgresArchive(StorageOptions options, TimeProvider clock) 
 
         var name = began.UtcDateTime.ToString("yyyyMMdd'T'HHmmss'Z'", CultureInfo.InvariantCulture);
         var work = Path.Combine(workFolder, $"yizhan-base-{name}");
-        Directory.CreateDirectory(work);
+        var aside = work + "-node";
+        CreateOwn(work);
         try
         {
+            if (siteKey is not null)
+            {
+                // Before the database: what a service says it has read is in the log that is restored beside it.
+                CreateOwn(aside);
+                await PackAsync(dataFolder!, aside, siteKey, cancellationToken).ConfigureAwait(false);
+            }
+
             // Without the log in it: the server answers once its archive has all that the backup needs.
             await DumpAsync(connection, work, cancellationToken).ConfigureAwait(false);
             var files = new List<string> { "base.tar", "backup_manifest" };
@@ -95,6 +108,12 @@ public sealed class PostgresArchive(StorageOptions options, TimeProvider clock) 
                 await _store.PutFileAsync(KeyOf($"base/{name}/{file}"), Path.Combine(work, file), cancellationToken).ConfigureAwait(false);
             }
 
+            if (siteKey is not null)
+            {
+                await _store.PutFileAsync(KeyOf($"base/{name}/{Node}"), Path.Combine(aside, Node), cancellationToken).ConfigureAwait(false);
+                files.Add(Node);
+            }
+
             foreach (var file in NodeFiles(dataFolder))
             {
                 await _store.PutFileAsync(KeyOf($"base/{name}/{file}"), Path.Combine(dataFolder!, file), cancellationToken).ConfigureAwait(false);
@@ -102,7 +121,7 @@ public sealed class PostgresArchive(StorageOptions options, TimeProvider clock) 
             }
 
             var ended = await AskAsync(connection, "SELECT clock_timestamp()", cancellationToken).ConfigureAwait(false);
-            var backup = new BaseBackup(name, began.ToUnixTimeMilliseconds(), ended.ToUnixTimeMilliseconds(), new FileInfo(Path.Combine(work, "base.tar")).Length, files);
+            var backup = new BaseBackup(name, began.ToUnixTimeMilliseconds(), ended.ToUnixTimeMilliseconds(), new FileInfo(Path.Combine(work, "base.tar")).Length, files) { SiteKey = siteKey?.Id };
             var catalog = Path.Combine(work, "catalog.json");
             var all = await CatalogAsync(catalog, cancellationToken).ConfigureAwait(false);
             await File.WriteAllBytesAsync(catalog, JsonSerializer.SerializeToUtf8Bytes([.. all, backup], BackupJson.Default.BaseBackupArray), cancellationToken).ConfigureAwait(false);
@@ -112,6 +131,10 @@ public sealed class PostgresArchive(StorageOptions options, TimeProvider clock) 
         finally
         {
             Directory.Delete(work, recursive: true);
+            if (Directory.Exists(aside))
+            {
+                Directory.Delete(aside, recursive: true);
+            }
         }
     }
 
@@ -122,10 +145,12 @@ public sealed class PostgresArchive(StorageOptions options, TimeProvider clock) 
     /// <param name="before">The moment to restore to; null: as far as the log in the bucket goes.</param>
     /// <param name="to">Folder of the server's data: empty or not there yet.</param>
     /// <param name="restoreCommand">What the server runs for each file of the log, with <c>%f</c> and <c>%p</c>.</param>
-    /// <param name="dataFolder">Where the centre's data folder begins anew with the keys of that backup; null: they are not wanted.</param>
+    /// <param name="dataFolder">Where the centre's data folder begins anew with the keys and the services' files of that backup; null: they are not wanted.</param>
+    /// <param name="siteKeyFile">The site key, which opens the services' files.</param>
     /// <param name="cancellationToken">Breaks it off.</param>
     /// <exception cref="InvalidDataException">There is no such backup, or it is damaged.</exception>
-    public async Task<BaseBackup> RestoreAsync(DateTimeOffset? before, string to, string restoreCommand, string? dataFolder, CancellationToken cancellationToken)
+    /// <exception cref="InvalidOperationException">The site key is needed and not named, or is another one. Nothing was written.</exception>
+    public async Task<BaseBackup> RestoreAsync(DateTimeOffset? before, string to, string restoreCommand, string? dataFolder, string? siteKeyFile, CancellationToken cancellationToken)
     {
         foreach (var folder in new[] { to, dataFolder }.OfType<string>().Where(f => Directory.Exists(f) && Directory.EnumerateFileSystemEntries(f).Any()))
         {
@@ -138,6 +163,7 @@ public sealed class PostgresArchive(StorageOptions options, TimeProvider clock) 
         var backup = all.LastOrDefault(b => before is null || b.EndedMs <= before.Value.ToUnixTimeMilliseconds())
             ?? throw new InvalidDataException(all.Length == 0 ? $"The bucket has no base backup below '{options.S3Prefix}'."
                 : $"No base backup ended before {before:u}; the oldest ended {DateTimeOffset.FromUnixTimeMilliseconds(all[0].EndedMs):u}.");
+        var siteKey = dataFolder is not null && backup.Files.Contains(Node) ? KeyFor(backup, siteKeyFile) : null;
         await GetAsync($"base/{backup.Name}/base.tar", tar, cancellationToken).ConfigureAwait(false);
         await TarFile.ExtractToDirectoryAsync(tar, to, overwriteFiles: false, cancellationToken).ConfigureAwait(false);
         File.Delete(tar);
@@ -152,6 +178,12 @@ public sealed class PostgresArchive(StorageOptions options, TimeProvider clock) 
 
         await File.AppendAllTextAsync(Path.Combine(to, "postgresql.auto.conf"), settings.ToString(), cancellationToken).ConfigureAwait(false);
         DurableFile.Write(Path.Combine(to, "recovery.signal"), []);
+        if (siteKey is not null)
+        {
+            CreateOwn(dataFolder!);
+            await UnpackAsync(backup, siteKey, dataFolder!, cancellationToken).ConfigureAwait(false);
+        }
+
         foreach (var file in dataFolder is null ? [] : backup.Files.Where(f => f.StartsWith("log/", StringComparison.Ordinal)))
         {
             var path = Path.Combine(dataFolder!, file);
@@ -170,6 +202,47 @@ public sealed class PostgresArchive(StorageOptions options, TimeProvider clock) 
         }
 
         return backup;
+    }
+
+    private static SiteKeyFile KeyFor(BaseBackup backup, string? siteKeyFile)
+    {
+        var key = SiteKeyFile.Open(
+            siteKeyFile ?? throw new InvalidOperationException(
+                $"Accounts, certificates and what services owe are in this backup, sealed for the site key {backup.SiteKey}: name its file, which is in the safe, with --site-key."), create: false);
+        return key.Id == backup.SiteKey ? key : throw new InvalidOperationException($"{siteKeyFile} is the site key {key.Id}; this backup was sealed for {backup.SiteKey}.");
+    }
+
+    /// <summary>Copies, packs and seals what services keep; only the sealed file stays.</summary>
+    private static async Task PackAsync(string dataFolder, string work, SiteKeyFile siteKey, CancellationToken cancellationToken)
+    {
+        var (copies, tar) = (Path.Combine(work, "node"), Path.Combine(work, "node.tar"));
+        CreateOwn(copies);
+        Backup.CopyTruths(dataFolder, copies, cancellationToken);
+        await TarFile.CreateFromDirectoryAsync(copies, tar, includeBaseDirectory: false, cancellationToken).ConfigureAwait(false);
+        SealedFile.Seal(siteKey, tar, Path.Combine(work, Node));
+        Directory.Delete(copies, recursive: true);
+        File.Delete(tar);
+    }
+
+    private async Task UnpackAsync(BaseBackup backup, SiteKeyFile siteKey, string dataFolder, CancellationToken cancellationToken)
+    {
+        var (sealedTar, tar) = (Path.Combine(dataFolder, Node), Path.Combine(dataFolder, "node.tar"));
+        try
+        {
+            await GetAsync($"base/{backup.Name}/{Node}", sealedTar, cancellationToken).ConfigureAwait(false);
+            SealedFile.Open(siteKey, sealedTar, tar);
+            await TarFile.ExtractToDirectoryAsync(tar, dataFolder, overwriteFiles: false, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            File.Delete(sealedTar);
+            File.Delete(tar);
+        }
+
+        foreach (var directory in Directory.GetDirectories(dataFolder, "*", SearchOption.AllDirectories).Append(dataFolder))
+        {
+            DurableFile.FlushFolder(directory);
+        }
     }
 
     /// <summary>The base backups of the bucket, the oldest first.</summary>
@@ -290,4 +363,8 @@ public sealed class PostgresArchive(StorageOptions options, TimeProvider clock) 
 /// <param name="EndedMs">When it was complete: the earliest moment that can be restored from it.</param>
 /// <param name="Bytes">Bytes of the database in it.</param>
 /// <param name="Files">Its files.</param>
-public sealed record BaseBackup(string Name, long BeganMs, long EndedMs, long Bytes, IReadOnlyList<string> Files);
+public sealed record BaseBackup(string Name, long BeganMs, long EndedMs, long Bytes, IReadOnlyList<string> Files)
+{
+    /// <summary>Id of the site key that opens the services' files in it; null when it has none.</summary>
+    public string? SiteKey { get; init; }
+}

@@ -241,7 +241,9 @@ internal sealed partial class PostgresJournal : Journal
             return new NpgsqlConnectionStringBuilder(File.ReadAllText(path).Trim())
             {
                 SearchPath = options.PostgresSchema,
-                Options = "-c synchronous_commit=on -c idle_in_transaction_session_timeout=60000",
+
+                // The last three: of a machine that is gone without a word the server knows after half a minute, and gives its lock to whoever waits.
+                Options = "-c synchronous_commit=on -c idle_in_transaction_session_timeout=60000 -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4",
                 MaxAutoPrepare = 64,
                 AutoPrepareMinUsages = 2,
                 Timeout = 10,

@@ -55,6 +55,21 @@ internal sealed class SiteKeyFile : ISiteKey
             : throw new InvalidOperationException($"{path} is no site key: a line '{Begin}' with {2 * KeyBytes} hex digits is expected.");
     }
 
+    /// <summary>True of a file that looks like a site key, whatever its name: such a file never leaves its machine with others.</summary>
+    public static bool Is(string path)
+    {
+        try
+        {
+            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            var begin = new byte[Begin.Length];
+            return file.ReadAtLeast(begin, begin.Length, throwOnEndOfStream: false) == begin.Length && Encoding.ASCII.GetString(begin) == Begin;
+        }
+        catch (FileNotFoundException)
+        {
+            return false;
+        }
+    }
+
     public byte[] Wrap(ReadOnlySpan<byte> key, ReadOnlySpan<byte> label)
     {
         using var cipher = new AesGcm(_key, DataKey.TagBytes);

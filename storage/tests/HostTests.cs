@@ -45,7 +45,7 @@ public sealed class HostTests : IDisposable
     {
         var wrong = Assert.Throws<SettingException>(() => new ServiceHost(
             ["--node:dataFolder=" + _folder, "--storage:store=paper", "--storage:segmentBytes=5"]).Storage().Build());
-        Assert.Contains("storage:store must be sqlite, segments or postgres", wrong.Message, StringComparison.Ordinal);
+        Assert.Contains("storage:store must be sqlite, segments, postgres or remote", wrong.Message, StringComparison.Ordinal);
         Assert.Contains("SegmentBytes must be between 4194304 and 1073741824", wrong.Message, StringComparison.Ordinal);
     }
 

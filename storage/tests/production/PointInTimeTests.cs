@@ -29,7 +29,7 @@ public sealed class PointInTimeTests(PostgresServer server, S3Server s3) : IDisp
         await SendAsync(site, centre);
         await centre.Mover.RunOnceAsync(Cancel);
 
-        var (code, output) = await RunAsync("backup", ["--connection-file", centre.Options.PostgresConnectionFile!, "--data", centre.Folder, "--work", _folder, "--json"], bucket);
+        var (code, output) = await RunAsync("backup", ["--connection-file", centre.Options.PostgresConnectionFile!, "--data", centre.Folder, "--site-key", centre.Options.SiteKeyFile!, "--work", _folder, "--json"], bucket);
         Assert.True(code == 0, output);
         await AcceptAsync(site, sent, "before the moment", 3);
         await SendAsync(site, centre);
@@ -51,7 +51,7 @@ public sealed class PointInTimeTests(PostgresServer server, S3Server s3) : IDisp
 
         await using var second = await LocalPostgres.StartAsync(Cancel, async to =>
         {
-            (code, output) = await RunAsync("restore", ["--to", to, "--before", moment.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture), "--program", Program, .. folderToo ? ["--data", data] : Array.Empty<string>()], bucket);
+            (code, output) = await RunAsync("restore", ["--to", to, "--before", moment.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture), "--program", Program, .. folderToo ? ["--data", data, "--site-key", centre.Options.SiteKeyFile!] : Array.Empty<string>()], bucket);
             Assert.True(code == 0, output);
         });
         while (await NumberAsync(second.ConnectionString, "SELECT pg_is_in_recovery()::int") == 1)
@@ -95,6 +95,95 @@ public sealed class PointInTimeTests(PostgresServer server, S3Server s3) : IDisp
         Assert.Null(centre.Spool.Fault);
         await centre.ReopenAsync();
         Assert.Equal(sent.Count, (await centre.Log.ReadAllAsync()).Count);
+    }
+
+    [Fact]
+    public async Task What_services_keep_comes_back_with_the_database_and_the_bucket_shows_nothing_of_it()
+    {
+        var bucket = Bucket("truths/");
+        await using var first = await StartWithArchiveAsync(bucket);
+        await using var centre = PostgresStore.Open(first.ConnectionString, "centre", s3.Settings());
+        var data = Path.Combine(centre.Folder, "data");
+        Directory.CreateDirectory(Path.Combine(data, "log", "keys"));
+        var database = Path.Combine(data, "auth", "auth.db");
+        Directory.CreateDirectory(Path.GetDirectoryName(database)!);
+        using var accounts = SqliteFile.OpenWriter(database, "CREATE TABLE person (name TEXT PRIMARY KEY) STRICT");
+        accounts.Command("INSERT INTO person VALUES ('Wang XiaoDong')").Go();
+        Write("auth/keys/signing/1.pem", "the signing key");
+        Write("audit/tile/0/000", new string('t', 200_000));
+        Write("audit/index/000.seg", "made again");
+        Write("pacs-gw/archive.db", "made again");
+        Write("log/log.db", "another store's");
+        File.Copy(centre.Options.SiteKeyFile!, Path.Combine(data, "a-copy-of-the-site-key"));
+
+        // Of a running node: what is committed and still beside the database is in it.
+        var (code, output) = await RunAsync("backup", ["--connection-file", centre.Options.PostgresConnectionFile!, "--data", data, "--work", _folder, "--json"], bucket);
+        Assert.True(code != 0 && output.Contains("site key", StringComparison.Ordinal), output);
+        (code, output) = await RunAsync("backup", ["--connection-file", centre.Options.PostgresConnectionFile!, "--data", data, "--site-key", centre.Options.SiteKeyFile!, "--work", _folder, "--json"], bucket);
+        Assert.True(code == 0, output);
+        Assert.Empty(Directory.GetDirectories(_folder, "yizhan-base-*"));
+        var stored = s3.Server.ObjectFiles().Where(f => f.Contains("/truths/base/", StringComparison.Ordinal)).ToList();
+        Assert.Contains(stored, f => f.Contains("node.sealed", StringComparison.Ordinal));
+        foreach (var file in stored)
+        {
+            var bytes = await File.ReadAllBytesAsync(file, Cancel);
+            Assert.True(bytes.AsSpan().IndexOf("Wang XiaoDong"u8) < 0 && bytes.AsSpan().IndexOf("the signing key"u8) < 0, file);
+        }
+
+        var (server, restored) = (Path.Combine(_folder, "server"), Path.Combine(_folder, "restored"));
+        string[] to = ["--to", server, "--data", restored, "--program", Program];
+        (code, output) = await RunAsync("restore", to, bucket);
+        Assert.True(code != 0 && output.Contains("--site-key", StringComparison.Ordinal), output);
+        var other = Path.Combine(_folder, "other.key");
+        SiteKeyFile.Open(other, create: true);
+        (code, output) = await RunAsync("restore", [.. to, "--site-key", other], bucket);
+        Assert.True(code != 0 && output.Contains("was sealed for", StringComparison.Ordinal), output);
+        Assert.False(Directory.Exists(restored));
+        (code, output) = await RunAsync("restore", [.. to, "--site-key", centre.Options.SiteKeyFile!], bucket);
+        Assert.True(code == 0, output);
+        Assert.Equal(
+            ["audit/tile/0/000", "auth/auth.db", "auth/keys/signing/1.pem", "log/restored"],
+            Directory.EnumerateFiles(restored, "*", SearchOption.AllDirectories).Select(f => Path.GetRelativePath(restored, f)).Order(StringComparer.Ordinal));
+        using var back = SqliteFile.OpenReader(Path.Combine(restored, "auth", "auth.db"));
+        Assert.Equal("Wang XiaoDong", back.Command("SELECT name FROM person").Single());
+        if (!OperatingSystem.IsWindows())
+        {
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(Path.Combine(restored, "auth/keys/signing/1.pem")));
+        }
+
+        void Write(string path, string text)
+        {
+            var full = Path.Combine(data, path);
+            Directory.CreateDirectory(Path.GetDirectoryName(full)!);
+            File.WriteAllText(full, text);
+            if (!OperatingSystem.IsWindows())
+            {
+                File.SetUnixFileMode(full, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(64 * 1024)]
+    [InlineData(200_000)]
+    public async Task A_sealed_file_is_opened_whole_or_not_at_all(int length)
+    {
+        var (plain, shut, opened) = (Path.Combine(_folder, "plain"), Path.Combine(_folder, "sealed"), Path.Combine(_folder, "opened"));
+        var key = SiteKeyFile.Open(Path.Combine(_folder, "its.key"), create: true);
+        await File.WriteAllBytesAsync(plain, Given.Bytes(length, "sealed"), Cancel);
+        SealedFile.Seal(key, plain, shut);
+        SealedFile.Open(key, shut, opened);
+        Assert.Equal(await File.ReadAllBytesAsync(plain, Cancel), await File.ReadAllBytesAsync(opened, Cancel));
+
+        var whole = await File.ReadAllBytesAsync(shut, Cancel);
+        var begin = whole.Length - length - (DataKey.TagBytes * Math.Max(1, (length + 65535) / 65536));
+        var cuts = new[] { whole.Length - 1, begin, begin + 65536 + DataKey.TagBytes }.Where(at => at < whole.Length).Distinct();
+        foreach (var bytes in cuts.Select(at => whole[..at]).Append([.. whole[..^1], (byte)(whole[^1] ^ 1)]).Append([.. whole, 0]))
+        {
+            await File.WriteAllBytesAsync(shut, bytes, Cancel);
+            Assert.Throws<InvalidDataException>(() => SealedFile.Open(key, shut, opened));
+        }
     }
 
     [Fact]
