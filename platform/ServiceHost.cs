@@ -1,5 +1,7 @@
 using System.Globalization;
+using System.Net.Sockets;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Diagnostics.HealthChecks;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Configuration;
@@ -14,6 +16,7 @@ using Yizhan.Platform.Identity;
 using Yizhan.Platform.Licences;
 using Yizhan.Platform.Releases;
 using Yizhan.Platform.SiteFiles;
+using Yizhan.Platform.Standby;
 using Yizhan.Platform.Telemetry;
 
 namespace Yizhan.Platform;
@@ -44,6 +47,9 @@ public sealed class ServiceHost
         _builder.Services.AddHealthChecks();
         _builder.Services.TryAddSingleton(TimeProvider.System);
         _builder.Services.AddSingleton<NodeRestart>();
+        _builder.Services.AddSingleton<Draining>();
+        _builder.Services.AddHostedService(services => services.GetRequiredService<Draining>());
+        _builder.Services.AddSingleton<IStartupFilter>(services => services.GetRequiredService<Draining>());
         _builder.AddSettings<NodeOptions, NodeOptionsValidator>("node");
         _builder.AddSettings<WebOptions, WebOptionsValidator>("web");
         _builder.AddSettings<LogOptions, LogOptionsValidator>("log");
@@ -93,6 +99,7 @@ public sealed class ServiceHost
             // The server looks at some of its settings while it is made.
             app = _builder.Build();
             app.Services.GetService<IStartupValidator>()?.Validate();
+            app.Services.GetRequiredService<IOptions<NodeOptions>>().Value.CloseDataFolder();
         }
         catch (OptionsValidationException e)
         {
@@ -110,6 +117,8 @@ public sealed class ServiceHost
         app.UseStatusCodePages();
         app.UseAccess();
         app.MapHealthChecks("/healthz").OpenToAll("Says whether the node lives and nothing else; probes have no token.");
+        app.MapHealthChecks(HealthPaths.Ready).OpenToAll("Says whether requests are wanted here and nothing else; balancers have no token.");
+        app.MapHealthChecks(HealthPaths.Live, new HealthCheckOptions { Predicate = _ => false }).OpenToAll("Says that the process answers and nothing else; probes have no token.");
         app.MapTelemetry().OpenToAll("Figures of the node, never of a patient; Prometheus has no token of a person. A NetworkPolicy says who reaches it.");
         Session.Map(app);
         OidcSignIn.Map(app);
@@ -144,6 +153,11 @@ public sealed class ServiceHost
         {
             foreach (var node in running)
             {
+                if (!await node.LeadAsync())
+                {
+                    return 0;
+                }
+
                 await node.BuildAsync();
             }
 
@@ -169,7 +183,7 @@ public sealed class ServiceHost
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
             return 78;
         }
-        catch (IOException e) when (!running.All(node => node.Started))
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or SocketException && !running.All(node => node.Started))
         {
             // A port or a data folder that somebody else holds: the message says which, a stack trace would only hide it.
             await Console.Error.WriteLineAsync($"yizhan: the node did not start: {e.Message}");
@@ -185,6 +199,7 @@ public sealed class ServiceHost
             foreach (var node in running.Reverse())
             {
                 await node.DisposeAsync();
+                node.Release();
             }
         }
     }
@@ -232,23 +247,53 @@ public sealed class ServiceHost
         _builder.Configuration.AddCommandLine([.. settings]);
     }
 
-    private void ConfigureLogging()
+    /// <summary>Waits until this node leads in its data folder; null when it was told to stop before, and a lease of nothing when it need not wait.</summary>
+    /// <exception cref="SettingException">A setting of the section <c>node</c> is not of its type or out of range.</exception>
+    private async Task<(bool Leads, NodeLease? Lease)> LeadAsync()
+    {
+        NodeOptions node;
+        try
+        {
+            node = _builder.Configuration.GetSection("node").Get<NodeOptions>() ?? new NodeOptions();
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new SettingException(e.Message);
+        }
+
+        if (!node.Standby)
+        {
+            return (true, null);
+        }
+
+        if (new NodeOptionsValidator().Validate(null, node) is { Failed: true } wrong)
+        {
+            throw new SettingException(wrong.FailureMessage);
+        }
+
+        var lease = await new StandbyNode(node, _builder.Configuration["web:url"] ?? new WebOptions().Url, ConfigureLogging).LeadAsync();
+        return (lease is not null, lease);
+    }
+
+    private void ConfigureLogging() => ConfigureLogging(_builder.Logging);
+
+    private void ConfigureLogging(ILoggingBuilder logging)
     {
         var level = _builder.Configuration["log:level"];
-        _builder.Logging.ClearProviders();
-        _builder.Logging.SetMinimumLevel(Enum.TryParse<LogLevel>(level, ignoreCase: true, out var parsed) ? parsed : LogLevel.Information);
-        _builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
-        _builder.Logging.AddFilter("System", LogLevel.Warning);
+        logging.ClearProviders();
+        logging.SetMinimumLevel(Enum.TryParse<LogLevel>(level, ignoreCase: true, out var parsed) ? parsed : LogLevel.Information);
+        logging.AddFilter("Microsoft", LogLevel.Warning);
+        logging.AddFilter("System", LogLevel.Warning);
 
         // It warns that the keys of sessions lie in the data folder unencrypted: so do the data.
-        _builder.Logging.AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error);
+        logging.AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error);
         if (string.Equals(_builder.Configuration["log:format"], "json", StringComparison.OrdinalIgnoreCase))
         {
-            _builder.Logging.AddJsonConsole(o => o.UseUtcTimestamp = true);
+            logging.AddJsonConsole(o => o.UseUtcTimestamp = true);
         }
         else
         {
-            _builder.Logging.AddSimpleConsole(o =>
+            logging.AddSimpleConsole(o =>
             {
                 o.SingleLine = true;
                 o.UseUtcTimestamp = true;
@@ -262,10 +307,20 @@ public sealed class ServiceHost
     {
         private ServiceHost? _host;
         private WebApplication? _app;
+        private NodeLease? _lease;
 
         public bool Started { get; private set; }
 
         public bool WantsRestart => _app!.Services.GetRequiredService<NodeRestart>().Requested;
+
+        /// <summary>Waits until the node may lead; false when it was told to stop before. What it leads it keeps through its starts.</summary>
+        public async Task<bool> LeadAsync()
+        {
+            (var leads, _lease) = await node().LeadAsync();
+            return leads;
+        }
+
+        public void Release() => _lease?.Dispose();
 
         public async Task BuildAsync()
         {

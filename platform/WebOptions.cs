@@ -14,12 +14,18 @@ public sealed class WebOptions
     /// </summary>
     [Required]
     public string Url { get; set; } = "http://127.0.0.1:8080";
+
+    /// <summary>
+    /// Seconds for which a node that was told to stop still answers, and says at <c>/health/ready</c> that it wants no more: 0 to 20, as long as its balancer needs to notice. Default 0.
+    /// </summary>
+    public int DrainSeconds { get; set; }
 }
 
 internal sealed class WebOptionsValidator(IOptions<ServiceTlsOptions> tls) : IValidateOptions<WebOptions>
 {
     public ValidateOptionsResult Validate(string? name, WebOptions options) =>
-        IsLoopback(options.Url)
+        options.DrainSeconds is < 0 or > 20 ? ValidateOptionsResult.Fail($"web:drainSeconds is {options.DrainSeconds}; accepted is 0 to 20.")
+        : IsLoopback(options.Url)
         || (tls.Value.CertificatePath is not null && options.Url.Split(';') is [var own, var others] && IsLoopback(own)
             && Uri.TryCreate(others, UriKind.Absolute, out var url) && url.Scheme == "https")
             ? ValidateOptionsResult.Success

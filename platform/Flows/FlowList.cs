@@ -1,3 +1,4 @@
+using Yizhan.Platform.Identity;
 using Yizhan.Platform.SiteFiles;
 
 namespace Yizhan.Platform.Flows;
@@ -7,7 +8,11 @@ namespace Yizhan.Platform.Flows;
 /// <param name="To">Who is called.</param>
 /// <param name="Port">Name of the port there, such as <c>web</c>.</param>
 /// <param name="Why">For people.</param>
-public sealed record Flow(string From, string To, string Port, string Why);
+/// <param name="As">
+/// What the caller is there by its certificate alone, without a token: roles, separated by spaces. Empty: nothing, it is let in and needs a token for
+/// whatever is not open to all.
+/// </param>
+public sealed record Flow(string From, string To, string Port, string Why, string As = "");
 
 /// <summary>
 /// Who may call whom, from the same file out of which the NetworkPolicies are made. What is not in it may not: the network refuses the
@@ -52,9 +57,15 @@ public sealed class FlowList
         var keys = item is YamlMap map
             ? map.Entries.ToDictionary(entry => entry.Key.Text, entry => (entry.Value as YamlScalar)?.Text ?? "", StringComparer.Ordinal)
             : [];
-        return keys.Count == 4 && keys.TryGetValue("from", out var from) && keys.TryGetValue("to", out var to) && keys.TryGetValue("port", out var port)
+        var roles = keys.GetValueOrDefault("as", "");
+        if (Array.Find(roles.Split(' ', StringSplitOptions.RemoveEmptyEntries), role => Roles.OfService(role) == Permission.None) is { } unknown)
+        {
+            throw new InvalidDataException($"{path}:{item.Line}: as is '{unknown}'; accepted are {string.Join(", ", Roles.NamesOfServices)}.");
+        }
+
+        return keys.Count == (keys.ContainsKey("as") ? 5 : 4) && keys.TryGetValue("from", out var from) && keys.TryGetValue("to", out var to) && keys.TryGetValue("port", out var port)
             && keys.TryGetValue("why", out var why) && from.Length > 0 && to.Length > 0 && port.Length > 0
-            ? new Flow(from, to, port, why)
-            : throw new InvalidDataException($"{path}:{item.Line}: accepted is {{from: …, to: …, port: …, why: …}}.");
+            ? new Flow(from, to, port, why, roles)
+            : throw new InvalidDataException($"{path}:{item.Line}: accepted is {{from: …, to: …, port: …, why: …}}, and as: ….");
     }
 }

@@ -1,6 +1,7 @@
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
+using System.Security.Claims;
 using System.Security.Cryptography.X509Certificates;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
@@ -33,6 +34,28 @@ public sealed class ServiceTls(
             : !own.Any(to => _flows.MayCall(from, to, FlowList.Web)) ? $"no flow from {from} to {string.Join(", ", own)}"
             : null;
     }
+
+    /// <summary>
+    /// Who calls by its certificate alone, which the listener has accepted: the service, with the roles that its lines of the flow list give it (<see cref="Flow.As"/>).
+    /// Null when they give none.
+    /// </summary>
+    /// <param name="certificate">Of the connection.</param>
+    /// <param name="asked">
+    /// The service that is asked, where the path says it. What a line gives at another service of this process counts for nothing there, but for the one
+    /// whose name this process has in its certificate, which is all of it.
+    /// </param>
+    public ClaimsPrincipal? PrincipalOf(X509Certificate2 certificate, string asked)
+    {
+        var (from, here) = (ServiceOf(certificate), ServiceOf(_files.Certificate));
+        Claim[] roles = [.. _flows.Flows
+            .Where(flow => flow.From == from && flow.Port == FlowList.Web && own.Contains(flow.To) && (flow.To == asked || flow.To == here))
+            .SelectMany(flow => flow.As.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Distinct().Select(role => new Claim("roles", role))];
+        return roles.Length == 0 ? null
+            : new ClaimsPrincipal(new ClaimsIdentity([new Claim("sub", $"service:{from}"), new Claim("sites", "*"), .. roles], CertificateScheme, "sub", "roles"));
+    }
+
+    /// <summary>How such a caller is known: <see cref="System.Security.Principal.IIdentity.AuthenticationType"/>.</summary>
+    public const string CertificateScheme = "ServiceCertificate";
 
     /// <summary>Makes the https endpoints of a server ask for such certificates.</summary>
     public void Configure(KestrelServerOptions kestrel) => kestrel.ConfigureHttpsDefaults(https =>

@@ -1,6 +1,7 @@
 using System.Security.Claims;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
+using Yizhan.Platform.Flows;
 
 namespace Yizhan.Platform.Identity;
 
@@ -20,6 +21,7 @@ public sealed class Caller
 
     private Caller(ClaimsPrincipal principal)
     {
+        IsService = principal.Identity?.AuthenticationType == ServiceTls.CertificateScheme;
         Subject = principal.FindFirstValue("sub") ?? "";
         Name = principal.FindFirstValue("name") ?? principal.FindFirstValue("preferred_username") ?? Subject;
         BreakGlass = principal.FindFirstValue("break_glass");
@@ -31,7 +33,7 @@ public sealed class Caller
             var (name, bound) = role.Split('@', 2) is [var before, var site] ? (before, new[] { site }) : (role, sites);
             foreach (var at in bound)
             {
-                _bySite[at] = _bySite.GetValueOrDefault(at) | Roles.Of(name);
+                _bySite[at] = _bySite.GetValueOrDefault(at) | (IsService ? Roles.OfService(name) : Roles.Of(name));
             }
         }
 
@@ -39,6 +41,9 @@ public sealed class Caller
         Grants = [.. Words(principal, "roles").Concat(RealmRoles(principal)).Where(r => r.Contains('@') || Roles.Of(r) != Permission.None)
             .Select(r => r.Contains('@') ? r : $"{r}@{string.Join(',', sites)}")];
     }
+
+    /// <summary>True for a service of the installation that is known by the certificate of its connection, not by a token.</summary>
+    public bool IsService { get; }
 
     /// <summary>Who: the subject of the token, <c>local:name</c> for somebody on the node itself.</summary>
     public string Subject { get; }

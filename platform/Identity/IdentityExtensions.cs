@@ -35,7 +35,9 @@ internal static class IdentityExtensions
         Session.Add(services);
         var authentication = services.AddAuthentication(BearerOrSession)
             .AddPolicyScheme(BearerOrSession, null, o => o.ForwardDefaultSelector = context =>
-                context.Request.Headers.Authorization.Count > 0 || !context.Request.Cookies.ContainsKey(Session.Cookie) ? BearerHandler.SchemeName : Session.Scheme)
+                context.Request.Headers.Authorization.Count > 0
+                    || !context.Request.Cookies.ContainsKey(Session.CookieOf(context.RequestServices.GetRequiredService<IOptions<NodeOptions>>().Value))
+                    ? BearerHandler.SchemeName : Session.Scheme)
             .AddScheme<AuthenticationSchemeOptions, BearerHandler>(BearerHandler.SchemeName, null)
             .AddCookie(Session.Scheme);
         OidcSignIn.Add(builder, authentication);

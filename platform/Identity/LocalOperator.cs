@@ -9,6 +9,7 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
+using Yizhan.Platform.Flows;
 
 namespace Yizhan.Platform.Identity;
 
@@ -36,14 +37,15 @@ public sealed partial class LocalOperator : IHostedService, ITrustedIssuer, IDis
     private readonly TimeProvider _clock;
     private readonly IServer _server;
     private readonly ILogger _logger;
+    private readonly ServiceTls? _tls;
     private readonly Lock _gate = new();
     private ITimer? _timer;
     private (string Text, DateTimeOffset From)? _token;
 
     /// <summary>Makes the key of this start.</summary>
-    public LocalOperator(IOptions<NodeOptions> node, IOptions<WebOptions> web, IOptions<IdentityOptions> identity, TimeProvider clock, IServer server, ILogger<LocalOperator> logger)
+    public LocalOperator(IOptions<NodeOptions> node, IOptions<WebOptions> web, IOptions<IdentityOptions> identity, TimeProvider clock, IServer server, ILogger<LocalOperator> logger, ServiceTls? tls = null)
     {
-        (_node, _web, _audience, _clock, _server, _logger) = (node.Value, web.Value.Url, identity.Value.Audience, clock, server, logger);
+        (_node, _web, _audience, _clock, _server, _logger, _tls) = (node.Value, web.Value.Url, identity.Value.Audience, clock, server, logger, tls);
         var key = new ECDsaSecurityKey(_key) { KeyId = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8)) };
         _keys = [key];
         _credentials = new SigningCredentials(key, SecurityAlgorithms.EcdsaSha256);
@@ -91,6 +93,20 @@ public sealed partial class LocalOperator : IHostedService, ITrustedIssuer, IDis
     /// <exception cref="ArgumentException">Nobody is signed in.</exception>
     public string IssueFor(ClaimsPrincipal who)
     {
+        var (subject, claims) = ClaimsOf(who);
+        return Issue(subject, claims, Borrowed, null);
+    }
+
+    /// <summary>
+    /// What asks services: those of this process with a token of this node, others (https, the first part of the path is the service's name) with the
+    /// certificate of this one, which then is the caller, or says for which person it calls.
+    /// </summary>
+    /// <param name="who">The person; null: the node asks, or the service.</param>
+    public HttpMessageHandler Neighbours(Func<ClaimsPrincipal>? who = null) =>
+        new NeighbourHandler(_tls, who is null ? Token : () => IssueFor(who()), who is null ? null : () => PersonHeader.Of(who()));
+
+    internal static (string Subject, Dictionary<string, object> Claims) ClaimsOf(ClaimsPrincipal who)
+    {
         if (who.Identity?.IsAuthenticated != true || who.FindFirstValue("sub") is not { Length: > 0 } subject)
         {
             throw new ArgumentException("Nobody is signed in.", nameof(who));
@@ -111,7 +127,7 @@ public sealed partial class LocalOperator : IHostedService, ITrustedIssuer, IDis
             claims["realm_access"] = JsonDocument.Parse(realm).RootElement;
         }
 
-        return Issue(subject, claims, Borrowed, null);
+        return (subject, claims);
     }
 
     private string Issue(string subject, Dictionary<string, object> claims, TimeSpan life, string? audience)

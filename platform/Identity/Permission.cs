@@ -85,6 +85,15 @@ public enum Permission : long
 
     /// <summary>Take studies, series and instances out of an archive.</summary>
     DeleteStudies = 1 << 24,
+
+    /// <summary>Append to the event log of another process, read it and its blobs. For services by their certificate alone: no role of a token has it.</summary>
+    ShareLog = 1 << 25,
+
+    /// <summary>Receive, confirm and release entries of the event log of another process. Like <see cref="ShareLog"/>; no line of the flow list gives it.</summary>
+    KeepLog = 1 << 26,
+
+    /// <summary>Call in the name of a person who has signed in at the caller. For services by their certificate alone.</summary>
+    SpeakForPeople = 1 << 27,
 }
 
 /// <summary>The roles and what each may do. A role counts only at the sites to which its holder is bound.</summary>
@@ -93,6 +102,7 @@ public static class Roles
     /// <summary>Everything, for the first start and for <c>yizhan</c> on the node itself.</summary>
     public const string Admin = "admin";
 
+    // All that people and tokens can have: up to here, and not what comes behind it.
     private const Permission Everything = (Permission)((long)Permission.DeleteStudies * 2 - 1);
 
     private static readonly FrozenDictionary<string, Permission> All = new Dictionary<string, Permission>
@@ -125,6 +135,19 @@ public static class Roles
 
     /// <summary>What a role may do; nothing when there is no such role.</summary>
     public static Permission Of(string role) => All.GetValueOrDefault(role);
+
+    /// <summary>What a role may do that a line of the flow list gives to a service: those of tokens, and those that no token can have.</summary>
+    public static Permission OfService(string role) => role switch
+    {
+        "log" => Permission.ShareLog,
+        "log-keeper" => Permission.ShareLog | Permission.KeepLog,
+        "people" => Permission.SpeakForPeople,
+        Admin => Permission.None,
+        _ => Of(role),
+    };
+
+    /// <summary>Names that <see cref="OfService"/> knows.</summary>
+    public static IReadOnlyList<string> NamesOfServices { get; } = [.. Names.Where(name => name != Admin), "log", "log-keeper", "people"];
 
     /// <summary>The roles that have a permission, for the message to somebody who lacks it.</summary>
     public static IEnumerable<string> With(Permission permission) => Names.Where(role => (Of(role) & permission) == permission);

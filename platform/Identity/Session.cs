@@ -22,8 +22,8 @@ public static class Session
     /// <summary>Authentication scheme of the cookie.</summary>
     public const string Scheme = "Session";
 
-    /// <summary>Name of the cookie.</summary>
-    public const string Cookie = "yizhan-session";
+    /// <summary>Name of the cookie of a node. A browser keeps cookies by host whatever the port, and a site may be beside its centre.</summary>
+    public static string CookieOf(NodeOptions node) => "yizhan-session-" + node.SiteId;
 
     /// <summary>Signs a browser in.</summary>
     /// <param name="context">Its request.</param>
@@ -68,10 +68,11 @@ public static class Session
             keys.XmlRepository = new Microsoft.AspNetCore.DataProtection.Repositories.FileSystemXmlRepository(
                 new DirectoryInfo(folder), Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance);
         });
-        services.AddOptions<CookieAuthenticationOptions>(Scheme).Configure<IOptions<IdentityOptions>, TimeProvider>((cookie, identity, clock) =>
+        services.AddOptions<Microsoft.AspNetCore.Antiforgery.AntiforgeryOptions>().Configure<IOptions<NodeOptions>>((forms, node) => forms.Cookie.Name = "yizhan-form-" + node.Value.SiteId);
+        services.AddOptions<CookieAuthenticationOptions>(Scheme).Configure<IOptions<IdentityOptions>, IOptions<NodeOptions>, TimeProvider>((cookie, identity, node, clock) =>
         {
             cookie.TimeProvider = clock;
-            cookie.Cookie.Name = Cookie;
+            cookie.Cookie.Name = CookieOf(node.Value);
             cookie.Cookie.HttpOnly = true;
             cookie.Cookie.SameSite = SameSiteMode.Lax;
             cookie.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest;

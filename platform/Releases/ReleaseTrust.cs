@@ -14,7 +14,9 @@ public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<Trust
 
     /// <summary>Reads a trust file.</summary>
     /// <exception cref="ReleaseRefusedException">It is not one.</exception>
-    public static ReleaseTrust Parse(ReadOnlySpan<byte> json)
+    public static ReleaseTrust Parse(ReadOnlySpan<byte> json) => Parse(json, "The trust file");
+
+    private static ReleaseTrust Parse(ReadOnlySpan<byte> json, string name)
     {
         try
         {
@@ -27,7 +29,7 @@ public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<Trust
         }
         catch (JsonException e)
         {
-            throw new ReleaseRefusedException(ReleaseRefusal.Malformed, $"The trust file is not one: {e.Message}");
+            throw new ReleaseRefusedException(ReleaseRefusal.Malformed, $"{name} is no trust file: {(e.LineNumber is null ? e.Message : $"line {e.LineNumber + 1}, byte {e.BytePositionInLine} is not JSON of one.")}");
         }
     }
 
@@ -36,7 +38,7 @@ public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<Trust
     public static ReleaseTrust? Load(string path) =>
         !File.Exists(path) ? null
         : new FileInfo(path).Length > MaxBytes ? throw new ReleaseRefusedException(ReleaseRefusal.TooLarge, $"'{path}' has more than {MaxBytes} bytes.")
-        : Parse(File.ReadAllBytes(path));
+        : Parse(File.ReadAllBytes(path), $"'{path}'");
 
     /// <summary>The file's bytes.</summary>
     public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, ReleaseJson.Default.ReleaseTrust);
@@ -196,7 +198,10 @@ public sealed class ReleaseKey : IDisposable
     }
 
     /// <summary>Signs a release.</summary>
-    public byte[] Sign(ReleaseBundle release) => _key.SignData(release.SignedBytes.Span, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
+    public byte[] Sign(ReleaseBundle release) => Sign(release.SignedBytes.Span);
+
+    /// <summary>Signs bytes, such as the manifest of a bundle of models.</summary>
+    public byte[] Sign(ReadOnlySpan<byte> bytes) => _key.SignData(bytes, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence);
 
     /// <inheritdoc/>
     public void Dispose() => _key.Dispose();

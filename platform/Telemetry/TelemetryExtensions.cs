@@ -43,7 +43,7 @@ internal static class TelemetryExtensions
         {
             telemetry.WithTracing(tracing => tracing
                 .AddSource(Tracing.Source.Name)
-                .AddAspNetCoreInstrumentation(o => o.Filter = context => context.Request.Path != "/healthz" && context.Request.Path != MetricsPath)
+                .AddAspNetCoreInstrumentation(o => o.Filter = context => context.Request.Path != "/healthz" && !context.Request.Path.StartsWithSegments("/health") && context.Request.Path != MetricsPath)
                 .SetSampler(new ParentBasedSampler(new TraceIdRatioBasedSampler(options.TraceRatio)))
                 .AddOtlpExporter(o => (o.Endpoint, o.Protocol) = (traces, OtlpExportProtocol.HttpProtobuf)));
         }

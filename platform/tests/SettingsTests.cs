@@ -16,7 +16,7 @@ public sealed class SettingsTests : IDisposable
     [Theory]
     [InlineData("--node:siteI=x", "There is no setting 'node:siteI'. Did you mean 'node:siteId'?")]
     [InlineData("--nod:siteId=x", "There is no setting 'nod'. Did you mean 'node'?")]
-    [InlineData("--web:port=1", "There is no setting 'web:port'. Known here: url.")]
+    [InlineData("--web:port=1", "There is no setting 'web:port'. Known here: drainSeconds, url.")]
     [InlineData("--sample:peers:0:titel=x", "There is no setting 'sample:peers:0:titel'. Did you mean 'sample:peers:0:title'?")]
     [InlineData("--sample:limits:bulk:byte=1", "There is no setting 'sample:limits:bulk:byte'. Did you mean 'sample:limits:bulk:bytes'?")]
     [InlineData("--sample:retries:often=1", "There is no setting 'sample:retries:often'. The setting above it is a single value.")]
