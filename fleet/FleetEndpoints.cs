@@ -5,6 +5,7 @@ using Yizhan.Contracts;
 using Yizhan.Fleet.Accounts;
 using Yizhan.Fleet.Drills;
 using Yizhan.Fleet.Enrolment;
+using Yizhan.Fleet.Logs;
 using Yizhan.Fleet.Models;
 using Yizhan.Fleet.Releases;
 using Yizhan.Platform.Identity;
@@ -21,6 +22,7 @@ internal static class FleetEndpoints
     {
         routes.MapGet("/sites", (SiteRegistry sites) => TypedResults.Ok(sites.Sites())).Needs(Permission.ReadFleet);
         routes.MapGet("/sites/{site}/history", History).WithSummary("What waited at a site, of the last hours").Needs(Permission.ReadFleet);
+        routes.MapGet("/sites/{site}/log", Log).WithSummary("Warnings and errors of a site, the newest first").Needs(Permission.ReadFleet);
         routes.MapGet("/sites/stream", Stream).Needs(Permission.ReadFleet);
         EventsEndpoint.Map(routes);
         ReleaseEndpoints.Map(routes);
@@ -29,6 +31,11 @@ internal static class FleetEndpoints
         ModelEndpoints.Map(routes);
         DrillEndpoints.Map(routes);
     }
+
+    private static Results<Ok<SiteLogView>, ProblemHttpResult> Log(string site, SiteLogBook book, string? level, int limit = 200) =>
+        limit is < 1 or > SiteLogBook.KeptLines ? TypedResults.Problem($"limit is {limit}; accepted is 1 to {SiteLogBook.KeptLines}.", statusCode: 400)
+        : level is not (null or "warning" or "error" or "critical") ? TypedResults.Problem($"level is '{level}'; accepted are warning, error and critical.", statusCode: 400)
+        : TypedResults.Ok(book.Of(site, level, limit));
 
     private static Results<Ok<IReadOnlyList<SiteFigures>>, ProblemHttpResult> History(string site, SiteRegistry sites, int hours = 24) =>
         hours is < 1 or > SiteRegistry.HistoryHours

@@ -5,6 +5,7 @@ using Yizhan.Fleet.Accounts;
 using Yizhan.Fleet.Drills;
 using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Kafka;
+using Yizhan.Fleet.Logs;
 using Yizhan.Fleet.Models;
 using Yizhan.Fleet.Releases;
 using Yizhan.Platform;
@@ -24,7 +25,7 @@ public sealed class FleetModule : IServiceModule
     {
         builder.AddSettings<FleetOptions, FleetOptionsValidator>(Name);
         builder.AddSettings<KafkaOptions, KafkaOptionsValidator>("kafka");
-        builder.AddEventLog();
+        builder.AddEventLog(owns: true);
         builder.Services.TryAddSingleton<KafkaSink>();
         builder.Services.AddHostedService(services => services.GetRequiredService<KafkaSink>());
         builder.Services.AddHealthChecks().AddCheck<KafkaSink>("kafka");
@@ -39,6 +40,9 @@ public sealed class FleetModule : IServiceModule
         builder.Services.TryAddSingleton<DrillBook>();
         builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<DrillBook>());
         builder.Services.AddHostedService(services => services.GetRequiredService<DrillBook>());
+        builder.Services.TryAddSingleton<SiteLogBook>();
+        builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<SiteLogBook>());
+        builder.Services.AddHostedService(services => services.GetRequiredService<SiteLogBook>());
         builder.Services.TryAddSingleton<AccountDesk>();
         builder.Services.TryAddSingleton<SiteRegistry>();
         builder.Services.TryAddSingleton<FleetMetrics>();
@@ -59,6 +63,7 @@ public sealed class FleetModule : IServiceModule
         routes.ServiceProvider.GetRequiredService<FleetMetrics>();
         FleetEndpoints.Map(routes);
         routes.MapLogMaintenance();
+        routes.MapSharedLog();
     }
 
     private static EmbeddedCa OpenCa(IServiceProvider services)

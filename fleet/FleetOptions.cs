@@ -62,7 +62,7 @@ public sealed class FleetOptions
 
     /// <summary>
     /// File with a token of the role <c>directory</c> for that service; read again each time. Null (default): the node's own, which counts when both
-    /// run in one process.
+    /// run in one process; with <c>service-tls</c> none, the certificate says who asks.
     /// </summary>
     public string? AuthTokenFile { get; set; }
 

@@ -139,9 +139,21 @@ internal sealed class DeviceIntake : IDisposable
         {
             var reader = new Utf8JsonReader(payload, new JsonReaderOptions { MaxDepth = 32 });
             var element = JsonElement.ParseValue(ref reader);
-            return reader.Read() ? null : element;
+            if (reader.Read())
+            {
+                return null;
+            }
+
+            // An escape can be half of a surrogate pair: it parses, and can be written by nobody. Then it is kept as the bytes that came.
+            if (payload.AsSpan().Contains((byte)'\\'))
+            {
+                using var nowhere = new Utf8JsonWriter(Stream.Null);
+                element.WriteTo(nowhere);
+            }
+
+            return element;
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
         {
             return null;
         }

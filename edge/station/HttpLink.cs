@@ -32,6 +32,7 @@ internal sealed class HttpLink : ILink, IDisposable
     private readonly TimeProvider _clock;
     private readonly Revocations? _revocations;
     private readonly HttpClient _http;
+    private readonly DnsEndPoint[] _addresses;
     private readonly Lock _rateLock = new();
     private double _bytesPerSecond;
     private long _lastAnswer;
@@ -41,6 +42,7 @@ internal sealed class HttpLink : ILink, IDisposable
     public HttpLink(StationOptions options, TimeProvider clock, Revocations? revocations = null)
     {
         (_options, _clock, _revocations) = (options, clock, revocations);
+        _addresses = [new DnsEndPoint(options.CentreUrl!.IdnHost, options.CentreUrl.Port), .. options.CentreAddresses.Select(a => EndPointOf(a)!)];
         Files = new CertificateFiles(options.CertificatePath!, options.KeyPath!);
         _http = new HttpClient(new SocketsHttpHandler
         {
@@ -171,21 +173,30 @@ internal sealed class HttpLink : ILink, IDisposable
         var failed = false;
         while (true)
         {
-            using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
-            using var limit = new CancellationTokenSource(TimeSpan.FromMilliseconds(_options.ProbeMs), _clock);
-            using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
-            try
+            var there = false;
+            foreach (var address in _addresses)
             {
-                await socket.ConnectAsync(_options.CentreUrl!.IdnHost, _options.CentreUrl.Port, either.Token);
-                if (failed)
+                using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+                using var limit = new CancellationTokenSource(TimeSpan.FromMilliseconds(_options.ProbeMs), _clock);
+                using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
+                try
                 {
-                    return;
+                    await socket.ConnectAsync(address, either.Token);
+                    there = true;
+                    break;
+                }
+                catch (Exception e) when (e is SocketException or OperationCanceledException && !cancellationToken.IsCancellationRequested)
+                {
+                    // The next one may be there.
                 }
             }
-            catch (Exception e) when (e is SocketException or OperationCanceledException && !cancellationToken.IsCancellationRequested)
+
+            if (there && failed)
             {
-                failed = true;
+                return;
             }
+
+            failed |= !there;
 
             await Task.Delay(TimeSpan.FromMilliseconds(_options.ProbeMs), _clock, cancellationToken);
         }
@@ -314,19 +325,15 @@ internal sealed class HttpLink : ILink, IDisposable
         }
     }
 
+    /// <summary>A host and a port out of <c>HOST:PORT</c>; null when it is none.</summary>
+    internal static DnsEndPoint? EndPointOf(string address) =>
+        Uri.TryCreate("tcp://" + address, UriKind.Absolute, out var uri) && uri is { Port: > 0, PathAndQuery: "/" or "", UserInfo: "" } && uri.IdnHost.Length > 0 ? new DnsEndPoint(uri.IdnHost, uri.Port) : null;
+
     private async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellationToken)
     {
-        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        var socket = await OpenAsync(cancellationToken);
         try
         {
-            if (OperatingSystem.IsLinux())
-            {
-                // What the kernel has taken cannot be overtaken any more: on a slow line the default buffer holds minutes of
-                // images, and an urgent entry would wait behind them.
-                socket.SetRawSocketOption(Tcp, NotSentLowWater, BitConverter.GetBytes(32 * 1024));
-            }
-
-            await socket.ConnectAsync(context.DnsEndPoint, cancellationToken);
             Interlocked.Exchange(ref _socket, socket);
 
             // TLS is made here and not by the handler, which would ask for the certificate once and send no intermediate.
@@ -356,6 +363,43 @@ internal sealed class HttpLink : ILink, IDisposable
         {
             socket.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>To the first address at which somebody listens: of two centres only the one that leads does.</summary>
+    private async Task<Socket> OpenAsync(CancellationToken cancellationToken)
+    {
+        for (var i = 0; ; i++)
+        {
+            var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            try
+            {
+                if (OperatingSystem.IsLinux())
+                {
+                    // What the kernel has taken cannot be overtaken any more: on a slow line the default buffer holds minutes of
+                    // images, and an urgent entry would wait behind them.
+                    socket.SetRawSocketOption(Tcp, NotSentLowWater, BitConverter.GetBytes(32 * 1024));
+                }
+
+                if (i < _addresses.Length - 1)
+                {
+                    // Each gets its part of the time: a machine that is off does not answer at all.
+                    limit.CancelAfter(TimeSpan.FromSeconds(_options.StallSeconds) / _addresses.Length);
+                }
+
+                await socket.ConnectAsync(_addresses[i], limit.Token);
+                return socket;
+            }
+            catch (Exception e) when (i < _addresses.Length - 1 && (e is SocketException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested)))
+            {
+                socket.Dispose();
+            }
+            catch
+            {
+                socket.Dispose();
+                throw;
+            }
         }
     }
 

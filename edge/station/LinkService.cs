@@ -1,7 +1,10 @@
+using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
+using Yizhan.Platform;
 using Yizhan.Platform.Certificates;
 using Yizhan.Platform.Licences;
 using Yizhan.Station.Certificates;
@@ -54,14 +57,22 @@ internal sealed partial class LinkService : BackgroundService
     private readonly SpoolMetrics _metrics;
     private readonly StationOptions _options;
     private readonly ILogger _logger;
+    private readonly TimeProvider _clock;
+    private readonly SiteConfiguration _configuration;
+    private readonly ServiceHealthWatch _health;
+    private readonly LicenceGate _licences;
+    private readonly string _contactPath;
+    private readonly long _startedMs;
     private readonly HttpLink? _link;
     private readonly Shipper? _shipper;
 
     public LinkService(
         IEventLog log, IBlobStore blobs, Quarantine quarantine, Retention retention, SpoolMetrics metrics, SiteConfiguration configuration, ServiceHealthWatch health,
-        SiteTrust trust, LicenceGate licences, IOptions<StationOptions> options, TimeProvider clock, ILoggerFactory loggers)
+        SiteTrust trust, LicenceGate licences, IOptions<StationOptions> options, IOptions<NodeOptions> node, TimeProvider clock, ILoggerFactory loggers)
     {
-        (_log, _quarantine, _metrics, _options) = (log, quarantine, metrics, options.Value);
+        (_log, _quarantine, _metrics, _options, _clock) = (log, quarantine, metrics, options.Value, clock);
+        (_configuration, _health, _licences, _startedMs) = (configuration, health, licences, clock.GetUtcNow().ToUnixTimeMilliseconds());
+        _contactPath = node.Value.PathOf("station", "last-contact");
         _logger = loggers.CreateLogger<LinkService>();
         if (_options.CentreUrl is not null)
         {
@@ -74,6 +85,8 @@ internal sealed partial class LinkService : BackgroundService
                 Services = health.Last,
                 CertificateExpiresMs = () => new DateTimeOffset(_link.Files.Certificate.NotAfter).ToUnixTimeMilliseconds(),
                 Licence = () => StatusOf(licences.View()),
+                LastContactMs = File.Exists(_contactPath) && long.TryParse(File.ReadAllText(_contactPath), CultureInfo.InvariantCulture, out var at) ? at : 0,
+                Changed = KeepContact,
             };
         }
     }
@@ -94,6 +107,17 @@ internal sealed partial class LinkService : BackgroundService
             LaneStatuses.Of(_log, lane), _log.Delivered(lane), _shipper?.MarkOf(lane) ?? 0, _log.Released(lane), _shipper?.ErrorOf(lane)))],
         _metrics.Figures(),
         _quarantine.Items(_log.Epoch));
+
+    /// <summary>This site in the shape in which the centre lists all.</summary>
+    public SiteView AsSite()
+    {
+        var nowMs = _clock.GetUtcNow().ToUnixTimeMilliseconds();
+        var status = _shipper?.Status() ?? new SiteStatus(
+            _log.Site, _log.Epoch, Shipper.Version, nowMs, [.. Enum.GetValues<Lane>().Select(lane => LaneStatuses.Of(_log, lane))], _configuration.Status(), _metrics.Figures(), _health.Last(), null,
+            StatusOf(_licences.View()));
+        var link = _shipper?.State ?? new LinkState("off", _startedMs, null);
+        return new SiteView(status, _shipper?.LastContactMs ?? 0, link.State == "up", null, nowMs, new SiteLink(link.State, _startedMs, link.State == "up" ? null : link.Error));
+    }
 
     private static LicenceStatus? StatusOf(LicenceView view) => view.State == LicenceState.None
         ? null
@@ -116,9 +140,41 @@ internal sealed partial class LinkService : BackgroundService
             return Task.CompletedTask;
         }
 
-        return _shipper.RunAsync(stoppingToken);
+        return ShipAsync(_shipper, stoppingToken);
+    }
+
+    private async Task ShipAsync(Shipper shipper, CancellationToken stoppingToken)
+    {
+        await shipper.RunAsync(stoppingToken);
+        if (shipper.State.State == "up")
+        {
+            KeepContact(up: false);
+        }
+    }
+
+    /// <summary>Since when the line is gone outlives a restart. While it is there nothing is kept, so that a node that is killed does not tell of an outage long ago.</summary>
+    private void KeepContact(bool up)
+    {
+        try
+        {
+            if (up)
+            {
+                File.Delete(_contactPath);
+            }
+            else
+            {
+                AtomicFile.Write(_contactPath, Encoding.ASCII.GetBytes(_shipper!.LastContactMs.ToString(CultureInfo.InvariantCulture)), secret: false, overwrite: true);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            NotKept(_contactPath, e.Message);
+        }
     }
 
     [LoggerMessage(8020, LogLevel.Warning, "There is no station:centreUrl: this site keeps everything and sends nothing.")]
     private partial void NoCentre();
+
+    [LoggerMessage(8021, LogLevel.Warning, "When the centre last answered is not kept in {Path}, and not known after a restart: {Reason}")]
+    private partial void NotKept(string path, string reason);
 }

@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Diagnostics;
 using System.Reflection;
-using Yizhan.Contracts;
 using Yizhan.Link;
 using Yizhan.Platform.Telemetry;
 using Yizhan.Storage;
@@ -11,7 +10,7 @@ namespace Yizhan.Station;
 /// <summary>The units: what is chosen next, what each does beside the loop, and what the loop changes after it.</summary>
 internal sealed partial class Shipper
 {
-    private static readonly string Version =
+    internal static readonly string Version =
         typeof(Shipper).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0";
 
     /// <summary>Starts what may leave now: urgent strictly first, the others by their share in bytes while the window has room.</summary>
@@ -301,11 +300,10 @@ internal sealed partial class Shipper
             await Task.Delay(TimeSpan.FromSeconds(options.HeartbeatSeconds), clock, cancellationToken);
         }
 
-        var lanes = _lanes.Select(l => LaneStatuses.Of(log, l.Lane)).ToList();
-        await link.ReportAsync(
-            new SiteStatus(log.Site, log.Epoch, Version, UtcMs(), lanes, Configuration?.Invoke(), Figures(), Services(), CertificateExpiresMs(), Licence()), cancellationToken);
+        await link.ReportAsync(Status(), cancellationToken);
         return () =>
         {
+            Heed();
             if (!first)
             {
                 _backOff.Reset();

@@ -48,6 +48,7 @@ internal sealed partial class Shipper(
     private TaskCompletionSource _startOver = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _units;
     private int _turn = 1;
+    private long _lastContactMs;
     private volatile LinkState _state = new("down", clock.GetUtcNow().ToUnixTimeMilliseconds(), null);
 
     /// <summary>Which configuration runs, for the report; null when nobody knows.</summary>
@@ -55,6 +56,16 @@ internal sealed partial class Shipper(
 
     /// <summary>State of the link, for people.</summary>
     public LinkState State => _state;
+
+    /// <summary>When the centre last answered, by the site's clock, Unix milliseconds UTC; 0: never.</summary>
+    public long LastContactMs
+    {
+        get => Volatile.Read(ref _lastContactMs);
+        init => _lastContactMs = value;
+    }
+
+    /// <summary>Told when the line comes (true) and when it goes.</summary>
+    public Action<bool> Changed { get; init; } = _ => { };
 
     /// <summary>Bytes that may be under way now.</summary>
     public long WindowBytes => _window.Bytes;
@@ -79,6 +90,10 @@ internal sealed partial class Shipper(
 
     /// <summary>What the site's licence is worth; null: there is none.</summary>
     public Func<LicenceStatus?> Licence { get; init; } = () => null;
+
+    /// <summary>What the site says of itself.</summary>
+    public SiteStatus Status() => new(
+        log.Site, log.Epoch, Version, UtcMs(), [.. _lanes.Select(l => LaneStatuses.Of(log, l.Lane))], Configuration?.Invoke(), Figures(), Services(), CertificateExpiresMs(), Licence());
 
     /// <summary>Forgets what was read of the lanes and begins again: an operator changed what is sent.</summary>
     public void StartOver() => _startOver.TrySetResult();
@@ -275,13 +290,21 @@ internal sealed partial class Shipper(
 
     private void Become(string state, string? error)
     {
+        var before = _state.State;
+        _state = new LinkState(state, clock.GetUtcNow().ToUnixTimeMilliseconds(), error);
         if (state == "up")
         {
             LinkUp();
+            Heed();
+            Changed(true);
         }
-
-        _state = new LinkState(state, clock.GetUtcNow().ToUnixTimeMilliseconds(), error);
+        else if (before == "up")
+        {
+            Changed(false);
+        }
     }
+
+    private void Heed() => Volatile.Write(ref _lastContactMs, UtcMs());
 
     [LoggerMessage(8001, LogLevel.Information, "The link to the centre is up.")]
     private partial void LinkUp();

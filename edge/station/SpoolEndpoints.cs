@@ -13,6 +13,8 @@ internal static class SpoolEndpoints
 
     public static void Map(IEndpointRouteBuilder routes)
     {
+        routes.MapGet("/sites", (LinkService link) => TypedResults.Ok<IReadOnlyList<SiteView>>([link.AsSite()]))
+            .WithSummary("This site alone, in the shape in which the centre lists all").Needs(Permission.ReadSpool);
         routes.MapGet("/spool", (LinkService link) => TypedResults.Ok(link.View())).Needs(Permission.ReadSpool);
         routes.MapGet("/spool/{lane}", ListAsync).WithSummary("Entries of a lane that the site keeps, in sequence").Needs(Permission.ReadSpool);
         routes.MapGet("/spool/{lane}/{sequence:long}", ShowAsync).WithSummary("One entry; with ?data=true what it says, which is recorded").Needs(Permission.ReadSpool);

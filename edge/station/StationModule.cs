@@ -1,4 +1,5 @@
 using System.Security.Cryptography.X509Certificates;
+using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Options;
@@ -7,6 +8,7 @@ using Yizhan.Platform;
 using Yizhan.Platform.Identity;
 using Yizhan.Station.Certificates;
 using Yizhan.Station.Configuration;
+using Yizhan.Station.Logs;
 using Yizhan.Station.Models;
 using Yizhan.Station.SignIn;
 using Yizhan.Station.Updates;
@@ -43,10 +45,16 @@ public sealed class StationModule : IServiceModule
         builder.Services.TryAddSingleton(OpenSignIn);
         builder.Services.TryAddSingleton<SiteIssuer>();
         builder.Services.TryAddSingleton<SignInAttempts>();
+        builder.Services.TryAddSingleton(new SignInPage(SignInPages.Path));
+        builder.Services.AddAntiforgery();
+        builder.Services.AddOptions<CookieAuthenticationOptions>(Session.Scheme).Configure<SiteSignIn>(SignInPages.Check);
         builder.Services.AddSingleton<ITrustedIssuer>(services => services.GetRequiredService<SiteIssuer>());
         builder.Services.AddSingleton<ITrustedIssuer, CentreIssuer>();
         builder.Services.AddHostedService<AccountUpdates>();
         builder.Services.AddHostedService<RolloutOrders>();
+        builder.Services.AddSingleton<SiteLogLines>();
+        builder.Services.AddSingleton<ILoggerProvider>(services => services.GetRequiredService<SiteLogLines>());
+        builder.Services.AddHostedService<SiteLogSender>();
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, StationJson.Default));
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(1, SignInEndpointsJson.Default));
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(2, ContractsJson.Default));
@@ -59,7 +67,11 @@ public sealed class StationModule : IServiceModule
         SignInEndpoints.Map(routes);
         UpdateEndpoints.Map(routes);
         routes.MapLogMaintenance();
+        routes.MapSharedLog();
     }
+
+    /// <summary>Maps the pages of signing in.</summary>
+    public static void MapRoot(WebApplication app) => SignInPages.Map(app);
 
     private static SiteSignIn OpenSignIn(IServiceProvider services)
     {

@@ -9,6 +9,11 @@ public sealed class StationOptions
     /// <summary>Address of the centre's listener, such as <c>https://centre.example:8443</c>. Without one the site only spools.</summary>
     public Uri? CentreUrl { get; set; }
 
+    /// <summary>
+    /// Where else the centre may be, such as <c>10.0.0.6:8443</c>: asked when nobody listens at <see cref="CentreUrl"/>, whose name and certificate count there too. At most 4.
+    /// </summary>
+    public List<string> CentreAddresses { get; set; } = [];
+
     /// <summary>PEM file with the site's client certificate. Read again for each connection, so it may be replaced at any time.</summary>
     public string? CertificatePath { get; set; }
 
@@ -29,6 +34,14 @@ public sealed class StationOptions
     /// <summary>How often the centre is asked what it orders about the models here, in seconds. Default 10.</summary>
     [Range(1, 86_400)]
     public int OrdersPollSeconds { get; set; } = 10;
+
+    /// <summary>Warnings and errors of this node that the centre is sent in an hour; the others are in the site's own log. 0: none. Default 300.</summary>
+    [Range(0, 10_000)]
+    public int LogLinesPerHour { get; set; } = 300;
+
+    /// <summary>How often they are put into the spool, in seconds. Default 30.</summary>
+    [Range(1, 3600)]
+    public int LogSeconds { get; set; } = 30;
 
     /// <summary>Attempts to sign in at the site that one address may make in a minute. Default 30.</summary>
     [Range(5, 10_000)]
@@ -133,6 +146,12 @@ internal sealed class StationOptionsValidator : IValidateOptions<StationOptions>
         {
             return ValidateOptionsResult.Fail(
                 $"station:centreUrl is '{centre}'; accepted is https:// with host and port, such as https://centre.example:8443.");
+        }
+
+        if (options.CentreAddresses.Count > 4 || options.CentreAddresses.FirstOrDefault(a => HttpLink.EndPointOf(a) is null) is not null)
+        {
+            return ValidateOptionsResult.Fail(
+                $"station:centreAddresses is {string.Join(", ", options.CentreAddresses)}; accepted are up to 4 of HOST:PORT, such as 10.0.0.6:8443.");
         }
 
         return File("certificatePath", options.CertificatePath, "the site's certificate")

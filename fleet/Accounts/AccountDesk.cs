@@ -30,6 +30,7 @@ public sealed class AccountDesk : IDisposable
     private readonly string _audience;
     private readonly TimeProvider _clock;
     private readonly HttpClient _http;
+    private readonly bool _byCertificate;
     private readonly ConcurrentDictionary<string, (string Digest, AccountList List, string Text)> _lists = new(StringComparer.Ordinal);
 
     /// <summary>A desk of the centre.</summary>
@@ -39,7 +40,9 @@ public sealed class AccountDesk : IDisposable
     {
         (_ca, _emergencies, _operators, _server, _options, _audience, _clock) = (ca, emergencies, operators, server, options.Value, identity.Value.Audience, clock);
         // The node itself is asked on its loopback, without TLS.
-        _http = new HttpClient((_options.AuthUrl.Length > 0 ? tls?.Client("auth") : null) ?? new SocketsHttpHandler { UseProxy = false, UseCookies = false, AllowAutoRedirect = false })
+        var apart = _options.AuthUrl.Length > 0 ? tls?.Client("auth") : null;
+        _byCertificate = apart is not null && _options.AuthTokenFile is null;
+        _http = new HttpClient(apart ?? new SocketsHttpHandler { UseProxy = false, UseCookies = false, AllowAutoRedirect = false })
         {
             Timeout = TimeSpan.FromSeconds(10),
             MaxResponseContentBufferSize = 1024 * 1024,
@@ -81,8 +84,11 @@ public sealed class AccountDesk : IDisposable
     {
         var address = _options.AuthUrl.Length > 0 ? _options.AuthUrl : _server.Features.Get<IServerAddressesFeature>()!.Addresses.First();
         using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(new Uri(address.TrimEnd('/') + "/"), $"auth/sites/{site}/accounts"));
+
+        // The flow list says what this service is at that one; a token of this node would count for nothing there.
         var token = _options.AuthTokenFile is { } file
             ? OperatorTokenHandler.Read(file)
+            : _byCertificate ? null
             : _operators.Issue("service:fleet", "directory", "*", TimeSpan.FromMinutes(1), $"{_audience}/auth");
         request.Headers.Authorization = token is null ? null : new AuthenticationHeaderValue("Bearer", token);
         try

@@ -38,6 +38,21 @@ public sealed class OnceTests
         Assert.Single(await bridge.EntriesAsync());
     }
 
+    [Fact]
+    public async Task A_payload_with_half_of_a_surrogate_pair_is_taken_as_bytes_and_does_not_come_again_for_ever()
+    {
+        await using var bridge = await Bridge.StartAsync(Bridge.Pumps);
+        var payload = Encoding.UTF8.GetBytes("""{"alarm":"\ud800"}""");
+        using (var device = await Device.ConnectAsync(bridge.Port, "pump/3"))
+        {
+            Assert.True(await device.PublishAsync(5, "ward/7/pump/3", payload));
+        }
+
+        var message = JsonSerializer.Deserialize(Assert.Single(await bridge.EntriesAsync()).Entry.Data.Span, ContractsJson.Default.DeviceMessage)!;
+        Assert.Null(message.Json);
+        Assert.Equal(payload, message.Bytes);
+    }
+
     /// <summary>
     /// As a device does it, which connects again when it is cut off: a broker that is just tidying up after its connection before may end the new one with it (MQTTnet removes sessions by
     /// client id), and then the message was not acknowledged.

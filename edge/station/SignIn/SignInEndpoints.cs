@@ -28,20 +28,10 @@ internal sealed record SignInAnswer(
     [property: JsonPropertyName("access_token")] string AccessToken, [property: JsonPropertyName("token_type")] string TokenType,
     [property: JsonPropertyName("expires_in")] int ExpiresIn);
 
-/// <summary>Body of <c>GET /station/sign-in</c>.</summary>
-/// <param name="Issuer">Issuer of the site's tokens.</param>
-/// <param name="CentreIssuer">Issuer whose tokens count here, too; empty while none is known.</param>
-/// <param name="List">Number of the list; null before the first.</param>
-/// <param name="ValidUntilMs">Until when it counts; null before the first.</param>
-/// <param name="Accounts">How many can sign in.</param>
-/// <param name="ToReview">Emergency accesses that nobody has looked at.</param>
-internal sealed record SignInView(string Issuer, string CentreIssuer, long? List, long? ValidUntilMs, int Accounts, int ToReview);
-
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(SignInRequest))]
 [JsonSerializable(typeof(EmergencyRequest))]
 [JsonSerializable(typeof(SignInAnswer))]
-[JsonSerializable(typeof(SignInView))]
 internal sealed partial class SignInEndpointsJson : JsonSerializerContext;
 
 /// <summary>Bounds how often one address may try; the locks of the accounts come on top.</summary>
@@ -118,8 +108,8 @@ internal static class SignInEndpoints
         }
     }
 
-    private static Ok<SignInView> View(SiteSignIn signIn) => TypedResults.Ok(new SignInView(
-        signIn.Issuer, signIn.List?.Issuer ?? "", signIn.List?.Number, signIn.List is { } list ? list.IssuedMs + (long)AccountList.Life.TotalMilliseconds : null,
+    private static Ok<SiteSignInView> View(SiteSignIn signIn) => TypedResults.Ok(new SiteSignInView(
+        signIn.Issuer, signIn.List?.Issuer ?? "", signIn.List?.Number, signIn.ValidUntilMs,
         signIn.List?.Accounts.Count ?? 0, signIn.ToReview.Count));
 
     private static ContentHttpResult Keys(SiteIssuer issuer)

@@ -72,8 +72,14 @@ public sealed class SiteSignIn : IDisposable
     /// <summary>Issuer of the site's tokens.</summary>
     public string Issuer => $"urn:yizhan:site:{_log.Site}";
 
+    /// <summary>The site.</summary>
+    public string Site => _log.Site;
+
     /// <summary>The list that counts now; null before the first.</summary>
     public AccountList? List => _list;
+
+    /// <summary>Until when that list counts, Unix milliseconds UTC; null before the first.</summary>
+    public long? ValidUntilMs => _list?.IssuedMs + (long)AccountList.Life.TotalMilliseconds;
 
     /// <summary>Emergency access that nobody has reviewed yet, the oldest first.</summary>
     public IReadOnlyList<EmergencyView> ToReview
@@ -86,6 +92,12 @@ public sealed class SiteSignIn : IDisposable
             }
         }
     }
+
+    /// <summary>Whether a session of somebody of the list may go on: who was taken off it, or has other roles now, signs in again.</summary>
+    /// <param name="name">Name of the account.</param>
+    /// <param name="roles">The session's roles; null for an emergency, which has its own.</param>
+    public bool MayGoOn(string name, IEnumerable<string>? roles) =>
+        _list?.Accounts.FirstOrDefault(a => a.Name == name) is { } account && (roles is null || RolesHere(account.Roles).ToHashSet(StringComparer.Ordinal).SetEquals(roles));
 
     /// <summary>Takes the list that the centre sent; one that is older than the present one changes nothing.</summary>
     /// <returns>Whether it is a new one.</returns>
@@ -275,7 +287,7 @@ public sealed class SiteSignIn : IDisposable
             ["nbf"] = now,
             ["exp"] = now + (long)life.TotalSeconds,
             ["jti"] = Guid.CreateVersion7(_clock.GetUtcNow()).ToString("N"),
-            ["roles"] = roles.Select(role => $"{role.Split('@')[0]}@{_log.Site}").ToArray(),
+            ["roles"] = RolesHere(roles).ToArray(),
         };
         if (breakGlass is not null)
         {
@@ -285,6 +297,8 @@ public sealed class SiteSignIn : IDisposable
         using var key = _files!.Certificate.GetECDsaPrivateKey()!;
         return CompactJws.Sign(key, "at+jwt", JsonSerializer.SerializeToUtf8Bytes(claims, SignInJson.Default.DictionaryStringObject));
     }
+
+    private IEnumerable<string> RolesHere(IEnumerable<string> roles) => roles.Select(role => $"{role.Split('@')[0]}@{_log.Site}");
 
     private string SubjectOf(string name) => $"{_log.Site}:{name}";
 
