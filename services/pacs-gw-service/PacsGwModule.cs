@@ -1,3 +1,4 @@
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.PacsGw.Archive;
@@ -32,6 +33,7 @@ public sealed class PacsGwModule : IServiceModule
         builder.AddEventLog();
         builder.AddSettings<PacsGwOptions, PacsGwOptionsValidator>(Name);
         builder.Services.ConfigureHttpJsonOptions(o => o.SerializerOptions.TypeInfoResolverChain.Insert(0, ContractsJson.Default));
+        builder.Services.Configure<SocketTransportOptions>(o => o.MaxWriteBufferSize = MultipartResponse.BufferedBytes);
 
         NativeCodecs.Require();
         builder.Services.AddSingleton<CodecGate>();

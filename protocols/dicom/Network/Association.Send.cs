@@ -1,14 +1,9 @@
 using System.Buffers;
-using System.Buffers.Binary;
-using System.Diagnostics;
 
 namespace Yizhan.Dicom.Network;
 
 public sealed partial class Association
 {
-    /// <summary>A fragment of a stream is so many bytes, or a multiple of it, where the peer takes that: storage reads whole blocks, and they go out uncut.</summary>
-    private const int BlockBytes = 64 * 1024;
-
     private readonly SemaphoreSlim _outputLock = new(1);
     private readonly CancellationTokenSource _ended = new();
     private readonly CancellationTokenSource _cut = new();
@@ -54,16 +49,23 @@ public sealed partial class Association
     public ValueTask SendAsync(byte contextId, CommandSet command, Stream dataSet, CancellationToken cancellationToken) =>
         SendAsync(contextId, command, default, dataSet, hasDataSet: true, cancellationToken);
 
-    private async ValueTask SendAsync(
-        byte contextId, CommandSet command, ReadOnlySequence<byte> memory, Stream? stream, bool hasDataSet, CancellationToken cancellationToken)
-    {
-        if (!_contexts.ContainsKey(contextId))
-        {
-            throw new ArgumentException($"Presentation context {contextId} is not accepted on this association.", nameof(contextId));
-        }
+    /// <summary>
+    /// Makes a message whose data set is a stream ready to be sent: its first part is read, the rest when it is sent. Nothing of the association is taken for
+    /// it, so it may be done while another message goes out.
+    /// </summary>
+    /// <remarks>As of <see cref="SendAsync(byte, CommandSet, Stream, CancellationToken)"/>. What the stream throws comes out of here.</remarks>
+    /// <exception cref="AssociationException">The association is over; nothing was sent.</exception>
+    /// <exception cref="ArgumentException">The context was not accepted.</exception>
+    public ValueTask<OutgoingMessage> PrepareAsync(byte contextId, CommandSet command, Stream dataSet, CancellationToken cancellationToken) =>
+        PrepareAsync(contextId, command, default, dataSet, hasDataSet: true, cancellationToken);
 
+    /// <summary>Sends a message that is ready.</summary>
+    /// <inheritdoc cref="SendAsync(byte, CommandSet, Stream, CancellationToken)"/>
+    public async ValueTask SendAsync(OutgoingMessage message, CancellationToken cancellationToken)
+    {
         ThrowIfOver(nothingSent: true);
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _ended.Token);
+        var command = message.Command;
         var isRequest = !command.IsResponse && command.Field != CommandField.CCancelRequest;
         CommandSet? answered = null;
         var begun = false;
@@ -85,7 +87,7 @@ public sealed partial class Association
             writing = true;
             try
             {
-                await WriteMessageAsync(contextId, command, memory, stream, hasDataSet, cancellationToken);
+                await WriteMessageAsync(message, cancellationToken);
             }
             finally
             {
@@ -122,89 +124,65 @@ public sealed partial class Association
         }
     }
 
-    private async ValueTask WriteMessageAsync(
+    private async ValueTask SendAsync(
         byte contextId, CommandSet command, ReadOnlySequence<byte> memory, Stream? stream, bool hasDataSet, CancellationToken cancellationToken)
     {
-        ThrowIfOver(nothingSent: true);
-        if (!(_state == State.Established || (_state == State.ReleaseRequested && command.IsResponse)))
+        await using var message = await PrepareAsync(contextId, command, memory, stream, hasDataSet, cancellationToken);
+        await SendAsync(message, cancellationToken);
+    }
+
+    private async ValueTask<OutgoingMessage> PrepareAsync(
+        byte contextId, CommandSet command, ReadOnlySequence<byte> memory, Stream? stream, bool hasDataSet, CancellationToken cancellationToken)
+    {
+        if (!_contexts.ContainsKey(contextId))
         {
-            throw new InvalidOperationException($"{command} cannot be sent: the association is being released.");
+            throw new ArgumentException($"Presentation context {contextId} is not accepted on this association.", nameof(contextId));
         }
 
-        // PS3.8 Annex E.1: fragments have an even length; the 6 bytes are the header of the one value in each PDU.
-        var room = (SendPduBytes - 6) & ~1;
-        long? left = stream is { CanSeek: true } ? stream.Length - stream.Position : stream is null ? memory.Length : null;
-        var fragment = stream is not null && left is not null && room >= BlockBytes ? room - (room % BlockBytes) : room;
-        var commandBytes = command.EncodedBytes;
-        var all = 12L * (1 + (commandBytes / room)) + commandBytes;
-        all += !hasDataSet ? 0 : left is { } known ? known + (12 * (1 + (known / fragment))) + 1 : int.MaxValue;
-        var buffer = ArrayPool<byte>.Shared.Rent((int)Math.Min(all, Math.Max(_options.SendBufferBytes, 12 + room + 1)));
+        ThrowIfOver(nothingSent: true);
+        var message = new OutgoingMessage(contextId, command, memory, stream, hasDataSet, SendPduBytes, _options.SendBufferBytes);
+        try
+        {
+            await message.BeginAsync(cancellationToken);
+            return message;
+        }
+        catch
+        {
+            await message.DisposeAsync();
+            throw;
+        }
+    }
+
+    private async ValueTask WriteMessageAsync(OutgoingMessage message, CancellationToken cancellationToken)
+    {
+        ThrowIfOver(nothingSent: true);
+        if (!(_state == State.Established || (_state == State.ReleaseRequested && message.Command.IsResponse)))
+        {
+            throw new InvalidOperationException($"{message.Command} cannot be sent: the association is being released.");
+        }
+
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _cut.Token);
-        var used = 0;
         var begun = false;
         try
         {
-            var encoded = ArrayPool<byte>.Shared.Rent(commandBytes);
-            command.Encode(encoded.AsSpan(0, commandBytes), hasDataSet);
-            for (var sent = 0; sent < commandBytes;)
+            do
             {
-                var length = Math.Min(room, commandBytes - sent);
-                await ReserveAsync(12 + length);
-                encoded.AsSpan(sent, length).CopyTo(buffer.AsSpan(used + 12));
-                sent += length;
-                EndPdu(length, isCommand: true, isLast: sent == commandBytes);
+                ThrowIfOver(nothingSent: !begun);
+                begun = true;
+                message.BeginNext(either.Token);
+                await WriteAsync(message.Part, either.Token);
             }
-
-            ArrayPool<byte>.Shared.Return(encoded);
-
-            // Of a stream that does not know its length, one byte more than fits is read, to know whether a fragment is the last; it begins the next one.
-            byte? carried = null;
-            for (var more = hasDataSet; more;)
-            {
-                var wanted = (int)Math.Min(fragment, left ?? fragment);
-                await ReserveAsync(12 + wanted + 1);
-                var target = buffer.AsMemory(used + 12, wanted + (left is null ? 1 : 0));
-                int length;
-                if (left is not null)
-                {
-                    length = wanted;
-                    if (stream is null)
-                    {
-                        memory.Slice(0, length).CopyTo(target.Span);
-                        memory = memory.Slice(length);
-                    }
-                    else
-                    {
-                        await stream.ReadExactlyAsync(target, either.Token);
-                    }
-
-                    left -= length;
-                    more = left > 0;
-                }
-                else
-                {
-                    Debug.Assert(stream is not null);
-                    var start = carried is null ? 0 : 1;
-                    target.Span[0] = carried ?? 0;
-                    length = start + await stream.ReadAtLeastAsync(target[start..], target.Length - start, throwOnEndOfStream: false, either.Token);
-                    more = length > room;
-                    carried = more ? target.Span[room] : null;
-                    length = Math.Min(length, room);
-                }
-
-                if (length % 2 != 0)
-                {
-                    // Only the end of the data set can be odd: a deflated one that its file did not pad (PS3.5 §A.5). dcmtk aborts at an odd fragment.
-                    buffer[used + 12 + length++] = 0;
-                }
-
-                EndPdu(length, isCommand: false, isLast: !more);
-            }
-
-            await FlushAsync();
+            while (await message.MoveNextAsync());
         }
-        catch (Exception e) when (begun && !_outputCut && e is not AssociationException)
+        catch (Exception e)
         {
+            // Whatever ended the sending ends the reading.
+            await either.CancelAsync();
+            if (!begun || _outputCut || e is AssociationException)
+            {
+                throw;
+            }
+
             // Half a message cannot be taken back, also when it was the caller or the caller's stream that stopped it.
             var failure = await FailAsync(
                 new(AssociationEnd.AbortedByUs, $"Sending stopped in the middle of a message: {e.Message}", e) { Abort = Abort.ByUser }, Abort.ByUser, CancellationToken.None,
@@ -212,38 +190,6 @@ public sealed partial class Association
             _reader.Stop(failure);
             cancellationToken.ThrowIfCancellationRequested();
             throw failure;
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
-
-        async ValueTask ReserveAsync(int bytes)
-        {
-            if (used + bytes > buffer.Length)
-            {
-                await FlushAsync();
-            }
-        }
-
-        async ValueTask FlushAsync()
-        {
-            ThrowIfOver(nothingSent: !begun);
-            begun = true;
-            await WriteAsync(buffer.AsMemory(0, used), either.Token);
-            used = 0;
-        }
-
-        void EndPdu(int length, bool isCommand, bool isLast)
-        {
-            var header = buffer.AsSpan(used, 12);
-            header[0] = (byte)PduType.Data;
-            header[1] = 0;
-            BinaryPrimitives.WriteInt32BigEndian(header[2..], length + 6);
-            BinaryPrimitives.WriteInt32BigEndian(header[6..], length + 2);
-            header[10] = contextId;
-            header[11] = (byte)((isCommand ? 1 : 0) | (isLast ? 2 : 0));
-            used += 12 + length;
         }
     }
 

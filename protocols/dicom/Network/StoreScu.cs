@@ -135,6 +135,18 @@ public sealed class StoreScu(
         return await sending.RunAsync(range, contexts, cancellationToken);
     }
 
+    /// <summary>An instance that is ready to be sent, and the data set that it reads.</summary>
+    private sealed record Ready(OutgoingMessage Message, Stream DataSet) : IAsyncDisposable
+    {
+        public bool IsLong { get; } = Message.IsLong;
+
+        public async ValueTask DisposeAsync()
+        {
+            await Message.DisposeAsync();
+            await DataSet.DisposeAsync();
+        }
+    }
+
     /// <summary>One association's worth: this task sends while another takes the answers.</summary>
     private sealed class Sending(
         Association association,
@@ -153,12 +165,23 @@ public sealed class StoreScu(
             using var nothingDue = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             var receiving = ReceiveAsync(nothingDue.Token, cancellationToken);
             AssociationException? failure = null;
+            Task<Ready?>? next = null;
             try
             {
                 var (offset, length) = range.GetOffsetAndLength(instances.Count);
                 for (var i = offset; i < offset + length; i++)
                 {
-                    await SendAsync(i, contexts[(instances[i].SopClassUid, instances[i].TransferSyntaxUid)], cancellationToken);
+                    await using var ready = await (next ?? PrepareAsync(i, contexts, cancellationToken));
+
+                    // The first part of the next one is read while this one goes out, or its place in the window is waited for.
+                    var following = i + 1;
+                    next = ready is { IsLong: true } && following < offset + length
+                        ? Task.Run(() => PrepareAsync(following, contexts, cancellationToken), CancellationToken.None)
+                        : null;
+                    if (ready is not null)
+                    {
+                        await SendAsync(ready, cancellationToken);
+                    }
                 }
 
                 lock (_outstanding)
@@ -180,6 +203,10 @@ public sealed class StoreScu(
                 await association.AbortAsync(CancellationToken.None);
                 await ((Task)receiving).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 throw;
+            }
+            finally
+            {
+                await DropAsync(next);
             }
 
             failure = await receiving ?? failure;
@@ -205,20 +232,24 @@ public sealed class StoreScu(
             return failure.Message;
         }
 
-        private async Task SendAsync(int i, byte contextId, CancellationToken cancellationToken)
+        /// <summary>Makes an instance ready to be sent; null when it cannot be, and its result says why.</summary>
+        private async Task<Ready?> PrepareAsync(
+            int i, Dictionary<(string SopClass, string TransferSyntax), byte> contexts, CancellationToken cancellationToken)
         {
             var instance = instances[i];
+            var contextId = contexts[(instance.SopClassUid, instance.TransferSyntaxUid)];
             if (!association.PresentationContexts.ContainsKey(contextId))
             {
                 results[i] = new(
                     instance, StoreOutcome.NotAccepted, null, $"The peer accepted no presentation context for SOP class {instance.SopClassUid} in transfer syntax {instance.TransferSyntaxUid}.");
-                return;
+                return null;
             }
 
             var id = Begin(i);
+            Stream? dataSet = null;
             try
             {
-                await using var dataSet = instance.Open();
+                dataSet = instance.Open();
                 var request = CommandSet.StoreRequest(id, instance.SopClassUid, instance.SopInstanceUid);
                 if (moveOriginator is { } originator)
                 {
@@ -226,17 +257,52 @@ public sealed class StoreScu(
                         .SetUInt16(CommandElement.MoveOriginatorMessageId, originator.MessageId);
                 }
 
-                await association.SendAsync(contextId, request, dataSet, cancellationToken);
+                return new Ready(await association.PrepareAsync(contextId, request, dataSet, cancellationToken), dataSet);
+            }
+            catch (Exception e)
+            {
+                End(id);
+                if (dataSet is not null)
+                {
+                    await dataSet.DisposeAsync();
+                }
+
+                if (e is not (IOException and not AssociationException or UnauthorizedAccessException))
+                {
+                    throw;
+                }
+
+                results[i] = new(instance, StoreOutcome.Unreadable, null, e.Message);
+                return null;
+            }
+        }
+
+        private async Task SendAsync(Ready ready, CancellationToken cancellationToken)
+        {
+            try
+            {
+                await association.SendAsync(ready.Message, cancellationToken);
             }
             catch (AssociationException e) when (e.NothingSent)
             {
-                End(id);
+                End(ready.Message.Command.MessageId);
                 throw;
             }
-            catch (Exception e) when (e is IOException and not AssociationException or UnauthorizedAccessException)
+        }
+
+        /// <summary>Gives up what was made ready and is not sent, also when that failed.</summary>
+        private async Task DropAsync(Task<Ready?>? next)
+        {
+            if (next is null)
             {
-                End(id);
-                results[i] = new(instance, StoreOutcome.Unreadable, null, e.Message);
+                return;
+            }
+
+            await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (next.IsCompletedSuccessfully && await next is { } ready)
+            {
+                End(ready.Message.Command.MessageId);
+                await ready.DisposeAsync();
             }
         }
 

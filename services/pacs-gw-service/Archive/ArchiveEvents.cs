@@ -25,22 +25,22 @@ internal sealed partial class ArchiveEvents(IEventLog log, ArchivePins pins, ILo
             switch (entry.Entry.Type)
             {
                 case CommitmentRequested.EventType:
-                    writer.AddCommitment(JsonSerializer.Deserialize(data, ContractsJson.Default.CommitmentRequested)!, entry);
+                    writer.AddCommitment(EventData.Read(data, ContractsJson.Default.CommitmentRequested), entry);
                     break;
                 case CommitmentReported.EventType:
-                    writer.EndCommitment(JsonSerializer.Deserialize(data, ContractsJson.Default.CommitmentReported)!);
+                    writer.EndCommitment(EventData.Read(data, ContractsJson.Default.CommitmentReported));
                     break;
                 case CommitmentReceived.EventType:
-                    writer.AddReceived(JsonSerializer.Deserialize(data, ContractsJson.Default.CommitmentReceived)!, entry);
+                    writer.AddReceived(EventData.Read(data, ContractsJson.Default.CommitmentReceived), entry);
                     break;
                 case PerformedProcedureStep.EventType:
-                    ApplyStep(writer, JsonSerializer.Deserialize(data, ContractsJson.Default.PerformedProcedureStep)!, entry);
+                    ApplyStep(writer, EventData.Read(data, ContractsJson.Default.PerformedProcedureStep), entry);
                     break;
                 case InstancesDeleted.EventType when entry.Identity.Site == log.Site:
-                    pins.Leaving(writer.Remove(JsonSerializer.Deserialize(data, ContractsJson.Default.InstancesDeleted)!, entry.Position));
+                    pins.Leaving(writer.Remove(EventData.Read(data, ContractsJson.Default.InstancesDeleted), entry.Position));
                     break;
                 case ProcedureScheduled.EventType:
-                    writer.Schedule(JsonSerializer.Deserialize(data, ContractsJson.Default.ProcedureScheduled)!);
+                    writer.Schedule(EventData.Read(data, ContractsJson.Default.ProcedureScheduled));
                     break;
             }
         }

@@ -40,8 +40,9 @@ internal sealed class StoredInstances(ArchiveDatabase database)
     private const string From =
         "FROM instance JOIN series ON series.pk = instance.series JOIN study ON study.pk = series.study";
 
-    private const string Where =
-        "WHERE study.uid = $1 AND ($2 IS NULL OR series.uid = $2) AND ($3 IS NULL OR instance.sop_uid = $3) AND instance.variant = 0";
+    /// <summary>What a place restricts. Only that: beside "or null" no index is used, and one instance would be looked for among all of its study.</summary>
+    private static string Where(string? series, string? instance) =>
+        $"WHERE study.uid = $1{(series is null ? "" : " AND series.uid = $2")}{(instance is null ? "" : " AND instance.sop_uid = $3")} AND instance.variant = 0";
 
     /// <summary>An instance with this content, whatever its place; null when none is indexed.</summary>
     public StoredInstance? OfHash(ContentHash hash)
@@ -67,7 +68,7 @@ internal sealed class StoredInstances(ArchiveDatabase database)
     {
         using var db = database.OpenReader();
         using var select = db.Command($"""
-            SELECT {Columns} {From} {Where} AND instance.pk > $4 ORDER BY instance.pk LIMIT {Step}
+            SELECT {Columns} {From} {Where(series, instance)} AND instance.pk > $4 ORDER BY instance.pk LIMIT {Step}
             """, study, series, instance, pk);
         using var row = select.ExecuteReader();
         var found = new List<StoredInstance>();
@@ -100,7 +101,7 @@ internal sealed class StoredInstances(ArchiveDatabase database)
     public IReadOnlyList<string> TransferSyntaxes(string study, string? series, string? instance)
     {
         using var db = database.OpenReader();
-        using var select = db.Command($"SELECT DISTINCT transfer_syntax {From} {Where}", study, series, instance);
+        using var select = db.Command($"SELECT DISTINCT transfer_syntax {From} {Where(series, instance)}", study, series, instance);
         using var row = select.ExecuteReader();
         var found = new List<string>();
         while (row.Read())
@@ -115,7 +116,7 @@ internal sealed class StoredInstances(ArchiveDatabase database)
     public bool Contains(string study, string? series, string? instance)
     {
         using var db = database.OpenReader();
-        using var select = db.Command($"SELECT 1 {From} {Where} LIMIT 1", study, series, instance);
+        using var select = db.Command($"SELECT 1 {From} {Where(series, instance)} LIMIT 1", study, series, instance);
         return select.ExecuteScalar() is not null;
     }
 
@@ -132,7 +133,7 @@ internal sealed class StoredInstances(ArchiveDatabase database)
     {
         using var db = database.OpenReader();
         using var select = db.Command($"""
-            SELECT CAST(metadata.json AS BLOB) {From} JOIN metadata ON metadata.instance = instance.pk {Where} ORDER BY instance.pk
+            SELECT CAST(metadata.json AS BLOB) {From} JOIN metadata ON metadata.instance = instance.pk {Where(series, instance)} ORDER BY instance.pk
             """, study, series, instance);
         using var row = select.ExecuteReader();
         while (row.Read())

@@ -10,6 +10,9 @@ internal sealed class CodecGate(IOptions<PacsGwOptions> options) : IDisposable
 {
     private readonly SemaphoreSlim _places = new(options.Value.MaxCodecs);
 
+    /// <summary>Frames on their way through a codec.</summary>
+    public FrameBuffers Buffers { get; } = new();
+
     /// <summary>Runs a codec when there is a place. Exceptions are those of the codec.</summary>
     public async ValueTask<T> RunAsync<T>(Func<T> codec, CancellationToken cancellationToken)
     {

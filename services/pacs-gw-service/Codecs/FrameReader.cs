@@ -102,8 +102,9 @@ internal sealed class FrameReader
     /// <summary>One frame in memory: fragments joined, native bytes little endian.</summary>
     /// <param name="frame">1 to <see cref="FrameCount"/>.</param>
     /// <param name="cancellationToken">Stops.</param>
+    /// <param name="buffers">Where an array is taken from, when the caller gives it back.</param>
     /// <exception cref="FrameException">The offset table points to no fragment, or the frame is larger than <see cref="PixelFormat.MaxFrameBytes"/>.</exception>
-    public async ValueTask<byte[]> ReadAsync(int frame, CancellationToken cancellationToken)
+    public async ValueTask<byte[]> ReadAsync(int frame, CancellationToken cancellationToken, FrameBuffers? buffers = null)
     {
         await LocateAsync([frame], cancellationToken);
         var length = _fragments is null ? (_frameBits + 7) / 8 : _located[frame].Sum(f => f.Length);
@@ -118,7 +119,7 @@ internal sealed class FrameReader
             return await ReadWordsAsync((frame - 1) * length, (int)length, word, cancellationToken);
         }
 
-        var bytes = GC.AllocateUninitializedArray<byte>((int)length);
+        var bytes = buffers?.Rent((int)length) ?? GC.AllocateUninitializedArray<byte>((int)length);
         if (_fragments is null && (_syntax.IsDeflated || _frameBits % 8 != 0))
         {
             var target = PipeWriter.Create(new MemoryStream(bytes));

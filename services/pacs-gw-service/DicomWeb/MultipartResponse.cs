@@ -12,6 +12,12 @@ internal sealed class MultipartResponse
     /// <summary>What is read, opened and sent at a time: whole chunks of storage, small enough to stay in the processor's cache on their way.</summary>
     private const int PieceBytes = 3 * IBlobStore.ChunkBytes;
 
+    /// <summary>
+    /// What a response may have waiting for its receiver, then half of it: pieces go out while the next ones are opened, on another processor, and who waits is
+    /// not woken for each piece.
+    /// </summary>
+    public const int BufferedBytes = 4 * PieceBytes;
+
     private readonly string _boundary;
     private readonly PipeWriter _body;
 

@@ -82,42 +82,26 @@ internal sealed partial class PeerAssociation(
         AcceptedContext context,
         Func<ushort, CommandSet> request,
         Func<Association, byte, CommandSet, CancellationToken, ValueTask> send,
-        CancellationToken cancellationToken) => await await BeginAsync(context, request, send, cancellationToken);
-
-    /// <summary>As <see cref="InvokeAsync"/>, but returns once the request is sent; what it returns ends with the response.</summary>
-    public async Task<Task<CommandSet>> BeginAsync(
-        AcceptedContext context,
-        Func<ushort, CommandSet> request,
-        Func<Association, byte, CommandSet, CancellationToken, ValueTask> send,
         CancellationToken cancellationToken)
     {
-        var id = (ushort)Interlocked.Increment(ref _messageId);
-        var answer = new TaskCompletionSource<CommandSet>(TaskCreationOptions.RunContinuationsAsynchronously);
-        _invoked[id] = answer;
-        try
-        {
-            await send(association, context.Id, request(id), cancellationToken);
-        }
-        catch
-        {
-            _invoked.TryRemove(id, out _);
-            throw;
-        }
-
-        return AnsweredAsync();
-
-        async Task<CommandSet> AnsweredAsync()
-        {
-            try
-            {
-                return await answer.Task.WaitAsync(cancellationToken);
-            }
-            finally
-            {
-                _invoked.TryRemove(id, out _);
-            }
-        }
+        var command = request(NextMessageId());
+        return await await BeginAsync(command.MessageId, cancel => send(association, context.Id, command, cancel), cancellationToken);
     }
+
+    /// <summary>Makes a request of our own whose data set is a stream ready to be sent: see <see cref="Association.PrepareAsync"/>.</summary>
+    /// <param name="context">An agreed context.</param>
+    /// <param name="request">Makes the request for a message ID.</param>
+    /// <param name="dataSet">In the context's transfer syntax.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="AssociationException">The association ended.</exception>
+    public ValueTask<OutgoingMessage> PrepareAsync(
+        AcceptedContext context, Func<ushort, CommandSet> request, Stream dataSet, CancellationToken cancellationToken) =>
+        association.PrepareAsync(context.Id, request(NextMessageId()), dataSet, cancellationToken);
+
+    /// <summary>Sends a request of our own that is ready, and returns once it is sent; what it returns ends with the response.</summary>
+    /// <exception cref="AssociationException">The association ended.</exception>
+    public Task<Task<CommandSet>> BeginAsync(OutgoingMessage request, CancellationToken cancellationToken) =>
+        BeginAsync(request.Command.MessageId, cancel => association.SendAsync(request, cancel), cancellationToken);
 
     /// <summary>Reads the data set of a request; null after the peer was told what is wrong with it.</summary>
     public async Task<DicomDataset?> ReadAsync(DimseMessage message, CancellationToken cancellationToken)
@@ -152,6 +136,37 @@ internal sealed partial class PeerAssociation(
         {
             await RespondAsync(message, DimseStatus.CannotUnderstand, e.Message, cancellationToken);
             return null;
+        }
+    }
+
+    private ushort NextMessageId() => (ushort)Interlocked.Increment(ref _messageId);
+
+    private async Task<Task<CommandSet>> BeginAsync(ushort id, Func<CancellationToken, ValueTask> send, CancellationToken cancellationToken)
+    {
+        var answer = new TaskCompletionSource<CommandSet>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _invoked[id] = answer;
+        try
+        {
+            await send(cancellationToken);
+        }
+        catch
+        {
+            _invoked.TryRemove(id, out _);
+            throw;
+        }
+
+        return AnsweredAsync();
+
+        async Task<CommandSet> AnsweredAsync()
+        {
+            try
+            {
+                return await answer.Task.WaitAsync(cancellationToken);
+            }
+            finally
+            {
+                _invoked.TryRemove(id, out _);
+            }
         }
     }
 

@@ -26,7 +26,8 @@ internal static class Grayscale
     /// <param name="dataset">The header.</param>
     /// <param name="number">Number of the frame, from 1: its functional groups may have a window of their own.</param>
     /// <param name="asked">Replaces the header's window.</param>
-    public static byte[] Render(NativeFrame frame, bool isFloat, DicomDataset dataset, int number, Window? asked)
+    /// <param name="buffers">Where the array for the picture is taken from.</param>
+    public static byte[] Render(NativeFrame frame, bool isFloat, DicomDataset dataset, int number, Window? asked, FrameBuffers buffers)
     {
         var format = frame.Format;
         var invert = format.Photometric == "MONOCHROME1" != (dataset.GetString(PresentationLUTShape) == "INVERSE");
@@ -38,7 +39,7 @@ internal static class Grayscale
         var mask = (1 << format.BitsStored) - 1;
         var table = Table(frame, dataset, number, asked, invert, mask);
         var shift = format.HighBit + 1 - format.BitsStored;
-        var grey = GC.AllocateUninitializedArray<byte>(format.Rows * format.Columns);
+        var grey = buffers.Rent(format.Rows * format.Columns);
         switch (format.BitsAllocated)
         {
             case 1:

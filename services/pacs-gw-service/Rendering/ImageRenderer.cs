@@ -18,12 +18,13 @@ internal static class ImageRenderer
     /// <param name="number">Number of the frame, from 1.</param>
     /// <param name="query">What was asked for.</param>
     /// <param name="mediaType"><see cref="Jpeg"/> or <see cref="Png"/>.</param>
+    /// <param name="buffers">For what is needed in between.</param>
     /// <exception cref="CodecException">The photometric interpretation or a table cannot be rendered.</exception>
-    public static byte[] Render(NativeFrame frame, bool isFloat, DicomDataset dataset, int number, RenderQuery query, string mediaType)
+    public static byte[] Render(NativeFrame frame, bool isFloat, DicomDataset dataset, int number, RenderQuery query, string mediaType, FrameBuffers buffers)
     {
         var format = frame.Format;
         var isGrey = format.Photometric is "MONOCHROME1" or "MONOCHROME2" or "" && format.Samples == 1;
-        var pixels = isGrey ? Grayscale.Render(frame, isFloat, dataset, number, query.Window) : Colours(frame, dataset);
+        var pixels = isGrey ? Grayscale.Render(frame, isFloat, dataset, number, query.Window, buffers) : Colours(frame, dataset);
         var info = new SKImageInfo(format.Columns, format.Rows, isGrey ? SKColorType.Gray8 : SKColorType.Rgba8888, SKAlphaType.Opaque);
         var handle = GCHandle.Alloc(pixels, GCHandleType.Pinned);
         try
@@ -42,6 +43,7 @@ internal static class ImageRenderer
         finally
         {
             handle.Free();
+            buffers.Return(pixels);
         }
     }
 

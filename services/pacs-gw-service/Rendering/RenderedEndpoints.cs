@@ -200,9 +200,19 @@ internal sealed class InstanceImages(BlobReader blob, CodecGate codecs, FrameRea
     {
         var format = PixelFormat.Of(frames.Dataset);
         var isFloat = frames.PixelData.Tag != DicomTags.PixelData;
-        var stored = await frames.ReadAsync(frame, cancellationToken);
-        return await codecs.RunAsync(
-            () => ImageRenderer.Render(PixelCodec.Decode(stored, frames.TransferSyntaxUid, format), isFloat, frames.Dataset, frame, query, type), cancellationToken);
+        var stored = await frames.ReadAsync(frame, cancellationToken, codecs.Buffers);
+        try
+        {
+            return await codecs.RunAsync(
+                () => ImageRenderer.Render(
+                    PixelCodec.Decode(stored, frames.TransferSyntaxUid, format), isFloat, frames.Dataset, frame, query, type, codecs.Buffers),
+                cancellationToken);
+        }
+        finally
+        {
+            // A native frame was decoded by taking the array as it is; the picture has no part in it.
+            codecs.Buffers.Return(stored);
+        }
     }
 
     public ValueTask DisposeAsync() => blob.DisposeAsync();

@@ -96,10 +96,18 @@ internal sealed partial class RetrieveScp(
         // The next instance goes out while the last ones are still being answered, as far as the peer agreed to that.
         var unanswered = new Queue<Task>(association.InvokeWindow);
         using var waiting = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        Task<SubOperation?>? next = null;
         try
         {
-            foreach (var instance in instances)
+            for (var i = 0; i < instances.Count; i++)
             {
+                await using var store = await (next ?? PrepareGetAsync(association, contexts, instances[i], waiting.Token));
+
+                // The first part of the next one is read while this one goes out, or its answer is waited for.
+                var following = i + 1;
+                next = store is { IsLong: true } && following < instances.Count
+                    ? Task.Run(() => PrepareGetAsync(association, contexts, instances[following], waiting.Token), CancellationToken.None)
+                    : null;
                 if (unanswered.Count == association.InvokeWindow)
                 {
                     await unanswered.Dequeue();
@@ -110,7 +118,7 @@ internal sealed partial class RetrieveScp(
                     break;
                 }
 
-                unanswered.Enqueue(CountAsync(instance, await BeginGetAsync(association, contexts, instance, waiting.Token)));
+                unanswered.Enqueue(CountAsync(instances[i], await BeginGetAsync(association, store, waiting.Token)));
             }
 
             await Task.WhenAll(unanswered);
@@ -121,6 +129,10 @@ internal sealed partial class RetrieveScp(
             await waiting.CancelAsync();
             await Task.WhenAll(unanswered).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             throw;
+        }
+        finally
+        {
+            await DropAsync(next);
         }
 
         await EndAsync(association, message, tally, cancelled.IsCancellationRequested, cancellationToken);
@@ -236,8 +248,8 @@ internal sealed partial class RetrieveScp(
         }
     }
 
-    /// <summary>Sends one C-STORE sub-operation of a C-GET; what it returns ends with the status of its response, or null when it could not be sent.</summary>
-    private async Task<Task<ushort?>> BeginGetAsync(
+    /// <summary>Makes one C-STORE sub-operation of a C-GET ready; null when it cannot be sent.</summary>
+    private async Task<SubOperation?> PrepareGetAsync(
         PeerAssociation association, ILookup<string, AcceptedContext> contexts, StoredInstance instance, CancellationToken cancellationToken)
     {
         var context = contexts[instance.SopClassUid]
@@ -246,25 +258,49 @@ internal sealed partial class RetrieveScp(
         if (context is null)
         {
             NotSent(instance.SopInstanceUid, association.Peer.AeTitle, $"It does not take transfer syntax {instance.TransferSyntaxUid}.");
-            return Task.FromResult<ushort?>(null);
+            return null;
         }
 
-        await using var dataSet = new DataSetStream(blobs, transcoder, instance, DicomTransferSyntax.Get(context.TransferSyntax));
+        var dataSet = new DataSetStream(blobs, transcoder, instance, DicomTransferSyntax.Get(context.TransferSyntax));
         try
         {
-            return StatusAsync(await association.BeginAsync(
-                context,
-                id => CommandSet.StoreRequest(id, instance.SopClassUid, instance.SopInstanceUid),
-                (to, contextId, command, cancel) => to.SendAsync(contextId, command, dataSet, cancel),
-                cancellationToken));
+            return new SubOperation(
+                await association.PrepareAsync(
+                    context, id => CommandSet.StoreRequest(id, instance.SopClassUid, instance.SopInstanceUid), dataSet, cancellationToken),
+                dataSet);
         }
         catch (IOException e) when (e is not AssociationException)
         {
+            await dataSet.DisposeAsync();
             NotSent(instance.SopInstanceUid, association.Peer.AeTitle, e.Message);
-            return Task.FromResult<ushort?>(null);
+            return null;
         }
+        catch
+        {
+            await dataSet.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Sends one; what it returns ends with the status of its response, or null when there is nothing to send.</summary>
+    private static async Task<Task<ushort?>> BeginGetAsync(PeerAssociation association, SubOperation? store, CancellationToken cancellationToken)
+    {
+        return store is null ? Task.FromResult<ushort?>(null) : StatusAsync(await association.BeginAsync(store.Message, cancellationToken));
 
         static async Task<ushort?> StatusAsync(Task<CommandSet> answer) => (await answer).Status;
+    }
+
+    /// <summary>Gives up what was made ready and is not sent, also when that failed.</summary>
+    private static async Task DropAsync(Task<SubOperation?>? ready)
+    {
+        if (ready is not null)
+        {
+            await ((Task)ready).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (ready.IsCompletedSuccessfully && await ready is { } store)
+            {
+                await store.DisposeAsync();
+            }
+        }
     }
 
     /// <summary>The last response (PS3.4 tables C.4-2 and C.4-3).</summary>
@@ -282,6 +318,18 @@ internal sealed partial class RetrieveScp(
             message.Command.CreateResponse(status).SetSubOperations(counts),
             failed.Count == 0 ? null : new DicomDataset().Set(DicomTags.FailedSOPInstanceUIDList, [.. failed]),
             cancellationToken);
+    }
+
+    /// <summary>A C-STORE that is ready to be sent, and the data set that it reads.</summary>
+    private sealed record SubOperation(OutgoingMessage Message, DataSetStream DataSet) : IAsyncDisposable
+    {
+        public bool IsLong { get; } = Message.IsLong;
+
+        public async ValueTask DisposeAsync()
+        {
+            await Message.DisposeAsync();
+            await DataSet.DisposeAsync();
+        }
     }
 
     /// <summary>Counts sub-operations. Safe for concurrent use.</summary>

@@ -78,10 +78,22 @@ internal sealed partial class RouteFollower(
         return entries[^1].Position;
     }
 
+    /// <summary>What the event says; null when it is nonsense, which the archive's index has said already.</summary>
+    private static InstanceStored? Read(LoggedEntry entry)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(entry.Entry.Data.Span, ContractsJson.Default.InstanceStored);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
     private async ValueTask<IEnumerable<Delivery>> DecideAsync(LoggedEntry entry, CancellationToken cancellationToken)
     {
-        if (JsonSerializer.Deserialize(entry.Entry.Data.Span, ContractsJson.Default.InstanceStored) is not { } stored
-            || !ContentHash.TryParse(stored.Sha256, out var hash))
+        if (Read(entry) is not { } stored || !ContentHash.TryParse(stored.Sha256, out var hash))
         {
             return [];
         }

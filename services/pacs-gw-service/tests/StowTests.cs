@@ -80,6 +80,25 @@ public sealed class StowTests
     }
 
     [Fact]
+    public async Task A_transfer_syntax_that_nobody_knows_is_refused_with_the_standards_status_and_the_rest_goes_on()
+    {
+        await using var gateway = await Gateway.StartAsync();
+        var unknown = Instance("1.1") with
+        {
+            Syntax = DicomTransferSyntax.Get("1.2.840.113619.5.2.9999"),
+            Change = d => d.Set(DicomElement.OfFragments(DicomTags.PixelData, [ReadOnlyMemory<byte>.Empty, new byte[64]])),
+        };
+        var (status, answer) = await gateway.StowAsync([unknown.ToFile(), Instance("1.2").ToFile()]);
+        Assert.Equal(HttpStatusCode.Accepted, status);
+        Assert.Equal(0xC000, (int)Assert.Single(answer["0008119A"]!["Value"]!.AsArray())!["00081197"]!["Value"]![0]!);
+        Assert.Equal("1.2", (string)Assert.Single(answer["00081199"]!["Value"]!.AsArray())!["00081155"]!["Value"]![0]!);
+
+        // By DIMSE its presentation context is not accepted, and the other one of the association is.
+        Assert.Equal([null, (ushort?)0], await gateway.SendAsync([unknown.ToSend(), Instance("1.3").ToSend()]));
+        Assert.Equal(2, (await gateway.EntriesAsync(InstanceStored.EventType)).Count);
+    }
+
+    [Fact]
     public async Task A_full_spool_is_507()
     {
         await using var gateway = await Gateway.StartAsync("--storage:quotaBytes=16777216", "--storage:segmentBytes=4194304");

@@ -151,6 +151,60 @@ public sealed class Sending
     }
 
     [Fact]
+    public async Task The_next_part_is_read_while_one_is_written_and_no_further()
+    {
+        await using var wire = await Wire.OpenAsync();
+        var release = wire.HoldWrites();
+        var source = new NotedStream(new byte[2_000_000]);
+        var sending = wire.Association.SendAsync(1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), source, RawPeer.Cancel).AsTask();
+        const int part = 256 * 1024;
+        for (var waits = 0; source.Position < part + (part / 2); waits++)
+        {
+            Assert.True(waits < 6000, "Nothing more is read while a part is written.");
+            await Task.Delay(5, RawPeer.Cancel);
+        }
+
+        await Task.Delay(50, RawPeer.Cancel);
+        Assert.InRange(source.Position, part + (part / 2), 2 * part);
+        Assert.Empty(wire.Writes);
+        release.SetResult();
+        await sending;
+        Assert.Equal(2_000_000, source.Position);
+    }
+
+    [Fact]
+    public async Task Who_gives_up_a_message_ends_the_reading_of_its_next_part_before_the_call_returns()
+    {
+        await using var wire = await Wire.OpenAsync();
+        wire.HoldWrites();
+        using var giveUp = CancellationTokenSource.CreateLinkedTokenSource(RawPeer.Cancel);
+        var source = new StuckStream(2_000_000, stuckAt: 300_000);
+        var sending = wire.Association.SendAsync(1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), source, giveUp.Token).AsTask();
+        await source.Stuck.WaitAsync(TimeSpan.FromSeconds(60), RawPeer.Cancel);
+        await giveUp.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => sending);
+        Assert.True(source.Ended);
+    }
+
+    [Fact]
+    public async Task A_message_that_is_ready_takes_nothing_until_it_is_sent()
+    {
+        await using var wire = await Wire.OpenAsync();
+        var source = new NotedStream(new byte[1_000_000]);
+        await using (var ready = await wire.Association.PrepareAsync(1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), source, RawPeer.Cancel))
+        {
+            Assert.True(ready.IsLong);
+            Assert.InRange(source.Position, 1, 256 * 1024);
+        }
+
+        Assert.Empty(wire.Writes);
+        await using var other = await wire.Association.PrepareAsync(1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.4"), new NotedStream(new byte[1000]), RawPeer.Cancel);
+        Assert.False(other.IsLong);
+        await wire.Association.SendAsync(other, RawPeer.Cancel);
+        Assert.Single(wire.Writes);
+    }
+
+    [Fact]
     public async Task A_context_that_was_not_accepted_cannot_be_used()
     {
         await using var wire = await Wire.OpenAsync();
@@ -195,6 +249,9 @@ public sealed class Sending
 
         public List<byte[]> Writes => _notes.Writes;
 
+        /// <summary>Writes wait from now on until this is set.</summary>
+        public TaskCompletionSource HoldWrites() => _notes.Held = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+
         public byte[] Bytes => [.. Writes.SelectMany(w => w)];
 
         public ValueTask SendAsync(CommandSet command, byte[]? dataSet) => dataSet is null
@@ -212,10 +269,46 @@ public sealed class Sending
     {
         public List<byte[]> Writes { get; } = [];
 
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        public TaskCompletionSource? Held { get; set; }
+
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
+            if (Held is { } held)
+            {
+                await held.Task.WaitAsync(cancellationToken);
+            }
+
             Writes.Add(buffer.ToArray());
-            return ValueTask.CompletedTask;
+        }
+    }
+
+    /// <summary>From some byte on a read waits until it is cancelled.</summary>
+    private sealed class StuckStream(int length, int stuckAt) : MemoryStream(new byte[length])
+    {
+        private readonly TaskCompletionSource _stuck = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Stuck => _stuck.Task;
+
+        public bool Ended { get; private set; }
+
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (Position < stuckAt)
+            {
+                return await base.ReadAsync(buffer, cancellationToken);
+            }
+
+            _stuck.TrySetResult();
+            try
+            {
+                await Task.Delay(Timeout.InfiniteTimeSpan, cancellationToken);
+            }
+            finally
+            {
+                Ended = true;
+            }
+
+            return 0;
         }
     }
 
