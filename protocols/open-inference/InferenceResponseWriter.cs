@@ -5,15 +5,14 @@ using System.Text.Json;
 
 namespace Yizhan.OpenInference;
 
-/// <summary>Writes the body of an inference response: JSON, and the binary tensors behind it.</summary>
+/// <summary>Writes the body of an inference response: JSON, behind which the binary tensors follow as they are.</summary>
 public static class InferenceResponseWriter
 {
-    /// <summary>Writes a response.</summary>
-    /// <returns>Bytes of the JSON for <c>Inference-Header-Content-Length</c>; null when no tensor is binary.</returns>
+    /// <summary>Writes the JSON of a response.</summary>
+    /// <returns>What follows it, uncopied: the data of each tensor that was asked for in binary, in their order. With none, there is no <c>Inference-Header-Content-Length</c> either.</returns>
     /// <exception cref="InferenceFormatException">An output that should be JSON cannot be: FP16, BF16, or a number that is not finite.</exception>
-    public static int? Write(IBufferWriter<byte> output, InferenceResponse response, InferenceRequest request)
+    public static IReadOnlyList<ReadOnlyMemory<byte>> Write(IBufferWriter<byte> output, InferenceResponse response, InferenceRequest request)
     {
-        int length;
         using (var json = new Utf8JsonWriter(output))
         {
             json.WriteStartObject();
@@ -55,17 +54,9 @@ public static class InferenceResponseWriter
 
             json.WriteEndArray();
             json.WriteEndObject();
-            json.Flush();
-            length = checked((int)json.BytesCommitted);
         }
 
-        var binary = response.Outputs.Where(t => request.IsBinary(t.Name)).ToArray();
-        foreach (var tensor in binary)
-        {
-            output.Write(tensor.Data.Span);
-        }
-
-        return binary.Length == 0 ? null : length;
+        return [.. response.Outputs.Where(t => request.IsBinary(t.Name)).Select(t => t.Data)];
     }
 
     private static void WriteElements(Utf8JsonWriter json, InferenceTensor tensor)

@@ -29,7 +29,8 @@ public sealed class AiInferModule : IServiceModule
         builder.Services.AddSingleton<AnalysisDatabase>();
         builder.Services.AddSingleton<RolloutMetrics>();
         builder.Services.AddSingleton<RolloutDesk>();
-        builder.Services.AddHostedService<ModelReporter>();
+        builder.Services.AddSingleton<ModelReporter>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<ModelReporter>());
         builder.Services.AddSingleton<DicomWebClient>();
         builder.Services.AddSingleton<StudyFollower>();
         builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<StudyFollower>());

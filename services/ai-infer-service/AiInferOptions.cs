@@ -54,6 +54,9 @@ public sealed class AiInferOptions
     /// <summary>DICOMweb of the gateway that studies come from and results go to; null for the one of this node. Default null.</summary>
     public Uri? DicomWebUrl { get; set; }
 
+    /// <summary>Name of the service that answers there, such as <c>pacs-gw</c>, when it is one of ours behind <c>service-tls</c>. Empty (default): it is none.</summary>
+    public string DicomWebService { get; set; } = "";
+
     /// <summary>Largest series, in MiB. Default 2048.</summary>
     [Range(1, 65_536)]
     public int MaxSeriesMiB { get; set; } = 2048;

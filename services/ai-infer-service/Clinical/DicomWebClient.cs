@@ -4,6 +4,7 @@ using Microsoft.Extensions.Options;
 using Yizhan.Dicom;
 using Yizhan.DicomWeb;
 using Yizhan.Platform;
+using Yizhan.Platform.Flows;
 using Yizhan.Platform.Identity;
 
 namespace Yizhan.AiInfer.Clinical;
@@ -12,12 +13,12 @@ namespace Yizhan.AiInfer.Clinical;
 /// Studies come from and go to the site's gateway by DICOMweb, as they would with any other archive. Whatever the gateway refuses or fails at is
 /// <see cref="HttpRequestException"/>, which the runner takes as "later"; only what the series itself is to blame for is <see cref="SeriesRefusedException"/>.
 /// </summary>
-internal sealed class DicomWebClient(IOptions<AiInferOptions> options, IOptions<WebOptions> web, IOptions<NodeOptions> node) : IDisposable
+internal sealed class DicomWebClient(IOptions<AiInferOptions> options, IOptions<WebOptions> web, IOptions<NodeOptions> node, ServiceTls? tls = null) : IDisposable
 {
     // The token of this node's operator is for this node: another gateway does not get it.
     private readonly HttpClient _http = new(new OperatorTokenHandler(
         () => options.Value.DicomWebUrl is null ? OperatorTokenHandler.Read(LocalOperator.PathIn(node.Value.DataFolder)) : null,
-        new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(5) }))
+        (options.Value.DicomWebService is { Length: > 0 } service ? tls?.Client(service) : null) ?? new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(5) }))
     {
         BaseAddress = options.Value.DicomWebUrl ?? new Uri(new Uri(web.Value.Url.Split(';')[0]), "pacs-gw/dicom-web/"),
         Timeout = TimeSpan.FromMinutes(10),

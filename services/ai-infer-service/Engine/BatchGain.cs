@@ -6,8 +6,10 @@ namespace Yizhan.AiInfer.Engine;
 /// </summary>
 internal sealed class BatchGain
 {
-    /// <summary>The way that is not taken is tried once in so many computations.</summary>
+    /// <summary>The way that is not taken is tried again after so many computations, and after twice as many each time that it turns out worse once more.</summary>
     public const int TryAgain = 32;
+
+    private const int SeldomTried = 4096;
 
     private const int MaxSizes = 16;
     private const double Newest = 0.1;
@@ -26,7 +28,19 @@ internal sealed class BatchGain
             }
 
             var pays = times.Alone is not { } alone || times.Joined is not { } joined || joined < alone;
-            return pays != (++times.Asked % TryAgain == 0);
+            if (pays != times.Pays)
+            {
+                (times.Pays, times.Asked, times.Interval) = (pays, 0, TryAgain);
+            }
+
+            if (++times.Asked < times.Interval)
+            {
+                return pays;
+            }
+
+            // A batch that is tried where it does not pay delays all that are in it: many requests, though one computation.
+            (times.Asked, times.Interval) = (0, Math.Min(2 * times.Interval, SeldomTried));
+            return !pays;
         }
     }
 
@@ -71,6 +85,11 @@ internal sealed class BatchGain
 
         public double? Joined { get; set; }
 
+        public bool Pays { get; set; } = true;
+
+        /// <summary>Computations since the other way was tried, or since the ways changed places.</summary>
         public int Asked { get; set; }
+
+        public int Interval { get; set; } = TryAgain;
     }
 }

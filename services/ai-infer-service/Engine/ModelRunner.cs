@@ -29,7 +29,14 @@ internal sealed class ModelRunner : IAsyncDisposable
         (Name, Version, _engine, _settings, _clock) = (name, version, engine, settings, clock);
         Statistics = new ModelStatistics(clock);
         Batches = settings.MaxBatch > 1 && engine.Inputs.All(i => i.HasBatch) && engine.Outputs.All(o => o.HasBatch);
-        _queue = Channel.CreateBounded<Waiting>(new BoundedChannelOptions(settings.MaxQueue) { FullMode = BoundedChannelFullMode.Wait });
+        _queue = Channel.CreateBounded<Waiting>(new BoundedChannelOptions(settings.MaxQueue)
+        {
+            FullMode = BoundedChannelFullMode.Wait,
+
+            // A request that finds the one instance idle is computed by the thread that brought it: waking another costs more than many a small model does.
+            // Several instances are woken one after the other, and the second would wait for what the first computes.
+            AllowSynchronousContinuations = settings.Instances == 1,
+        });
         _instances = [.. Enumerable.Range(0, settings.Instances).Select(_ => Task.Run(ServeAsync))];
     }
 
@@ -68,6 +75,8 @@ internal sealed class ModelRunner : IAsyncDisposable
             throw;
         }
 
+        // Before it is in the queue, as it may be computed by the time that it is.
+        await using var withdraw = cancellationToken.Register(static w => ((Waiting)w!).Withdraw(), waiting);
         if (!_queue.Writer.TryWrite(waiting))
         {
             Statistics.Failed(FailureReason.Rejected, 0);
@@ -76,7 +85,6 @@ internal sealed class ModelRunner : IAsyncDisposable
                 : new OverloadedException($"{_settings.MaxQueue} requests wait for model '{Name}' already; ask again later.");
         }
 
-        await using var withdraw = cancellationToken.Register(static w => ((Waiting)w!).Withdraw(), waiting);
         return new InferenceResponse(Name, Version, request.Id, await waiting.Answer);
     }
 
@@ -116,16 +124,32 @@ internal sealed class ModelRunner : IAsyncDisposable
     private async Task ServeAsync()
     {
         Waiting? next = null;
-        while (next is not null || await _queue.Reader.WaitToReadAsync())
+        while (true)
         {
+            var borrowed = false;
             if (next is null && !_queue.Reader.TryRead(out next))
             {
-                continue;
+                var more = _queue.Reader.WaitToReadAsync();
+                borrowed = !more.IsCompleted;
+                if (!await more)
+                {
+                    return;
+                }
+
+                if (!_queue.Reader.TryRead(out next))
+                {
+                    continue;
+                }
             }
 
             var batch = new List<Waiting> { next };
             next = Batches && _gain.Joins(next.ElementBytes) ? await FillAsync(batch) : null;
             await RunAsync(batch);
+            if (borrowed && (next is not null || _queue.Reader.Count > 0))
+            {
+                // This may be the thread of the request that is answered now: the others are not its business.
+                await Task.Yield();
+            }
         }
     }
 

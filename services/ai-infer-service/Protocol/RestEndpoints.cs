@@ -68,20 +68,29 @@ internal static class RestEndpoints
         using var room = server.Reserve(context.Request.ContentLength ?? limit);
         var request = InferenceRequestReader.Read(await BodyAsync(context.Request, context.RequestAborted), jsonLength);
         var response = await runner.InferAsync(request, context.RequestAborted);
-        var body = new ArrayBufferWriter<byte>(256 + response.Outputs.Sum(o => o.Data.Length));
-        if (InferenceResponseWriter.Write(body, response, request) is { } length)
+        await WriteAsync(context.Response, response, request, context.RequestAborted);
+        return Results.Empty;
+    }
+
+    private static async Task WriteAsync(HttpResponse answer, InferenceResponse response, InferenceRequest request, CancellationToken cancellationToken)
+    {
+        var json = new ArrayBufferWriter<byte>(512);
+        var tensors = InferenceResponseWriter.Write(json, response, request);
+        answer.ContentType = "application/json";
+        if (tensors.Count > 0)
         {
-            context.Response.Headers[LengthHeader] = length.ToString(CultureInfo.InvariantCulture);
-            context.Response.ContentType = "application/octet-stream";
-        }
-        else
-        {
-            context.Response.ContentType = "application/json";
+            answer.Headers[LengthHeader] = json.WrittenCount.ToString(CultureInfo.InvariantCulture);
+            answer.ContentType = "application/octet-stream";
         }
 
-        context.Response.ContentLength = body.WrittenCount;
-        await context.Response.BodyWriter.WriteAsync(body.WrittenMemory, context.RequestAborted);
-        return Results.Empty;
+        answer.ContentLength = json.WrittenCount + tensors.Sum(t => (long)t.Length);
+        answer.BodyWriter.Write(json.WrittenSpan);
+        foreach (var tensor in tensors)
+        {
+            await answer.BodyWriter.WriteAsync(tensor, cancellationToken);
+        }
+
+        await answer.BodyWriter.FlushAsync(cancellationToken);
     }
 
     private static async Task<ReadOnlyMemory<byte>> BodyAsync(HttpRequest request, CancellationToken cancellationToken)

@@ -54,6 +54,9 @@ internal sealed partial class ModelReporter(
         while (await timer.WaitForNextTickAsync(stoppingToken).AsTask().ContinueWith(t => t.IsCompletedSuccessfully && t.Result, TaskScheduler.Default));
     }
 
+    /// <summary>What the centre would be told now.</summary>
+    public ModelsReported Report() => new(node.Value.SiteId, clock.GetUtcNow().ToUnixTimeMilliseconds(), Models());
+
     private List<ModelReport> Models() => [.. repository.Index().GroupBy(h => h.Name, StringComparer.Ordinal).Take(MaxModels).Select(model =>
     {
         var view = rollouts.View(model.Key);

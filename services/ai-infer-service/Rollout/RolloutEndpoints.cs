@@ -20,6 +20,7 @@ internal static class RolloutEndpoints
             Answer(() => desk.HoldAsync(model, request.All, Caller.AgentOf(context), request.Reason, cancellationToken))).Needs(Permission.ManageModels);
         routes.MapPost("/rollouts/{model}/rollback", (RolloutDesk desk, HttpContext context, string model, RolloutRequest request, CancellationToken cancellationToken) =>
             Answer(() => desk.RollbackAsync(model, Caller.AgentOf(context), request.Reason, cancellationToken))).Needs(Permission.ManageModels);
+        routes.MapGet("/report", (ModelReporter reporter) => TypedResults.Ok(reporter.Report())).WithSummary("What this node would tell the centre of its models now").Needs(Permission.UseModels);
         routes.MapGet("/results", (AnalysisDatabase database, string? study) => TypedResults.Ok<IReadOnlyList<AnalysisFinished>>(
             [.. database.Do(c => c.Query<byte[]>("SELECT data FROM result ORDER BY id DESC LIMIT 1000").ToList())
                 .Select(data => JsonSerializer.Deserialize(data, ContractsJson.Default.AnalysisFinished)!)

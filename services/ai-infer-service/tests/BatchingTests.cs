@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.Extensions.Time.Testing;
 using Yizhan.AiInfer.Engine;
 using Yizhan.OpenInference;
@@ -120,8 +121,10 @@ public sealed class BatchingTests
         Assert.True(gain.Joins(100));
         gain.Note(100, 1, TimeSpan.FromMicroseconds(100));
         gain.Note(100, 8, TimeSpan.FromMicroseconds(8 * 130));
-        var asked = Enumerable.Range(0, 2 * BatchGain.TryAgain).Select(_ => gain.Joins(100)).ToArray();
-        Assert.Equal(2, asked.Count(joins => joins));
+        bool[] Asked(int times) => [.. Enumerable.Range(0, times).Select(_ => gain.Joins(100))];
+
+        // After 32 computations, then after 64 more, then after 128: what does not pay is tried ever more seldom.
+        Assert.Equal([BatchGain.TryAgain, 3 * BatchGain.TryAgain, 7 * BatchGain.TryAgain], Asked(8 * BatchGain.TryAgain).Index().Where(a => a.Item).Select(a => a.Index + 1));
 
         // Another size is another matter, and what is learnt is learnt anew.
         Assert.True(gain.Joins(200));
@@ -130,11 +133,44 @@ public sealed class BatchingTests
             gain.Note(100, 8, TimeSpan.FromMicroseconds(8 * 60));
         }
 
-        Assert.Equal(BatchGain.TryAgain - 1, Enumerable.Range(0, BatchGain.TryAgain).Count(_ => gain.Joins(100)));
+        Assert.Equal(BatchGain.TryAgain - 1, Asked(BatchGain.TryAgain).Count(joins => joins));
 
         // One computation that was interrupted does not turn it round.
         gain.Note(100, 8, TimeSpan.FromSeconds(10));
-        Assert.Equal(BatchGain.TryAgain - 1, Enumerable.Range(0, BatchGain.TryAgain).Count(_ => gain.Joins(100)));
+        Assert.All(Asked(BatchGain.TryAgain), Assert.True);
+    }
+
+    [Fact]
+    public async Task A_request_that_finds_its_model_idle_is_computed_at_once_and_computes_no_others()
+    {
+        var engine = new BlockingEngine();
+        await using var runner = new ModelRunner("m", "1", engine, new RunnerSettings(), TimeProvider.System);
+        Task<(int Thread, Task<InferenceResponse> Answer)>? first = null;
+        for (var attempt = 0; attempt < 200 && first is null; attempt++)
+        {
+            // A thread for the call alone; what was asked before is behind the model, or very soon.
+            engine.Hold();
+            var before = engine.Threads.Count;
+            var one = Task.Factory.StartNew(
+                () => (engine.Caller = Environment.CurrentManagedThreadId, runner.InferAsync(Request(1), Node.Cancel)), Node.Cancel, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            await Wait.UntilAsync(() => engine.Threads.Count > before);
+            if (engine.Threads.Last() == engine.Caller)
+            {
+                first = one;
+                break;
+            }
+
+            engine.Release();
+            await (await one).Item2;
+        }
+
+        Assert.NotNull(first);
+        var second = runner.InferAsync(Request(2), Node.Cancel);
+        engine.Release();
+        var (thread, answer) = await first;
+        Assert.Equal([1f], Floats.Of((await answer).Outputs.Single()));
+        Assert.Equal([2f], Floats.Of((await second).Outputs.Single()));
+        Assert.NotEqual(thread, engine.Threads.Last());
     }
 
     [Fact]
@@ -158,6 +194,41 @@ public sealed class BatchingTests
         public override long TimestampFrequency => TimeSpan.TicksPerSecond;
 
         public override long GetTimestamp() => engine.Batches.ToArray().Sum(elements => elements * elements) * 1000;
+    }
+
+    /// <summary>y = x, computed by the thread that asks, as ONNX Runtime does.</summary>
+    private sealed class BlockingEngine : IModelEngine
+    {
+        private readonly ManualResetEventSlim _open = new(initialState: true);
+
+        public ConcurrentQueue<int> Threads { get; } = [];
+
+        public volatile int Caller;
+
+        public string Platform => "test";
+
+        public string RunsOn => "test";
+
+        public IReadOnlyList<TensorSpec> Inputs { get; } = [new("x", "FP32", [-1, -1])];
+
+        public IReadOnlyList<TensorSpec> Outputs { get; } = [new("y", "FP32", [-1, -1])];
+
+        public void Hold() => _open.Reset();
+
+        public void Release() => _open.Set();
+
+        public Task<IReadOnlyList<InferenceTensor>> RunAsync(IReadOnlyList<InferenceTensor> inputs, IReadOnlyList<string> outputs, CancellationToken cancellationToken)
+        {
+            Threads.Enqueue(Environment.CurrentManagedThreadId);
+            _open.Wait(cancellationToken);
+            return Task.FromResult<IReadOnlyList<InferenceTensor>>([inputs[0] with { Name = "y" }]);
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            _open.Dispose();
+            return ValueTask.CompletedTask;
+        }
     }
 
     /// <summary>y = x + 10, once the gate is open.</summary>
