@@ -28,6 +28,20 @@ public sealed class NmtAsrOptions
     /// <summary>Words that are likelier here: drugs, doctors. Default none.</summary>
     public IReadOnlyList<string> HotWords { get; set; } = [];
 
+    /// <summary>Folder of sherpa-onnx's library (<c>libsherpa-onnx-c-api.so</c> and the ONNX Runtime beside it), for packs that need it; null when there is none.</summary>
+    public string? SherpaFolder { get; set; }
+
+    /// <summary>Most memory of the process in which sherpa-onnx runs one pack, in MiB. Default 2048.</summary>
+    [Range(256, 65_536)]
+    public int SherpaMemoryMiB { get; set; } = 2048;
+
+    /// <summary>Threads of one computation of sherpa-onnx. Default 1.</summary>
+    [Range(1, 64)]
+    public int SherpaThreads { get; set; } = 1;
+
+    /// <summary>Pack that takes noise out of what is heard before anything else hears it; null: none does. What is kept and sent is the sound as it was.</summary>
+    public string? Denoiser { get; set; }
+
     /// <summary>Streams at a time, live and from files. Default 8.</summary>
     [Range(1, 256)]
     public int MaxStreams { get; set; } = 8;

@@ -1,4 +1,5 @@
 using Yizhan.NmtAsr;
+using Yizhan.NmtAsr.Sherpa;
 using Yizhan.Platform;
 
-return await ServiceHost.RunAsync(() => new ServiceHost(args).Add<NmtAsrModule>());
+return args is [SherpaWorker.Verb, ..] ? SherpaWorker.Run(args[1..]) : await ServiceHost.RunAsync(() => new ServiceHost(args).Add<NmtAsrModule>());

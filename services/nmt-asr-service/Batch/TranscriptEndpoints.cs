@@ -83,7 +83,7 @@ internal static class TranscriptEndpoints
         {
             using var recording = await Recordings.OpenAsync(context.Request.Body, jobs.Folder, cancellationToken);
             using var loan = packs.Lend(chosen);
-            var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(options.Value.EndSilenceMs, options.Value.MaxUtteranceSeconds * 1000, 0), options.Value.HotWords);
+            var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(options.Value.EndSilenceMs, options.Value.MaxUtteranceSeconds * 1000, 0), options.Value.HotWords, denoiser: loan.Denoiser);
             var found = await stream.HearAsync(recording, cancellationToken);
             var view = TranscriptView.Of(
                 route.Dialect, chosen.Id, chosen.Settings.ClinicalUse, stream.Samples * 1000 / SpeechStream.SampleRate, found, [.. stream.Warnings], redact == true);

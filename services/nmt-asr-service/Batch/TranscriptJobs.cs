@@ -172,7 +172,7 @@ internal sealed partial class TranscriptJobs : BackgroundService
             using var loan = await LendAsync(pack, cancellationToken);
             using var recording = await Recordings.OpenAsync(File.OpenRead(PathOf(id, "audio")), cancellationToken);
             await using var lines = new StreamWriter(PathOf(id, "lines"), append: false);
-            var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(_options.EndSilenceMs, _options.MaxUtteranceSeconds * 1000, 0), _options.HotWords);
+            var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(_options.EndSilenceMs, _options.MaxUtteranceSeconds * 1000, 0), _options.HotWords, denoiser: loan.Denoiser);
             job = job with { State = "running", HeardMs = 0, Utterances = 0 };
             Keep(id, job);
             await stream.HearAsync(

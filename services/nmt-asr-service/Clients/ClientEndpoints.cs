@@ -107,7 +107,7 @@ internal sealed class ClientSession(SpeechRouter router, PackStore packs, NmtAsr
         _loan?.Dispose();
         _loan = packs.Lend(_route.Pack!);
         _stream = new SpeechStream(
-            _loan.Recogniser, _loan.Voice, new Endpointing(options.EndSilenceMs, options.MaxUtteranceSeconds * 1000, partials ? PartialEveryMs : 0), [.. options.HotWords.Concat(hotWords).Take(MaxHotWords)]);
+            _loan.Recogniser, _loan.Voice, new Endpointing(options.EndSilenceMs, options.MaxUtteranceSeconds * 1000, partials ? PartialEveryMs : 0), [.. options.HotWords.Concat(hotWords).Take(MaxHotWords)], denoiser: _loan.Denoiser);
         _resampler = new Resampler(sampleRate, SpeechStream.SampleRate);
     }
 

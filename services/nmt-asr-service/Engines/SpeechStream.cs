@@ -1,4 +1,5 @@
 using Yizhan.NmtAsr.Audio;
+using Yizhan.NmtAsr.Sherpa;
 
 namespace Yizhan.NmtAsr.Engines;
 
@@ -25,7 +26,7 @@ internal sealed record Endpointing(int EndSilenceMs, int MaxUtteranceMs, int Par
 /// Audio in, results out: finds the utterances in a stream of 16 kHz and lets an engine hear each. Silence never reaches an engine, so nothing is invented in it.
 /// Memory is bounded by what is kept before an utterance begins. Not for concurrent use.
 /// </summary>
-internal sealed class SpeechStream(IRecogniser engine, IVoiceDetector voice, Endpointing endpointing, IReadOnlyList<string> hotWords, long from = 0, int segment = 0)
+internal sealed class SpeechStream(IRecogniser engine, IVoiceDetector voice, Endpointing endpointing, IReadOnlyList<string> hotWords, long from = 0, int segment = 0, SherpaDenoiser? denoiser = null)
 {
     /// <summary>Samples for each second of every stream.</summary>
     public const int SampleRate = 16_000;
@@ -95,9 +96,15 @@ internal sealed class SpeechStream(IRecogniser engine, IVoiceDetector voice, End
     public List<SpeechResult> Accept(ReadOnlySpan<short> samples)
     {
         var results = new List<SpeechResult>();
+        _clipped += Clipped(samples);
+        Cut(denoiser is null ? samples : denoiser.Push(samples), results);
+        return results;
+    }
+
+    private void Cut(ReadOnlySpan<short> samples, List<SpeechResult> results)
+    {
         foreach (var sample in samples)
         {
-            _clipped += sample is short.MaxValue or short.MinValue ? 1 : 0;
             _window.Add(sample);
             if (_window.Count == IVoiceDetector.Window)
             {
@@ -105,14 +112,24 @@ internal sealed class SpeechStream(IRecogniser engine, IVoiceDetector voice, End
                 _window.Clear();
             }
         }
+    }
 
-        return results;
+    private static int Clipped(ReadOnlySpan<short> samples)
+    {
+        var clipped = 0;
+        foreach (var sample in samples)
+        {
+            clipped += sample is short.MaxValue or short.MinValue ? 1 : 0;
+        }
+
+        return clipped;
     }
 
     /// <summary>Ends the utterance that is being said, if there is one; the stream goes on.</summary>
     public List<SpeechResult> Finish()
     {
         var results = new List<SpeechResult>();
+        Cut(denoiser is null ? [] : denoiser.Flush(), results);
         if (_inUtterance && _window.Count > 0)
         {
             Give([.. _window]);

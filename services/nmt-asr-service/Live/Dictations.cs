@@ -5,6 +5,7 @@ using System.Text.Json.Serialization;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.Options;
 using Microsoft.Win32.SafeHandles;
+using Yizhan.NmtAsr.Audio;
 using Yizhan.NmtAsr.Engines;
 using Yizhan.NmtAsr.Packs;
 using Yizhan.Platform;
@@ -26,7 +27,7 @@ internal sealed record DictationStep(IReadOnlyList<SpeechResult> Finals, long He
 internal sealed partial class DictationJson : JsonSerializerContext;
 
 /// <summary>
-/// Dictations on disk: <c>ID.pcm</c> (16 kHz, mono, 16 bits) and <c>ID.json</c>, a line with the state and then one for each step, so that a long dictation is not written again with
+/// Dictations on disk: <c>ID.pcm</c> (16 kHz, mono, 16 bits), <c>ID.opus</c> when the client sends that (the recording as it came, from which the samples are made again after a break), and <c>ID.json</c>, a line with the state and then one for each step, so that a long dictation is not written again with
 /// every sentence. One client holds one at a time.
 /// </summary>
 internal sealed partial class Dictations : IClinicalWork, IDisposable
@@ -89,8 +90,11 @@ internal sealed partial class Dictations : IClinicalWork, IDisposable
     /// <summary>The audio of a dictation, in bytes.</summary>
     public string AudioOf(string id) => Path.Combine(_folder, id + ".pcm");
 
+    /// <summary>The recording of a dictation that came as Opus.</summary>
+    public string RecordingOf(string id) => Path.Combine(_folder, id + ".opus");
+
     /// <summary>Takes a dictation for one client; null when another has it. Forgets those that nobody resumed.</summary>
-    public Dictation? Open(string id, string owner, string dialect, PackStore.Loan loan, IReadOnlyList<string> hotWords)
+    public Dictation? Open(string id, string owner, string dialect, PackStore.Loan loan, IReadOnlyList<string> hotWords, bool opus)
     {
         if (!_open.TryAdd(id, 0))
         {
@@ -102,7 +106,7 @@ internal sealed partial class Dictations : IClinicalWork, IDisposable
         {
             Forget();
             var state = Find(id) ?? new DictationState(id, owner, dialect, loan.Pack.Id, [], 0, false);
-            return new Dictation(this, _flusher, state, loan, new Endpointing(_options.EndSilenceMs, _options.MaxUtteranceSeconds * 1000, 300), hotWords);
+            return new Dictation(this, _flusher, state, loan, new Endpointing(_options.EndSilenceMs, _options.MaxUtteranceSeconds * 1000, 300), hotWords, opus);
         }
         catch
         {
@@ -115,6 +119,7 @@ internal sealed partial class Dictations : IClinicalWork, IDisposable
     public void Remove(string id)
     {
         File.Delete(JsonOf(id));
+        File.Delete(RecordingOf(id));
         File.Delete(AudioOf(id));
     }
 
@@ -159,9 +164,11 @@ internal sealed class Dictation : IDisposable
     private readonly SpeechStream _stream;
     private readonly SafeFileHandle _audio;
     private readonly FileStream _steps;
+    private readonly SafeFileHandle? _recording;
+    private readonly OpusStream? _opus;
     private int _savedFinals;
 
-    public Dictation(Dictations owner, Flusher flusher, DictationState state, PackStore.Loan loan, Endpointing endpointing, IReadOnlyList<string> hotWords)
+    public Dictation(Dictations owner, Flusher flusher, DictationState state, PackStore.Loan loan, Endpointing endpointing, IReadOnlyList<string> hotWords, bool opus)
     {
         (_owner, _flusher, State, _loan, _savedFinals) = (owner, flusher, state, loan, state.Finals.Count);
         _steps = owner.Begin(state);
@@ -169,7 +176,14 @@ internal sealed class Dictation : IDisposable
 
         // A power cut may leave half a sample.
         Samples = RandomAccess.GetLength(_audio) / 2;
-        _stream = new SpeechStream(loan.Recogniser, loan.Voice, endpointing, hotWords, state.HeardSamples, state.Finals.Count);
+        if (opus)
+        {
+            _recording = File.OpenHandle(owner.RecordingOf(state.Id), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read);
+            _opus = new OpusStream();
+            Decode();
+        }
+
+        _stream = new SpeechStream(loan.Recogniser, loan.Voice, endpointing, hotWords, State.HeardSamples, state.Finals.Count, loan.Denoiser);
         Replay();
     }
 
@@ -177,6 +191,9 @@ internal sealed class Dictation : IDisposable
 
     /// <summary>Samples that were taken.</summary>
     public long Samples { get; private set; }
+
+    /// <summary>Bytes of a recording in Opus that were taken.</summary>
+    public long Bytes { get; private set; }
 
     public IReadOnlyList<string> Warnings => [.. _stream.Warnings];
 
@@ -188,15 +205,30 @@ internal sealed class Dictation : IDisposable
         return Keep(_stream.Accept(samples));
     }
 
-    /// <summary>
-    /// Returns once what was taken until now would survive a power cut: how many samples that is. Hearing may go on meanwhile; asking again may not.
-    /// </summary>
-    public async Task<long> FlushAsync()
+    /// <summary>Takes a piece of a recording in Opus after what is there.</summary>
+    /// <exception cref="AudioRefusedException">It is none; nothing of the piece is taken.</exception>
+    public List<SpeechResult> AcceptOpus(ReadOnlySpan<byte> bytes)
     {
-        // The audio first: what was heard is never more than what is there.
-        var (samples, state) = (Samples, State);
+        var samples = _opus!.Push(bytes);
+        RandomAccess.Write(_recording!, bytes, Bytes);
+        Bytes += bytes.Length;
+        return Accept(samples);
+    }
+
+    /// <summary>
+    /// Returns once what was taken until now would survive a power cut: how many samples that is, and bytes of a recording in Opus. Hearing may go on meanwhile; asking again may not.
+    /// </summary>
+    public async Task<(long Samples, long Bytes)> FlushAsync()
+    {
+        // The recording, then the audio, then the text: what was heard is never more than what is there, and samples can be made again.
+        var (samples, bytes, state) = (Samples, Bytes, State);
         await _flusher.RunAsync(() =>
         {
+            if (_recording is not null)
+            {
+                RandomAccess.FlushToDisk(_recording);
+            }
+
             RandomAccess.FlushToDisk(_audio);
             if (state.Finals.Count > _savedFinals || state.Finished)
             {
@@ -206,7 +238,7 @@ internal sealed class Dictation : IDisposable
                 _savedFinals = state.Finals.Count;
             }
         });
-        return samples;
+        return (samples, bytes);
     }
 
     /// <summary>Ends what is being said; with <paramref name="finished"/> the dictation too. Durable with the next <see cref="FlushAsync"/>.</summary>
@@ -220,9 +252,26 @@ internal sealed class Dictation : IDisposable
     public void Dispose()
     {
         _audio.Dispose();
+        _recording?.Dispose();
+        _opus?.Dispose();
         _steps.Dispose();
         _loan.Dispose();
         _owner.Close(State.Id);
+    }
+
+    /// <summary>Makes the samples of what is there of a recording in Opus again, so that the decoder is where it was; what was made of bytes that are not there goes.</summary>
+    private void Decode()
+    {
+        var buffer = new byte[64 * 1024];
+        for (Samples = 0; RandomAccess.Read(_recording!, buffer, Bytes) is > 0 and var read; Bytes += read)
+        {
+            var samples = _opus!.Push(buffer.AsSpan(0, read));
+            RandomAccess.Write(_audio, MemoryMarshal.AsBytes(samples.AsSpan()), Samples * 2);
+            Samples += samples.Length;
+        }
+
+        RandomAccess.SetLength(_audio, Samples * 2);
+        State = State with { HeardSamples = Math.Min(State.HeardSamples, Samples) };
     }
 
     private void Replay()

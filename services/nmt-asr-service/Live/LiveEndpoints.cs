@@ -15,7 +15,7 @@ using Yizhan.Storage;
 namespace Yizhan.NmtAsr.Live;
 
 /// <summary>
-/// Live dictation at <c>/nmt-asr/live</c>: a start message, then binary frames of an offset (samples, int64 little-endian) and PCM of 16 bits; text frames <c>pause</c> and <c>finish</c>.
+/// Live dictation at <c>/nmt-asr/live</c>: a start message, then binary frames of an offset (int64 little-endian) and PCM of 16 bits, or a piece of a recording in Opus; text frames <c>pause</c> and <c>finish</c>.
 /// The service acknowledges what is on disk, so a client that keeps what is not acknowledged loses nothing when the line breaks.
 /// </summary>
 internal static class LiveEndpoints
@@ -57,13 +57,20 @@ internal static class LiveEndpoints
     {
         if (await talk.ReceiveAsync() is not { Text: { } first } || Start(first) is not { } start)
         {
-            await RefuseAsync(talk, "start", "The first message is {\"session\": 8 to 48 of a-z, 0-9 and '-', \"dialect\": …, \"sampleRate\": 8000 to 48000, \"hotWords\": up to 1000}.");
+            await RefuseAsync(talk, "start", "The first message is {\"session\": 8 to 48 of a-z, 0-9 and '-', \"dialect\": …, \"sampleRate\": 8000 to 48000, \"hotWords\": up to 1000, \"format\": \"pcm\" or \"opus\"}.");
             return;
         }
 
         if (dictations.Find(start.Session) is { } there && (there.Owner != owner || there.Finished))
         {
             await RefuseAsync(talk, "owner", there.Finished ? "This dictation is finished; begin another." : "This dictation is of somebody else.");
+            return;
+        }
+
+        var opus = start.Format == "opus";
+        if (File.Exists(dictations.AudioOf(start.Session)) && File.Exists(dictations.RecordingOf(start.Session)) != opus)
+        {
+            await RefuseAsync(talk, "format", $"This dictation was begun as {(opus ? "pcm" : "opus")}; go on with that, or begin another.");
             return;
         }
 
@@ -78,7 +85,7 @@ internal static class LiveEndpoints
         try
         {
             var loan = packs.Lend(pack);
-            dictation = dictations.Open(start.Session, owner, route.Dialect, loan, [.. options.HotWords, .. start.HotWords ?? []]);
+            dictation = dictations.Open(start.Session, owner, route.Dialect, loan, [.. options.HotWords, .. start.HotWords ?? []], opus);
             if (dictation is null)
             {
                 loan.Dispose();
@@ -89,8 +96,8 @@ internal static class LiveEndpoints
             using (dictation)
             {
                 string[] ignored = start.HotWords is { Count: > 0 } && !loan.Recogniser.TakesHotWords ? ["hot-words-ignored"] : [];
-                await SendAsync(talk, new LiveMessage("ready") { Samples = dictation.Samples, Pack = pack.Id, Text = dictation.State.Text, Warnings = ignored });
-                await HearAsync(talk, dictation, start.SampleRate, options);
+                await SendAsync(talk, new LiveMessage("ready") { Samples = dictation.Samples, Bytes = opus ? dictation.Bytes : null, Pack = pack.Id, Text = dictation.State.Text, Warnings = ignored });
+                await HearAsync(talk, dictation, start.SampleRate, opus, options);
             }
         }
         catch (Exception e) when (e is EngineMissingException or TooManyStreamsException)
@@ -99,7 +106,7 @@ internal static class LiveEndpoints
         }
     }
 
-    private static async Task HearAsync(Talk talk, Dictation dictation, int rate, NmtAsrOptions options)
+    private static async Task HearAsync(Talk talk, Dictation dictation, int rate, bool opus, NmtAsrOptions options)
     {
         // Offsets count samples as they are kept, 16 kHz; another rate is changed on the way, and resuming begins at a frame of the client's own.
         var (asked, due, most) = (dictation.Samples, false, options.MaxDictationMinutes * 60L * SpeechStream.SampleRate);
@@ -119,7 +126,7 @@ internal static class LiveEndpoints
                         }
 
                         (asked, due) = (dictation.Samples, false);
-                        await AcknowledgeAsync(talk, dictation);
+                        await AcknowledgeAsync(talk, dictation, opus);
                         if (message.Text == "finish")
                         {
                             await SendAsync(talk, new LiveMessage("done") { Text = dictation.State.Text, Samples = dictation.Samples, Warnings = dictation.Warnings });
@@ -133,19 +140,21 @@ internal static class LiveEndpoints
                         return;
                 }
 
-                if (message.Binary.Length < 8 || message.Binary.Length % 2 != 0)
+                if (message.Binary.Length < 8 || !opus && message.Binary.Length % 2 != 0)
                 {
-                    await RefuseAsync(talk, "frame", $"A binary frame has {message.Binary.Length} bytes; accepted: 8 for the offset, then samples of 2 bytes.");
+                    await RefuseAsync(talk, "frame", $"A binary frame has {message.Binary.Length} bytes; accepted: 8 for the offset, then {(opus ? "a piece of the recording" : "samples of 2 bytes")}.");
                     return;
                 }
 
                 var offset = BinaryPrimitives.ReadInt64LittleEndian(message.Binary.Span);
-                var samples = MemoryMarshal.Cast<byte, short>(message.Binary.Span[8..]);
-                var results = Take(dictation, offset, rate == SpeechStream.SampleRate ? samples : Whole(rate, samples), most, out var refused);
+                var sound = message.Binary.Span[8..];
+                string? refused;
+                var results = opus ? TakeOpus(dictation, offset, sound, most, out refused)
+                    : Take(dictation, offset, rate == SpeechStream.SampleRate ? MemoryMarshal.Cast<byte, short>(sound) : Whole(rate, MemoryMarshal.Cast<byte, short>(sound)), most, out refused);
                 if (refused is not null)
                 {
                     await RefuseAsync(talk, refused, refused == "gap"
-                        ? $"The frame begins at sample {offset}; go on from {dictation.Samples}."
+                        ? $"The frame begins at {(opus ? $"byte {offset}; go on from {dictation.Bytes}" : $"sample {offset}; go on from {dictation.Samples}")}."
                         : $"A dictation has at most {options.MaxDictationMinutes} minutes (nmt-asr:maxDictationMinutes); finish it and begin another.");
                     return;
                 }
@@ -162,7 +171,7 @@ internal static class LiveEndpoints
                 {
                     await acknowledging;
                     (asked, due) = (dictation.Samples, false);
-                    acknowledging = AcknowledgeAsync(talk, dictation);
+                    acknowledging = AcknowledgeAsync(talk, dictation, opus);
                 }
             }
 
@@ -184,8 +193,22 @@ internal static class LiveEndpoints
         return refused is null ? dictation.Accept(samples[known..]) : [];
     }
 
+    /// <summary>The same of a recording in Opus. No second of it has more bytes than Opus' fastest (510 kbit/s, RFC 6716 §2.1.1), with room for its container.</summary>
+    private static List<SpeechResult> TakeOpus(Dictation dictation, long offset, ReadOnlySpan<byte> bytes, long most, out string? refused)
+    {
+        const int MostBytesASecond = 80_000;
+        var known = (int)Math.Clamp(dictation.Bytes - offset, 0, bytes.Length);
+        refused = offset < 0 || offset > dictation.Bytes ? "gap"
+            : dictation.Samples >= most || dictation.Bytes + bytes.Length - known > most / SpeechStream.SampleRate * MostBytesASecond ? "full" : null;
+        return refused is null ? dictation.AcceptOpus(bytes[known..]) : [];
+    }
+
     /// <summary>The client may forget what is on disk.</summary>
-    private static async Task AcknowledgeAsync(Talk talk, Dictation dictation) => await SendAsync(talk, new LiveMessage("ack") { Samples = await dictation.FlushAsync() });
+    private static async Task AcknowledgeAsync(Talk talk, Dictation dictation, bool opus)
+    {
+        var (samples, bytes) = await dictation.FlushAsync();
+        await SendAsync(talk, new LiveMessage("ack") { Samples = samples, Bytes = opus ? bytes : null });
+    }
 
     private static Task SendAsync(Talk talk, LiveMessage message) => talk.SendAsync(JsonSerializer.SerializeToUtf8Bytes(message, SpeechJson.Default.LiveMessage));
 
@@ -208,7 +231,7 @@ internal static class LiveEndpoints
         try
         {
             return JsonSerializer.Deserialize(text, SpeechJson.Default.LiveStart) is { } start && Dictations.IsId(start.Session) && start.SampleRate is >= 8000 and <= 48_000
-                && (start.HotWords?.Count ?? 0) <= MaxHotWords ? start : null;
+                && (start.HotWords?.Count ?? 0) <= MaxHotWords && start.Format is "pcm" or "opus" ? start : null;
         }
         catch (JsonException)
         {

@@ -7,7 +7,8 @@ namespace Yizhan.NmtAsr.Live;
 /// <param name="Dialect">What is spoken (BCP 47); null for the site's first.</param>
 /// <param name="SampleRate">Of the audio that follows. Default 16000.</param>
 /// <param name="HotWords">Words that are likelier, beside the site's; an engine that cannot says so in the answer.</param>
-internal sealed record LiveStart(string Session, string? Dialect = null, int SampleRate = 16_000, IReadOnlyList<string>? HotWords = null);
+/// <param name="Format"><c>pcm</c>: 16 bits, mono, offsets in samples of 16 kHz. <c>opus</c>: a recording in WebM or Ogg as MediaRecorder gives it, in pieces of any length; offsets are bytes of it.</param>
+internal sealed record LiveStart(string Session, string? Dialect = null, int SampleRate = 16_000, IReadOnlyList<string>? HotWords = null, string Format = "pcm");
 
 /// <summary>Every message of the service.</summary>
 /// <param name="Type"><c>ready</c>, <c>partial</c>, <c>final</c>, <c>ack</c>, <c>done</c> or <c>error</c>.</param>
@@ -15,6 +16,9 @@ internal sealed record LiveMessage(string Type)
 {
     /// <summary>Samples that are on disk: the client goes on from there and may forget what is before.</summary>
     public long? Samples { get; init; }
+
+    /// <summary>The same of a recording in Opus, in bytes: its frames go on from there.</summary>
+    public long? Bytes { get; init; }
 
     /// <summary>What was heard.</summary>
     public SpeechResult? Result { get; init; }
@@ -28,7 +32,7 @@ internal sealed record LiveMessage(string Type)
     /// <summary>What the microphone should be looked at for (silent, clipped), and what was asked for and is not done (hot-words-ignored).</summary>
     public IReadOnlyList<string>? Warnings { get; init; }
 
-    /// <summary>What is wrong: <c>start</c>, <c>dialect</c>, <c>busy</c>, <c>gap</c>, <c>frame</c>, <c>idle</c>, <c>full</c>, <c>owner</c> or <c>engine</c>.</summary>
+    /// <summary>What is wrong: <c>start</c>, <c>dialect</c>, <c>busy</c>, <c>gap</c>, <c>frame</c>, <c>idle</c>, <c>full</c>, <c>owner</c>, <c>format</c> or <c>engine</c>.</summary>
     public string? Code { get; init; }
 
     /// <summary>The same for people.</summary>

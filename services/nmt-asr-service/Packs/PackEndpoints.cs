@@ -24,7 +24,7 @@ internal static class PackEndpoints
     [
         .. packs.All.Select(p => new PackView(
             p.Name, p.Version, p.Settings.Task, p.Settings.Engine, p.Settings.Licence, p.Settings.Description, p.Settings.Dialects ?? [], p.Ships, p.SignedBy, p.Settings.ClinicalUse,
-            PackStore.Problem(p), p.Settings.Figures ?? new Dictionary<string, string>())),
+            packs.Problem(p), p.Settings.Figures ?? new Dictionary<string, string>())),
         .. packs.Refused.Select(r => new PackView(r.Key, "", "", "", "", "", [], false, [], false, r.Value, new Dictionary<string, string>())),
     ];
 

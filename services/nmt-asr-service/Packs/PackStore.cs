@@ -2,6 +2,7 @@ using Microsoft.Extensions.Options;
 using Microsoft.ML.OnnxRuntime;
 using Yizhan.NmtAsr.Ctc;
 using Yizhan.NmtAsr.Engines;
+using Yizhan.NmtAsr.Sherpa;
 using Yizhan.Platform;
 using Yizhan.Platform.Bundles;
 using Yizhan.Platform.Releases;
@@ -21,6 +22,8 @@ internal sealed partial class PackStore : IDisposable
     private readonly SortedDictionary<string, string> _refused = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Stack<IRecogniser>> _idle = [];
     private readonly Dictionary<string, CtcModel> _networks = [];
+    private readonly Dictionary<string, SherpaProcess> _processes = [];
+    private readonly SherpaSettings _sherpa;
     private InferenceSession? _silero;
     private int _lent;
 
@@ -28,6 +31,7 @@ internal sealed partial class PackStore : IDisposable
     {
         (_options, _clock, _logger) = (options.Value, clock, logger);
         _folder = _options.PacksFolder ?? node.Value.PathOf("nmt-asr", "packs");
+        _sherpa = new SherpaSettings(_options.SherpaFolder, _options.SherpaMemoryMiB, _options.SherpaThreads);
         Directory.CreateDirectory(_folder);
         Hold(SpeechPack.EnglishOfDebian);
         Scan(Path.Combine(AppContext.BaseDirectory, "speech"), ships: true);
@@ -71,8 +75,9 @@ internal sealed partial class PackStore : IDisposable
     }
 
     /// <summary>Why a pack cannot be used now; null when it can.</summary>
-    public static string? Problem(SpeechPack pack) =>
-        pack.Settings.Engine != "pocketsphinx" ? null
+    public string? Problem(SpeechPack pack) =>
+        pack.Settings.Engine == "sherpa-onnx" ? _sherpa.Problem
+        : pack.Settings.Engine != "pocketsphinx" ? null
         : !PocketSphinxApi.IsInstalled ? PocketSphinxApi.Missing
         : pack.Folder is null && !Directory.Exists(PocketSphinxModel.EnglishOfDebian.AcousticModel) ? PocketSphinxApi.Missing
         : null;
@@ -88,20 +93,17 @@ internal sealed partial class PackStore : IDisposable
             throw new TooManyStreamsException($"{_options.MaxStreams} streams are open (nmt-asr:maxStreams); try again when one has ended.");
         }
 
+        IVoiceDetector? voice = null;
+        SherpaDenoiser? denoiser = null;
         try
         {
-            lock (_lock)
-            {
-                if (_idle.TryGetValue(pack.Id, out var idle) && idle.TryPop(out var ready))
-                {
-                    return new Loan(this, pack, ready, Voice());
-                }
-            }
-
-            return new Loan(this, pack, Load(pack), Voice());
+            (voice, denoiser) = (Voice(), Denoiser());
+            return new Loan(this, pack, Kept(pack) ?? Load(pack), voice, denoiser);
         }
         catch
         {
+            voice?.Dispose();
+            denoiser?.Dispose();
             Interlocked.Decrement(ref _lent);
             throw;
         }
@@ -159,11 +161,37 @@ internal sealed partial class PackStore : IDisposable
             }
 
             _networks.Clear();
+            foreach (var process in _processes.Values)
+            {
+                process.Dispose();
+            }
+
+            _processes.Clear();
             _silero?.Dispose();
             _silero = null;
         }
 
         _add.Dispose();
+    }
+
+    /// <summary>A decoder that is kept; null when there is none.</summary>
+    private IRecogniser? Kept(SpeechPack pack)
+    {
+        lock (_lock)
+        {
+            while (_idle.TryGetValue(pack.Id, out var idle) && idle.TryPop(out var ready))
+            {
+                if (ready.ForgetsStreams)
+                {
+                    return ready;
+                }
+
+                // Its process has ended meanwhile.
+                ready.Dispose();
+            }
+
+            return null;
+        }
     }
 
     private IRecogniser Load(SpeechPack pack)
@@ -173,7 +201,12 @@ internal sealed partial class PackStore : IDisposable
             throw new EngineMissingException(problem);
         }
 
-        return pack.Settings.Engine == "ctc" ? new CtcRecogniser(Network(pack)) : Sphinx(pack);
+        return pack.Settings.Engine switch
+        {
+            "ctc" => new CtcRecogniser(Network(pack)),
+            "sherpa-onnx" => new SherpaRecogniser(Process(pack), Family(pack), pack.Settings.SampleRate),
+            _ => Sphinx(pack),
+        };
     }
 
     /// <summary>The network of a pack, which all its decoders share.</summary>
@@ -185,20 +218,62 @@ internal sealed partial class PackStore : IDisposable
         }
     }
 
+    /// <summary>The process of a pack, which all its streams share; another one when it has ended.</summary>
+    private SherpaProcess Process(SpeechPack pack)
+    {
+        lock (_lock)
+        {
+            if (_processes.TryGetValue(pack.Id, out var process) && process.Runs)
+            {
+                return process;
+            }
+
+            process?.Dispose();
+            return _processes[pack.Id] = Started(pack);
+        }
+    }
+
+    private SherpaProcess Started(SpeechPack pack) => SherpaProcess.Start(_sherpa, pack.Settings.Model!, pack.Models, pack.Settings.SampleRate, pack.Settings.Language);
+
+    private static SherpaModel Family(SpeechPack pack) => SherpaModel.Find(pack.Settings.Model, pack.Settings.Task)!;
+
+    /// <summary>What takes the noise out of a stream; null when the site names nothing.</summary>
+    private SherpaDenoiser? Denoiser()
+    {
+        if (_options.Denoiser is not { } name)
+        {
+            return null;
+        }
+
+        var pack = Find(name) is { Settings.Task: "denoise" } found ? found : throw new EngineMissingException($"nmt-asr:denoiser names '{name}', and no pack of that name takes noise out of sound.");
+        return new SherpaDenoiser(Process(pack));
+    }
+
     private static CtcModel Ctc(SpeechPack pack) => CtcModel.Load(pack.Models, pack.Settings.Grammar, pack.Settings.JoinsWords, pack.Settings.Context, pack.Settings.Reject);
 
     private static PocketSphinx Sphinx(SpeechPack pack) => PocketSphinx.Load(pack.Folder is null ? PocketSphinxModel.EnglishOfDebian : new PocketSphinxModel(
-        pack.Models, Path.Combine(pack.Models, "words.dict"), pack.Settings.Grammar ? null : Path.Combine(pack.Models, "words.lm.bin"),
+        pack.Models, Path.Combine(pack.Models, "words.dict"), pack.Settings.Grammar ? null : LanguageModel(pack),
         pack.Settings.Grammar ? [.. File.ReadLines(Path.Combine(pack.Models, "phrases.txt")).Where(l => l.Length > 0).Take(10_000)] : null,
         pack.Settings.SampleRate, pack.Settings.JoinsWords));
+
+    /// <summary>N-grams as text, or as pocketsphinx packs them.</summary>
+    private static string LanguageModel(SpeechPack pack) =>
+        File.Exists(Path.Combine(pack.Models, "words.arpa")) ? Path.Combine(pack.Models, "words.arpa")
+        : File.Exists(Path.Combine(pack.Models, "words.lm.bin")) ? Path.Combine(pack.Models, "words.lm.bin")
+        : throw new EngineMissingException("The pack has neither models/words.arpa nor models/words.lm.bin: an open vocabulary needs one of them, phrases need grammar true and models/phrases.txt.");
 
     private IVoiceDetector Voice()
     {
         lock (_lock)
         {
-            if (_packs.Values.FirstOrDefault(p => p.Settings.Engine == "silero") is not { } pack)
+            if (_packs.Values.FirstOrDefault(p => p.Settings.Task == "vad") is not { } pack)
             {
                 return new LevelDetector();
+            }
+
+            if (pack.Settings.Engine == "sherpa-onnx")
+            {
+                return new SherpaDetector(Process(pack));
             }
 
             using var options = new Microsoft.ML.OnnxRuntime.SessionOptions { IntraOpNumThreads = 1, InterOpNumThreads = 1 };
@@ -207,7 +282,7 @@ internal sealed partial class PackStore : IDisposable
         }
     }
 
-    private static void Try(SpeechPack pack)
+    private void Try(SpeechPack pack)
     {
         try
         {
@@ -231,6 +306,16 @@ internal sealed partial class PackStore : IDisposable
                         recogniser.Begin([], whole: false);
                         recogniser.Accept(noise);
                         recogniser.End();
+                    }
+
+                    break;
+                case "sherpa-onnx":
+                    using (var process = Started(pack))
+                    {
+                        var stream = process.NewStream();
+                        process.Ask(SherpaWorker.Begin, stream);
+                        process.Ask(SherpaWorker.Accept, stream, noise);
+                        process.Ask(SherpaWorker.End, stream);
                     }
 
                     break;
@@ -343,13 +428,16 @@ internal sealed partial class PackStore : IDisposable
     private partial void NotTaken(string folder, string reason);
 
     /// <summary>A decoder for one stream.</summary>
-    internal sealed class Loan(PackStore store, SpeechPack pack, IRecogniser recogniser, IVoiceDetector voice) : IDisposable
+    internal sealed class Loan(PackStore store, SpeechPack pack, IRecogniser recogniser, IVoiceDetector voice, SherpaDenoiser? denoiser) : IDisposable
     {
         private bool _returned;
 
         public IRecogniser Recogniser { get; } = recogniser;
 
         public IVoiceDetector Voice { get; } = voice;
+
+        /// <summary>What takes noise out first; null when nothing does.</summary>
+        public SherpaDenoiser? Denoiser { get; } = denoiser;
 
         public SpeechPack Pack { get; } = pack;
 
@@ -359,6 +447,7 @@ internal sealed partial class PackStore : IDisposable
             {
                 _returned = true;
                 Voice.Dispose();
+                Denoiser?.Dispose();
                 store.Return(Pack, Recogniser);
             }
         }

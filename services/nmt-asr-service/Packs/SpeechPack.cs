@@ -1,12 +1,13 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Yizhan.NmtAsr.Sherpa;
 using Yizhan.Platform.Bundles;
 
 namespace Yizhan.NmtAsr.Packs;
 
 /// <summary>What a pack says of itself: <c>configs/speech.json</c>.</summary>
-/// <param name="Task"><c>asr</c>, <c>vad</c> or <c>mt</c>.</param>
-/// <param name="Engine">What runs it: <c>pocketsphinx</c>, <c>ctc</c>, <c>silero</c> or <c>seq2seq</c>.</param>
+/// <param name="Task"><c>asr</c>, <c>vad</c>, <c>denoise</c> or <c>mt</c>.</param>
+/// <param name="Engine">What runs it: <c>pocketsphinx</c>, <c>ctc</c>, <c>silero</c>, <c>seq2seq</c> or <c>sherpa-onnx</c>.</param>
 /// <param name="Licence">Its licence and whose it is.</param>
 /// <param name="Description">What it is, and what it is not.</param>
 /// <param name="Dialects">Dialects that it was made for and measured on (BCP 47: cmn, yue, hak, en …). Nobody guesses that it knows another.</param>
@@ -19,10 +20,12 @@ namespace Yizhan.NmtAsr.Packs;
 /// <param name="Target">Language that it is into.</param>
 /// <param name="Context">Of <c>ctc</c>: frames to each side that an answer depends on.</param>
 /// <param name="Reject">Of <c>ctc</c>: how much worse than the network's freest reading each sound may be (nats); what is worse is not heard.</param>
+/// <param name="Model">Of <c>sherpa-onnx</c>: the family of the model (<see cref="SherpaModel"/>).</param>
+/// <param name="Language">Of <c>sherpa-onnx</c>: the language that a model of several is told (<c>zh</c>, <c>en</c>, <c>yue</c> …).</param>
 internal sealed record PackSettings(
     string Task, string Engine, string Licence, string Description, IReadOnlyList<string>? Dialects = null, int SampleRate = 16_000,
     bool Grammar = false, bool JoinsWords = false, bool ClinicalUse = false, IReadOnlyDictionary<string, string>? Figures = null, string? Source = null, string? Target = null,
-    int Context = 9, double Reject = 2);
+    int Context = 9, double Reject = 2, string? Model = null, string? Language = null);
 
 /// <summary>A signed bundle with a model for speech.</summary>
 /// <param name="Name">Its name.</param>
@@ -37,8 +40,9 @@ internal sealed record SpeechPack(string Name, string Version, string? Folder, I
 
     private static readonly Dictionary<string, string[]> s_engines = new(StringComparer.Ordinal)
     {
-        ["asr"] = ["pocketsphinx", "ctc"],
-        ["vad"] = ["silero"],
+        ["asr"] = ["pocketsphinx", "ctc", "sherpa-onnx"],
+        ["vad"] = ["silero", "sherpa-onnx"],
+        ["denoise"] = ["sherpa-onnx"],
         ["mt"] = ["seq2seq"],
     };
 
@@ -74,6 +78,10 @@ internal sealed record SpeechPack(string Name, string Version, string? Folder, I
                     ? throw new JsonException($"source is '{settings.Source}' and target '{settings.Target}'; accepted: {string.Join(", ", Translation.Translator.Languages)}.")
                 : settings.Engine == "ctc" && (settings.SampleRate != 16_000 || settings.Context is < 0 or > 200)
                     ? throw new JsonException($"sampleRate is {settings.SampleRate} and context {settings.Context}; accepted for ctc: 16000, and 0 to 200.")
+                : settings.Engine == "sherpa-onnx" && SherpaModel.Find(settings.Model, settings.Task) is null
+                    ? throw new JsonException($"model is '{settings.Model}'; accepted for {settings.Task} by sherpa-onnx: {SherpaModel.Names(settings.Task)}.")
+                : settings.Task is "vad" or "denoise" && settings.SampleRate != 16_000 ? throw new JsonException($"sampleRate is {settings.SampleRate}; accepted for {settings.Task}: 16000.")
+                : settings.Language is { } language && !(language.Length is >= 2 and <= 8 && language.All(c => char.IsAsciiLetterLower(c) || c == '-')) ? throw new JsonException("language has 2 to 8 of a-z and '-', or is not given.")
                 : settings.Licence.Length == 0 ? throw new JsonException("licence is empty.")
                 : new SpeechPack(manifest.Name, manifest.Version, folder, signedBy, ships, settings);
         }

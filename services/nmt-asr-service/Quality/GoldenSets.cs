@@ -101,7 +101,7 @@ internal sealed partial class GoldenSets(
         await using var file = File.OpenRead(Path.Combine(folder, "models", recording.File));
         var wav = await WavReader.OpenAsync(file, cancellationToken);
         using var loan = packs.Lend(pack);
-        var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(_options.EndSilenceMs, _options.MaxUtteranceSeconds * 1000, 0), _options.HotWords);
+        var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(_options.EndSilenceMs, _options.MaxUtteranceSeconds * 1000, 0), _options.HotWords, denoiser: loan.Denoiser);
         var found = await stream.HearAsync(wav, cancellationToken);
         var counts = ErrorFigures.Count(string.Join(' ', found.Select(f => f.Text)), recording.Text);
         figures.Add(route.Dialect, "golden", counts);

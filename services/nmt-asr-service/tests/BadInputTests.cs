@@ -172,6 +172,68 @@ public sealed class BadInputTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_step_that_a_power_cut_ended_early_is_heard_again_wherever_it_was_cut_and_no_acknowledged_audio_is_lost()
+    {
+        await StartAsync();
+        var (one, json) = (CtcTests.Recording(Phrase), Path.Combine(_folder, "nmt-asr", "dictations", "torn-0001.json"));
+        using (var first = await ConnectAsync(_app!))
+        {
+            await SendTextAsync(first, """{"session":"torn-0001","dialect":"cmn"}""");
+            _ = await NextAsync(first, "ready");
+            for (var i = 0; i < 2; i++)
+            {
+                await SendAsync(first, one, i * one.Length);
+                await SendTextAsync(first, "pause");
+                Assert.Equal(PhraseText, (await NextAsync(first, "final")).GetProperty("result").GetProperty("text").GetString());
+                while ((await NextAsync(first, "ack")).GetProperty("samples").GetInt64() < (i + 1) * one.Length)
+                {
+                }
+            }
+
+            first.Abort();
+        }
+
+        await _app!.StopAsync(CancellationToken.None);
+        await _app.DisposeAsync();
+        var whole = await File.ReadAllBytesAsync(json, Cancel);
+        var ends = whole.Select((b, i) => (b, i)).Where(l => l.b == (byte)'\n').Select(l => l.i + 1).ToArray();
+        Assert.Equal((3, whole.Length), (ends.Length, ends[^1]));
+
+        // Wherever the last line ends, what is told is what the whole lines say: its own sentence only when all of it is there.
+        await StartAsync();
+        var dictations = _app.Services.GetRequiredService<Live.Dictations>();
+        for (var length = ends[1]; length <= whole.Length; length++)
+        {
+            await File.WriteAllBytesAsync(json, whole[..length], Cancel);
+            var there = dictations.Find("torn-0001")!;
+            var sentences = length >= ends[2] - 1 ? 2 : 1;
+            Assert.Equal((sentences, false), (there.Finals.Count, there.Finished));
+            Assert.InRange(there.HeardSamples, (sentences - 1) * one.Length + 1, sentences * one.Length);
+        }
+
+        // The node comes back with half of that line, and the client says one more: nothing of the three is missing, none is there twice.
+        await File.WriteAllBytesAsync(json, whole[..((ends[1] + ends[2]) / 2)], Cancel);
+        using var second = await ConnectAsync(_app);
+        await SendTextAsync(second, """{"session":"torn-0001","dialect":"cmn"}""");
+        var ready = await NextAsync(second, "ready");
+        Assert.Equal(2 * one.Length, ready.GetProperty("samples").GetInt32());
+        Assert.StartsWith(PhraseText, ready.GetProperty("text").GetString(), StringComparison.Ordinal);
+        await SendAsync(second, one, 2 * one.Length);
+        await SendTextAsync(second, "finish");
+        var done = await NextAsync(second, "done");
+        Assert.Equal((3 * one.Length, 3), (done.GetProperty("samples").GetInt32(), done.GetProperty("text").GetString()!.Split(PhraseText).Length - 1));
+        Assert.Equal(3 * one.Length * 2, new FileInfo(Path.ChangeExtension(json, ".pcm")).Length);
+
+        static Task SendAsync(ClientWebSocket socket, short[] sound, int offset)
+        {
+            var frame = new byte[8 + sound.Length * 2];
+            BinaryPrimitives.WriteInt64LittleEndian(frame, offset);
+            System.Runtime.InteropServices.MemoryMarshal.AsBytes(sound.AsSpan()).CopyTo(frame.AsSpan(8));
+            return socket.SendAsync(frame, WebSocketMessageType.Binary, true, Cancel);
+        }
+    }
+
+    [Fact]
     public async Task Control_characters_reach_no_record()
     {
         await StartAsync();
