@@ -85,6 +85,11 @@ internal sealed partial class Courier(
             // Its message may hold the address, which for Feishu is a secret.
             delivery = new Delivery(DeliveryOutcome.TryAgain, $"not reached: {e.HttpRequestError}");
         }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException)
+        {
+            // The file with the address or the token: nothing of what is in it is said.
+            delivery = new Delivery(DeliveryOutcome.TryAgain, $"the file with its address or token cannot be used ({e.GetType().Name})");
+        }
 
         if (delivery.Outcome == DeliveryOutcome.TryAgain)
         {

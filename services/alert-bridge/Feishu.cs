@@ -85,8 +85,8 @@ internal sealed class Feishu(FeishuOptions options, HttpClient http, TimeProvide
         {
             using var json = JsonDocument.Parse(body);
             return json.RootElement.ValueKind != JsonValueKind.Object ? null
-                : json.RootElement.TryGetProperty("code", out var code) && code.TryGetInt32(out var value) ? value
-                : json.RootElement.TryGetProperty("StatusCode", out code) && code.TryGetInt32(out value) ? value
+                : json.RootElement.TryGetProperty("code", out var code) && code.ValueKind == JsonValueKind.Number && code.TryGetInt32(out var value) ? value
+                : json.RootElement.TryGetProperty("StatusCode", out code) && code.ValueKind == JsonValueKind.Number && code.TryGetInt32(out value) ? value
                 : null;
         }
         catch (JsonException)

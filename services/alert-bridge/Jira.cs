@@ -32,7 +32,7 @@ internal sealed class Jira(JiraOptions options, HttpClient http) : IDestination
             if (key is null)
             {
                 var made = await SendAsync(HttpMethod.Post, "issue", new JsonObject { ["fields"] = Fields(message, isNew: true) }, cancellationToken);
-                return new Delivery(DeliveryOutcome.Delivered, $"ticket {made!["key"]} made");
+                return new Delivery(DeliveryOutcome.Delivered, $"ticket {TextOf(made, "key")} made");
             }
 
             await SendAsync(HttpMethod.Put, $"issue/{key}", new JsonObject { ["fields"] = Fields(message, isNew: false) }, cancellationToken);
@@ -56,24 +56,24 @@ internal sealed class Jira(JiraOptions options, HttpClient http) : IDestination
         var found = options.Cloud
             ? await SendAsync(HttpMethod.Post, "search/jql", query, cancellationToken, version: 3)
             : await SendAsync(HttpMethod.Post, "search", query, cancellationToken);
-        return found?["issues"] is JsonArray { Count: > 0 } issues ? (string?)issues[0]!["key"] : null;
+        return found?["issues"] is JsonArray { Count: > 0 } issues ? TextOf(issues[0] as JsonObject, "key") : null;
     }
 
     private async Task<Delivery> CloseAsync(string key, AlertmanagerMessage message, CancellationToken cancellationToken)
     {
         var offered = await SendAsync(HttpMethod.Get, $"issue/{key}/transitions", null, cancellationToken);
-        var transitions = offered?["transitions"] as JsonArray ?? [];
-        var close = transitions.FirstOrDefault(t => string.Equals((string?)t!["name"], options.CloseTransition, StringComparison.OrdinalIgnoreCase));
+        var transitions = (offered?["transitions"] as JsonArray ?? []).OfType<JsonObject>().ToArray();
+        var close = Array.Find(transitions, t => string.Equals(TextOf(t, "name"), options.CloseTransition, StringComparison.OrdinalIgnoreCase));
         if (close is null)
         {
-            var names = string.Join(", ", transitions.Select(t => $"'{t!["name"]}'"));
+            var names = string.Join(", ", transitions.Select(t => $"'{TextOf(t, "name")}'"));
             return new Delivery(
                 DeliveryOutcome.Refused, $"ticket {key} has no transition '{options.CloseTransition}'; it offers {(names.Length == 0 ? "none" : names)} (alert-bridge:jira:closeTransition)");
         }
 
         await SendAsync(HttpMethod.Post, $"issue/{key}/comment", new JsonObject { ["body"] = "Resolved.\n" + Text(message) }, cancellationToken);
         await SendAsync(
-            HttpMethod.Post, $"issue/{key}/transitions", new JsonObject { ["transition"] = new JsonObject { ["id"] = (string?)close["id"] } }, cancellationToken);
+            HttpMethod.Post, $"issue/{key}/transitions", new JsonObject { ["transition"] = new JsonObject { ["id"] = TextOf(close, "id") } }, cancellationToken);
         return new Delivery(DeliveryOutcome.Delivered, $"ticket {key} closed");
     }
 
@@ -101,7 +101,7 @@ internal sealed class Jira(JiraOptions options, HttpClient http) : IDestination
     private static string Label(string hash) => $"ALERT-{hash}";
 
     /// <exception cref="AnswerException">Jira did not do it.</exception>
-    private async Task<JsonNode?> SendAsync(HttpMethod method, string path, JsonObject? body, CancellationToken cancellationToken, int version = 2)
+    private async Task<JsonObject?> SendAsync(HttpMethod method, string path, JsonObject? body, CancellationToken cancellationToken, int version = 2)
     {
         using var request = new HttpRequestMessage(method, new Uri($"{options.Url!.ToString().TrimEnd('/')}/rest/api/{version}/{path}"));
         var token = (await File.ReadAllTextAsync(options.TokenFile, cancellationToken)).Trim();
@@ -122,14 +122,17 @@ internal sealed class Jira(JiraOptions options, HttpClient http) : IDestination
 
         try
         {
-            return text.Length == 0 ? null : JsonNode.Parse(text);
+            return text.Length == 0 ? null : JsonNode.Parse(text) as JsonObject ?? throw new JsonException();
         }
         catch (JsonException)
         {
             // A proxy's or a sign-in page: nothing was done.
-            throw new AnswerException(HttpStatusCode.BadGateway, $"{method} {path}: the answer is not JSON");
+            throw new AnswerException(HttpStatusCode.BadGateway, $"{method} {path}: the answer is no JSON object");
         }
     }
+
+    /// <summary>A member that is a text; null when it is not there or something else.</summary>
+    private static string? TextOf(JsonObject? json, string member) => json?[member] is JsonValue value && value.TryGetValue<string>(out var text) ? text : null;
 
     /// <summary>Jira's own words, as far as they are short.</summary>
     private static string Reason(string body)

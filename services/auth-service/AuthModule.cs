@@ -28,7 +28,7 @@ public sealed class AuthModule : IServiceModule
         services.AddSingleton<People>();
         services.AddScoped<Grants>();
         services.TryAddSingleton(new SignInPage("/sign-in"));
-        services.AddAntiforgery(o => o.Cookie.Name = "yizhan-form");
+        services.AddAntiforgery();
         services.AddDbContextFactory<AuthDatabase>((s, o) =>
             o.UseSqlite($"Data Source={s.GetRequiredService<IOptions<NodeOptions>>().Value.PathOf("auth", "auth.db")}").UseOpenIddict());
         services.AddOpenIddict()

@@ -1,24 +1,10 @@
-using System.Globalization;
-using System.Text.Encodings.Web;
-using Microsoft.AspNetCore.Antiforgery;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Auth;
 
 /// <summary>The few pages of signing in: plain HTML, Chinese and English, nothing from elsewhere, no script.</summary>
 internal static class Pages
 {
-    private const string Style = """
-        :root { color-scheme: light dark; font: 16px/1.5 system-ui, "Noto Sans SC", "Microsoft YaHei", sans-serif; }
-        body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: Canvas; color: CanvasText; }
-        main { width: min(24rem, calc(100vw - 3rem)); padding: 2rem 0; }
-        h1 { font-size: 1.5rem; margin: 0 0 1.25rem; }
-        label { display: block; margin: 1rem 0 .25rem; }
-        input, button { font: inherit; width: 100%; box-sizing: border-box; padding: .6rem .75rem; border: 1px solid GrayText; border-radius: .5rem; }
-        button { margin-top: 1.5rem; background: #00598c; color: #fff; border-color: #00598c; font-weight: 600; cursor: pointer; }
-        :focus-visible { outline: 3px solid #0a84c9; outline-offset: 2px; }
-        [role=alert] { border-left: 4px solid #c62828; padding: .5rem .75rem; margin: 0 0 1rem; }
-        """;
-
     private static readonly Dictionary<string, (string English, string Chinese)> Texts = new(StringComparer.Ordinal)
     {
         ["sign-in"] = ("Sign in", "登录"),
@@ -69,34 +55,12 @@ internal static class Pages
 
     public static IResult Done(HttpContext context) => Page(context, "device", null, $"<p>{Text(context, "done")}</p>");
 
-    private static IResult Page(HttpContext context, string title, string? problem, string body)
-    {
-        var headers = context.Response.Headers;
-        headers.CacheControl = "no-store";
-        headers.ContentSecurityPolicy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-        headers.XContentTypeOptions = "nosniff";
-        headers["Referrer-Policy"] = "no-referrer";
-        var html = $"""
-            <!DOCTYPE html><html lang="{(IsChinese(context) ? "zh-CN" : "en")}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-            <title>{Text(context, title)} · Yizhan 驿站</title><style>{Style}</style></head><body><main><h1>{Text(context, title)}</h1>
-            {(problem is null ? "" : $"<p role=\"alert\">{Text(context, problem)}</p>")}{body}</main></body></html>
-            """;
-        return Results.Content(html, "text/html; charset=utf-8", statusCode: problem is null ? 200 : problem is "closed" ? 429 : 400);
-    }
+    private static IResult Page(HttpContext context, string title, string? problem, string body) => PlainPage.Show(
+        context, Text(context, title), problem is null ? null : Text(context, problem), body, problem is null ? 200 : problem is "closed" ? 429 : 400);
 
-    private static string Hidden(HttpContext context)
-    {
-        var tokens = context.RequestServices.GetRequiredService<IAntiforgery>().GetAndStoreTokens(context);
-        return $"<input type=\"hidden\" name=\"{tokens.FormFieldName}\" value=\"{tokens.RequestToken}\">";
-    }
+    private static string Hidden(HttpContext context) => PlainPage.Hidden(context);
 
-    private static string Text(HttpContext context, string key) => IsChinese(context) ? Texts[key].Chinese : Texts[key].English;
+    private static string Text(HttpContext context, string key) => PlainPage.IsChinese(context) ? Texts[key].Chinese : Texts[key].English;
 
-    /// <summary>The language that the console's cookie names, else the first of the browser's that is one of ours.</summary>
-    private static bool IsChinese(HttpContext context) => context.Request.Cookies["yizhan-language"] is { Length: > 0 } chosen
-        ? chosen == "zh"
-        : context.Request.GetTypedHeaders().AcceptLanguage.OrderByDescending(l => l.Quality ?? 1)
-            .Select(l => l.Value.Value?.Split('-')[0].ToLower(CultureInfo.InvariantCulture)).FirstOrDefault(l => l is "zh" or "en") == "zh";
-
-    private static string Encode(string text) => HtmlEncoder.Default.Encode(text);
+    private static string Encode(string text) => PlainPage.Encode(text);
 }

@@ -16,7 +16,7 @@ internal static class SignInEndpoints
     public static void MapPages(IEndpointRouteBuilder routes)
     {
         const string why = "Signing in is how somebody gets a name; attempts are counted, wrong ones close the account for a while.";
-        routes.MapGet("/sign-in", (HttpContext context, string? back) => Pages.SignIn(context, Local(back))).ExcludeFromDescription().OpenToAll(why);
+        routes.MapGet("/sign-in", (HttpContext context, string? back) => Pages.SignIn(context, PlainPage.Local(back))).ExcludeFromDescription().OpenToAll(why);
         routes.MapGet("/sign-in/done", (Delegate)Pages.Done).ExcludeFromDescription().OpenToAll("Says that it is done.");
         routes.MapPost("/sign-in", (Delegate)SignInAsync).ExcludeFromDescription().OpenToAll(why);
         routes.MapPost("/sign-in/password", (Delegate)ChangeAsync).ExcludeFromDescription().OpenToAll(why);
@@ -30,14 +30,14 @@ internal static class SignInEndpoints
         routes.MapMethods("/device", ["GET", "POST"], (Delegate)DeviceAsync).OpenToAll("Sends who has not signed in to the page where they do (RFC 8628 §3.3).");
     }
 
-    private static async Task<IResult> SignInAsync(HttpContext context, People people, IAntiforgery forgery)
+    private static async Task<IResult> SignInAsync(HttpContext context, People people)
     {
-        if (await FormAsync(context, forgery) is not { } form)
+        if (await PlainPage.FormAsync(context) is not { } form)
         {
             return Pages.SignIn(context, "/", problem: "expired");
         }
 
-        var (name, back) = (form["name"].ToString().Trim(), Local(form["back"]));
+        var (name, back) = (form["name"].ToString().Trim(), PlainPage.Local(form["back"]));
         var address = context.Connection.RemoteIpAddress?.ToString() ?? "unknown";
         if (!people.MayTry(address))
         {
@@ -57,14 +57,14 @@ internal static class SignInEndpoints
         }
     }
 
-    private static async Task<IResult> ChangeAsync(HttpContext context, People people, IAntiforgery forgery)
+    private static async Task<IResult> ChangeAsync(HttpContext context, People people)
     {
-        if (await FormAsync(context, forgery) is not { } form)
+        if (await PlainPage.FormAsync(context) is not { } form)
         {
             return Pages.SignIn(context, "/", problem: "expired");
         }
 
-        var (name, back, old) = (form["name"].ToString().Trim(), Local(form["back"]), form["password"].ToString());
+        var (name, back, old) = (form["name"].ToString().Trim(), PlainPage.Local(form["back"]), form["password"].ToString());
         var address = context.Connection.RemoteIpAddress?.ToString() ?? "unknown";
         if (form["new"] != form["again"])
         {
@@ -149,9 +149,4 @@ internal static class SignInEndpoints
         new("sub", person.Name), new("name", person.DisplayName.Length > 0 ? person.DisplayName : person.Name), new("stamp", person.Stamp),
         .. person.Roles.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(role => new Claim("roles", role)),
     ];
-
-    private static async Task<IFormCollection?> FormAsync(HttpContext context, IAntiforgery forgery) =>
-        context.Request.HasFormContentType && await forgery.IsRequestValidAsync(context) ? await context.Request.ReadFormAsync(context.RequestAborted) : null;
-
-    private static string Local(string? back) => RedirectHttpResult.IsLocalUrl(back) ? back! : "/";
 }

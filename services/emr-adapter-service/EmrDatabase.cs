@@ -95,6 +95,10 @@ internal sealed class EmrDatabase : IDisposable
         -- What a system was told of a study is asked for with every page of studies.
         CREATE INDEX outbox_study ON outbox (study_uid) WHERE study_uid <> '';
         """,
+        """
+        -- MSH-10 of what the log says was told and this file does not know yet: it is an older copy, put back beside a newer log.
+        CREATE TABLE told (control_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+        """,
     ];
 
     private readonly SemaphoreSlim _gate = new(1, 1);

@@ -82,6 +82,7 @@ internal sealed partial class EmrFollower(
     private async Task BeginAsync(CancellationToken cancellationToken)
     {
         var began = Now();
+        await NoteWhatWasToldAsync(cancellationToken);
         await database.WriteAsync(
             db =>
             {
@@ -110,6 +111,23 @@ internal sealed partial class EmrFollower(
                 }
             },
             cancellationToken);
+        outbox.Begin();
+    }
+
+    /// <summary>
+    /// A file that was put back may be older than the log beside it, which has a record of each message that was taken since: those are known before anything is sent.
+    /// </summary>
+    private async Task NoteWhatWasToldAsync(CancellationToken cancellationToken)
+    {
+        if (!database.Read(db => EmrDatabase.Cursor(db, Feed) is null && db.Command("SELECT 1 FROM cursor WHERE feed LIKE 'log/%' LIMIT 1").Single() is not null))
+        {
+            return;
+        }
+
+        for (var after = 0L; await log.ReadAsync(after, MaxBatch, cancellationToken) is { Count: > 0 } page; after = page[^1].Position)
+        {
+            outbox.Told([.. page.Where(e => e.Identity.Site == log.Site && OutboxSender.ControlIdOf(e.Entry) is not null).Select(e => OutboxSender.ControlIdOf(e.Entry)!)]);
+        }
     }
 
     private async Task FollowAsync(CancellationToken cancellationToken)
@@ -138,7 +156,7 @@ internal sealed partial class EmrFollower(
                 var announced = new List<Entry>();
                 foreach (var entry in entries)
                 {
-                    added |= Fold(db, entry, headers, announced);
+                    added |= FoldUnlessNonsense(db, entry, headers, announced);
                 }
 
                 added |= EmrOutbox.Relink(db, Link);
@@ -160,6 +178,27 @@ internal sealed partial class EmrFollower(
         }
     }
 
+    /// <summary>The same; what is not what its type says changes nothing: a site that writes that does not stop the others.</summary>
+    private bool FoldUnlessNonsense(SqliteConnection db, LoggedEntry logged, Dictionary<string, DicomDataset> headers, List<Entry> announced)
+    {
+        var before = announced.Count;
+        db.Command("SAVEPOINT one").Go();
+        try
+        {
+            var owed = Fold(db, logged, headers, announced);
+            db.Command("RELEASE one").Go();
+            return owed;
+        }
+        catch (Exception e) when (e is JsonException or ArgumentException or FormatException or DicomFormatException)
+        {
+            db.Command("ROLLBACK TO one").Go();
+            db.Command("RELEASE one").Go();
+            announced.RemoveRange(before, announced.Count - before);
+            Unreadable(logged.Entry.Type, logged.Position, logged.Identity.Site);
+            return false;
+        }
+    }
+
     /// <summary>True when something is owed to a system now.</summary>
     private bool Fold(SqliteConnection db, LoggedEntry logged, Dictionary<string, DicomDataset> headers, List<Entry> announced)
     {
@@ -168,11 +207,11 @@ internal sealed partial class EmrFollower(
         switch (entry.Type)
         {
             case ImagingOrder.EventType:
-                var steps = orders.Apply(db, JsonSerializer.Deserialize(data, ContractsJson.Default.ImagingOrder)!, logged.Identity.Site, Now());
+                var steps = orders.Apply(db, EventData.Read(data, ContractsJson.Default.ImagingOrder), logged.Identity.Site, Now());
                 Announce(steps, logged, announced);
                 return false;
             case PatientChanged.EventType:
-                var change = JsonSerializer.Deserialize(data, ContractsJson.Default.PatientChanged)!;
+                var change = EventData.Read(data, ContractsJson.Default.PatientChanged);
                 if (change.Action == "MERGE")
                 {
                     PatientIndex.Merge(db, change, Now());
@@ -185,13 +224,13 @@ internal sealed partial class EmrFollower(
                 Announce(orders.PatientChanged(db, change, logged.Identity.Site, Now()), logged, announced);
                 return false;
             case TermMapped.EventType:
-                orders.Learn(db, JsonSerializer.Deserialize(data, ContractsJson.Default.TermMapped)!);
+                orders.Learn(db, EventData.Read(data, ContractsJson.Default.TermMapped));
 
                 // What waits here is announced here, whoever decided: the order's own site is what counts.
                 announced.AddRange(orders.TermsChanged(db, log.Site, Now()).Select(step => ToEntry(step, entry.Id) with { TraceParent = entry.TraceParent }));
                 return false;
             case ProcedureScheduled.EventType:
-                var scheduled = JsonSerializer.Deserialize(data, ContractsJson.Default.ProcedureScheduled)!;
+                var scheduled = EventData.Read(data, ContractsJson.Default.ProcedureScheduled);
                 return Owe(db, logged, new Outgoing("order", entry.Id, scheduled.Id, logged.Identity.Site, null, null)
                 {
                     Step = scheduled,
@@ -200,7 +239,7 @@ internal sealed partial class EmrFollower(
                     PatientId = scheduled.PatientId,
                 });
             case ReportIssued.EventType:
-                var report = JsonSerializer.Deserialize(data, ContractsJson.Default.ReportIssued)!;
+                var report = EventData.Read(data, ContractsJson.Default.ReportIssued);
                 return Owe(db, logged, new Outgoing(report.Kind == "NOTE" ? "note" : "report", entry.Id, report.ReportId, logged.Identity.Site, null, null)
                 {
                     Report = report,
@@ -209,14 +248,14 @@ internal sealed partial class EmrFollower(
                     PatientId = report.PatientId,
                 });
             case DictationRecorded.EventType:
-                var recorded = JsonSerializer.Deserialize(data, ContractsJson.Default.DictationRecorded)!;
+                var recorded = EventData.Read(data, ContractsJson.Default.DictationRecorded);
                 return Owe(db, logged, new Outgoing("recording", entry.Id, recorded.ReportId + "/recording", logged.Identity.Site, null, null)
                 {
                     Recording = recorded,
                     PatientId = recorded.PatientId,
                 });
             case AnalysisFinished.EventType:
-                var analysis = JsonSerializer.Deserialize(data, ContractsJson.Default.AnalysisFinished)!;
+                var analysis = EventData.Read(data, ContractsJson.Default.AnalysisFinished);
 
                 // A model that was not made for the series, or that failed, says nothing about the patient.
                 if (analysis is not { Outcome: "findings" or "none", ReportUid: { } result })
@@ -232,7 +271,7 @@ internal sealed partial class EmrFollower(
                     PatientId = analysis.PatientId ?? "",
                 });
             case InstanceStored.EventType:
-                Note(db, JsonSerializer.Deserialize(data, ContractsJson.Default.InstanceStored)!, entry.TraceParent, headers);
+                Note(db, EventData.Read(data, ContractsJson.Default.InstanceStored), entry.TraceParent, headers);
                 return false;
             default:
                 return false;
@@ -312,7 +351,17 @@ internal sealed partial class EmrFollower(
         var headers = new Dictionary<string, DicomDataset>();
         foreach (var entry in entries.Where(e => e.Entry.Type == InstanceStored.EventType))
         {
-            var stored = JsonSerializer.Deserialize(entry.Entry.Data.Span, ContractsJson.Default.InstanceStored)!;
+            InstanceStored stored;
+            try
+            {
+                stored = EventData.Read(entry.Entry.Data.Span, ContractsJson.Default.InstanceStored);
+            }
+            catch (JsonException)
+            {
+                // Said when its turn comes.
+                continue;
+            }
+
             if (!headers.ContainsKey(stored.StudyInstanceUid) && database.Read(db => db.Command("SELECT 1 FROM study WHERE uid = $1", stored.StudyInstanceUid).Single()) is null)
             {
                 headers[stored.StudyInstanceUid] = await HeaderAsync(stored, cancellationToken);
@@ -405,4 +454,7 @@ internal sealed partial class EmrFollower(
 
     [LoggerMessage(4012, LogLevel.Warning, "The data set of study {StudyInstanceUid} does not say its patient: {Reason}")]
     private partial void Undecodable(string studyInstanceUid, string reason);
+
+    [LoggerMessage(4013, LogLevel.Error, "The event at position {Position} of site {Site} is not one of type {Type}: nothing is told of it.")]
+    private partial void Unreadable(string type, long position, string site);
 }

@@ -153,6 +153,22 @@ public sealed class BridgeTests
         Assert.Contains(await bridge.AuditedAsync(), d => d.Contains("has no transition 'Done'; it offers 'Start', 'Close issue'", StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("[]")]
+    [InlineData("3")]
+    [InlineData("""{"issues":[3]}""")]
+    [InlineData("""{"issues":[{"key":7}],"code":"0"}""")]
+    [InlineData("""{"issues":{},"code":{"a":1}}""")]
+    public async Task An_answer_of_another_shape_does_not_end_the_node(string answer)
+    {
+        await using var bridge = await Bridge.StartAsync();
+        bridge.Feishu.Trouble.Enqueue((200, answer));
+        bridge.Jira.Trouble.Enqueue((200, answer));
+        await bridge.PostAsync("feishu", Bridge.Message("firing"));
+        await bridge.PostAsync("jira", Bridge.Message("firing"));
+        await Wait.UntilAsync(() => bridge.Feishu.Texts.Count == 1 && bridge.Jira.Tickets.Count == 1 && bridge.Outbox.All().Count == 0);
+    }
+
     [Fact]
     public async Task A_flood_of_alerts_is_one_message_of_bounded_size()
     {

@@ -85,8 +85,13 @@ internal sealed class Hl7Intake(EmrDatabase database, EmrFollower follower, IEve
         return entries;
     }
 
+    /// <summary>What the log accepts: it must be the sender who hears of it, who else would send the same message again and again.</summary>
+    private const int MaxKeyLength = 200;
+
     private static Entry Of(string type, string id, string key, long timeMs, byte[] data) =>
-        data.Length <= Entry.MaxDataBytes
+        key.Length > MaxKeyLength || key.Contains('\0', StringComparison.Ordinal)
+            ? throw new Hl7Exception(Hl7Error.DataType, $"A patient's identifier of {key.Length} characters is not taken; accepted are up to {MaxKeyLength}, without U+0000.", "PID-3")
+        : data.Length <= Entry.MaxDataBytes
             ? new Entry(Lane.Normal, type, id, key, timeMs, data)
             : throw new Hl7Exception(Hl7Error.DataType, $"An order or patient of {data.Length} bytes is not taken; accepted are up to {Entry.MaxDataBytes}.");
 

@@ -11,7 +11,35 @@ namespace Yizhan.EmrAdapter.Outbox;
 internal sealed class EmrOutbox(EmrDatabase database, IOptions<EmrAdapterOptions> options, TimeProvider clock)
 {
     private readonly Lock _gate = new();
+    private readonly TaskCompletionSource _begun = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Ends when it is known what was told: nothing is sent before.</summary>
+    public Task Begun => _begun.Task;
+
+    /// <summary>Lets messages go out.</summary>
+    public void Begin() => _begun.TrySetResult();
+
+    /// <summary>Messages that were taken, by what the log says: they are not sent again, whether they are here or are added later.</summary>
+    public void Told(IReadOnlyCollection<string> controlIds)
+    {
+        if (controlIds.Count == 0)
+        {
+            return;
+        }
+
+        database.Write(db =>
+        {
+            foreach (var id in controlIds)
+            {
+                if (db.Command("UPDATE outbox SET state = 'delivered', reason = '', payload = '', bytes = 0, ended_ms = $2 WHERE control_id = $1 AND state IN ('waiting', 'unlinked', 'dead') RETURNING 1", id, Now()).Single() is null
+                    && db.Command("SELECT 1 FROM outbox WHERE control_id = $1", id).Single() is null)
+                {
+                    db.Command("INSERT INTO told VALUES ($1) ON CONFLICT DO NOTHING", id).Go();
+                }
+            }
+        });
+    }
 
     /// <summary>Ends when something was added or is to be tried again. Take it before looking.</summary>
     public Task Changed
@@ -41,7 +69,9 @@ internal sealed class EmrOutbox(EmrDatabase database, IOptions<EmrAdapterOptions
     /// <summary>Adds a message; one that is known already is not added again. Without a patient it waits until he is known.</summary>
     public void Add(SqliteConnection db, string system, Outgoing content, string? traceParent)
     {
-        var payload = JsonSerializer.Serialize(content, EmrJson.Default.Outgoing);
+        var control = ControlIdOf(system, content.Fact);
+        var told = db.Command("DELETE FROM told WHERE control_id = $1 RETURNING 1", control).Single() is not null;
+        var payload = told ? "" : JsonSerializer.Serialize(content, EmrJson.Default.Outgoing);
         if (content.Kind == "study")
         {
             // Only how the study is now matters.
@@ -50,11 +80,11 @@ internal sealed class EmrOutbox(EmrDatabase database, IOptions<EmrAdapterOptions
 
         db.Command(
             """
-            INSERT INTO outbox (system, fact, kind, subject, lane, study_uid, accession, payload, bytes, state, control_id, queued_ms, trace_parent)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING
+            INSERT INTO outbox (system, fact, kind, subject, lane, study_uid, accession, payload, bytes, state, control_id, queued_ms, trace_parent, ended_ms)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING
             """,
             system, content.Fact, content.Kind, content.Subject, LaneOf(content), content.StudyInstanceUid, content.AccessionNumber, payload, payload.Length,
-            content.Patient is null ? "unlinked" : "waiting", ControlIdOf(system, content.Fact), Now(), traceParent).Go();
+            told ? "delivered" : content.Patient is null ? "unlinked" : "waiting", control, Now(), traceParent, told ? Now() : (long?)null).Go();
     }
 
     /// <summary>Gives messages whose patient was not known another look.</summary>

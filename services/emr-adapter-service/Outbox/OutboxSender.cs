@@ -23,11 +23,17 @@ internal sealed partial class OutboxSender(
 
     private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(30);
 
+    private const string ToldId = "emr/told/";
+
     private readonly ILogger _logger = logger;
     private readonly ConcurrentDictionary<string, string> _problems = new();
 
     /// <summary>Why a system takes nothing; null when it does.</summary>
     public string? Problem(string system) => _problems.GetValueOrDefault(system);
+
+    /// <summary>MSH-10 of the message that an entry of this node's log says was taken; null of any other entry.</summary>
+    public static string? ControlIdOf(Entry entry) =>
+        entry.Type == AuditRecord.EventType && entry.Id.StartsWith(ToldId, StringComparison.Ordinal) ? entry.Id[ToldId.Length..] : null;
 
     /// <inheritdoc/>
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
@@ -41,6 +47,7 @@ internal sealed partial class OutboxSender(
         var failures = 0;
         try
         {
+            await outbox.Begun.WaitAsync(stopping);
             while (true)
             {
                 var changed = outbox.Changed;
@@ -170,7 +177,7 @@ internal sealed partial class OutboxSender(
             $"told to {message.System}", clock.GetUtcNow().ToUnixTimeMilliseconds(),
             message.Content.Patient?.PatientId is { Length: > 0 and <= AuditRecord.MaxPatientLength } patient ? patient : null);
         return new Entry(
-            Lane.Normal, AuditRecord.EventType, $"emr/told/{message.ControlId}", record.Entity, record.RecordedMs,
+            Lane.Normal, AuditRecord.EventType, ToldId + message.ControlId, record.Entity, record.RecordedMs,
             JsonSerializer.SerializeToUtf8Bytes(record, ContractsJson.Default.AuditRecord))
         { TraceParent = Tracing.Parent };
     }

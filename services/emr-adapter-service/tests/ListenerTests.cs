@@ -34,6 +34,19 @@ public sealed class ListenerTests
     }
 
     [Theory]
+    [InlineData("a long one")]
+    [InlineData("P\\X00\\1")]
+    public async Task A_patients_identifier_that_the_log_cannot_keep_is_refused_with_the_reason_and_the_next_message_is_taken(string patient)
+    {
+        await using var node = await Node.StartAsync();
+        using var sender = await MllpSender.ConnectAsync(node.MllpPort);
+        var refused = await sender.SendAsync(Messages.Order("O1", patient: patient == "a long one" ? new string('9', 201) : patient));
+        Assert.Equal("AE", refused["MSA-1"]);
+        Assert.Equal("AA", (await sender.SendAsync(Messages.Order("O2", id: "M2")))["MSA-1"]);
+        Assert.Equal("HIS/O2", Assert.Single(await node.OrdersAsync()).OrderId);
+    }
+
+    [Theory]
     [InlineData("", "", true, "AA")]
     [InlineData("", "", false, "AE")]
     [InlineData("AL", "NE", true, "CA")]

@@ -61,10 +61,14 @@ internal sealed class Node : IAsyncDisposable
 
     public T Service<T>() where T : notnull => _app.Services.GetRequiredService<T>();
 
-    public async Task<Node> RestartAsync(params string[] settings)
+    public Task<Node> RestartAsync(params string[] settings) => RestartAsync(_ => { }, settings);
+
+    /// <summary>The same with something done to the folder while nothing runs.</summary>
+    public async Task<Node> RestartAsync(Action<string> meanwhile, params string[] settings)
     {
         _keepFolder = true;
         await DisposeAsync();
+        meanwhile(_folder);
         return await StartInAsync(_folder, settings);
     }
 

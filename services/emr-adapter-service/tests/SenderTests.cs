@@ -66,6 +66,50 @@ public sealed class SenderTests
     }
 
     [Fact]
+    [Trait("Clause", "D8.1")]
+    public async Task What_was_told_after_a_backup_is_not_told_again_by_the_file_that_is_put_back_and_what_was_not_is()
+    {
+        await using var engine = new MllpEngine();
+        var node = await Node.StartAsync(Node.Hl7System(engine.Port));
+        for (var i = 1; i <= 6; i++)
+        {
+            await OrderAsync(node, $"O{i}", $"P{i}");
+        }
+
+        // R1 was told before the copy; R2 waits in it; R3 and R4 came after it. R2 to R4 are told, R5 and R6 are not.
+        await node.ReportAsync(Node.Report("R1", "final", "O1"));
+        await Wait.UntilAsync(async () => (await node.SystemAsync()).Delivered == 1);
+        await engine.KillAsync();
+        await node.ReportAsync(Node.Report("R2", "final", "O2"));
+        await Wait.UntilAsync(async () => (await node.SystemAsync()).Waiting == 1);
+        node = await node.RestartAsync(folder => File.Copy(Path.Combine(folder, "emr-adapter", "emr.db"), Path.Combine(folder, "copy.db")), Node.Hl7System(engine.Port));
+        engine.Restart();
+        await node.ReportAsync(Node.Report("R3", "final", "O3"));
+        await node.ReportAsync(Node.Report("R4", "final", "O4"));
+        await Wait.UntilAsync(async () => (await node.SystemAsync()) is { Delivered: 4, Waiting: 0 });
+        await engine.KillAsync();
+        await node.ReportAsync(Node.Report("R5", "final", "O5"));
+        await node.ReportAsync(Node.Report("R6", "final", "O6"));
+        await Wait.UntilAsync(async () => (await node.SystemAsync()).Waiting == 2);
+
+        engine.Restart();
+        node = await node.RestartAsync(
+            folder =>
+            {
+                File.Delete(Path.Combine(folder, "emr-adapter", "emr.db-wal"));
+                File.Delete(Path.Combine(folder, "emr-adapter", "emr.db-shm"));
+                File.Move(Path.Combine(folder, "copy.db"), Path.Combine(folder, "emr-adapter", "emr.db"), overwrite: true);
+                File.WriteAllText(Path.Combine(folder, "log", "restored"), "");
+            }, Node.Hl7System(engine.Port));
+        await using (node)
+        {
+            await Wait.UntilAsync(async () => (await node.SystemAsync()) is { Delivered: 6, Waiting: 0 });
+            await node.FollowedAsync();
+            Assert.Equal(["O1", "O2", "O3", "O4", "O5", "O6"], engine.Received.Select(m => m["OBR-2"]).Order(StringComparer.Ordinal));
+        }
+    }
+
+    [Fact]
     public async Task What_the_engine_refuses_is_a_dead_letter_that_stops_nobody_and_can_be_sent_again()
     {
         await using var engine = new MllpEngine();

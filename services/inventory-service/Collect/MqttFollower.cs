@@ -97,8 +97,9 @@ internal sealed partial class MqttFollower(
             var name = $"{source.Name}/{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(entry.Entry.Id)).AsSpan(0, 16))}";
             batch = new MovementBatch(name, source.Name, message.ClientId, [.. rows.Select(row => MovementOf(source, row, entry.Entry.TimeMs))]);
         }
-        catch (Exception e) when (e is FormatException or JsonException)
+        catch (Exception e) when (e is FormatException or JsonException or InvalidOperationException)
         {
+            // The last: a text in it is no text (half of a surrogate pair).
             passive.Bad(source.Name, e.Message);
             return;
         }

@@ -181,20 +181,20 @@ internal sealed partial class LedgerWriter(
             switch (logged.Entry.Type)
             {
                 case ItemDefinition.EventType:
-                    book.Define(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.ItemDefinition)!);
+                    book.Define(site, EventData.Read(data.Span, ContractsJson.Default.ItemDefinition));
                     return;
                 case AssetReported.EventType:
-                    book.Assets.Report(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.AssetReported)!);
+                    book.Assets.Report(site, EventData.Read(data.Span, ContractsJson.Default.AssetReported));
                     return;
                 case AssetDecision.EventType:
-                    book.Assets.Decide(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.AssetDecision)!);
+                    book.Assets.Decide(site, EventData.Read(data.Span, ContractsJson.Default.AssetDecision));
                     return;
                 case SourceCollected.EventType:
-                    book.Assets.Collected(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.SourceCollected)!);
+                    book.Assets.Collected(site, EventData.Read(data.Span, ContractsJson.Default.SourceCollected));
                     return;
             }
 
-            if (book.Apply(site, JsonSerializer.Deserialize(data.Span, ContractsJson.Default.MovementBatch)!) is ApplyResult.Refused { Problem: var problem })
+            if (book.Apply(site, EventData.Read(data.Span, ContractsJson.Default.MovementBatch)) is ApplyResult.Refused { Problem: var problem })
             {
                 Park(book, logged, problem);
             }
