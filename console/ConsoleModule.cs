@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 using MudBlazor.Services;
 using Yizhan.Console.Audit;
@@ -35,9 +36,10 @@ public sealed class ConsoleModule : IServiceModule
             // A site file or a long note is one message of the page; 32 kB would end its connection.
             .AddHubOptions(hub => hub.MaximumReceiveMessageSize = 512 * 1024);
         builder.Services.AddMudServices();
+        builder.Services.TryAddSingleton(new Place(IsSite: false));
         builder.Services.AddSingleton<ServiceAddresses>();
         builder.Services.AddSingleton(services => new AuditClient(
-            services.GetRequiredService<ServiceAddresses>(), services.GetRequiredService<IOptions<ConsoleOptions>>(), services.GetRequiredService<LocalOperator>().Token,
+            services.GetRequiredService<ServiceAddresses>(), services.GetRequiredService<IOptions<ConsoleOptions>>(), services.GetRequiredService<LocalOperator>().Neighbours(),
             services.GetRequiredService<TimeProvider>()));
         builder.Services.AddSingleton<PeerDesk>();
         builder.Services.AddSingleton<EmrDesk>();
@@ -48,6 +50,9 @@ public sealed class ConsoleModule : IServiceModule
         builder.Services.AddTransient<ReleaseDesk>();
         builder.Services.AddSingleton<InventoryDesk>();
         builder.Services.AddSingleton<AlertDesk>();
+        builder.Services.AddSingleton<SiteDesk>();
+        builder.Services.AddSingleton<OpenPages>();
+        builder.Services.AddScoped(services => services.GetRequiredService<OpenPages>().Counter);
         builder.Services.AddSingleton<Feeds>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Feeds>());
     }
@@ -59,6 +64,7 @@ public sealed class ConsoleModule : IServiceModule
     public static void MapRoot(WebApplication app)
     {
         app.UseWhen(PageHeaders.Concern, page => page.Use(PageHeaders.AddAsync));
+        app.UseWhen(context => context.Request.Path.StartsWithSegments("/_blazor"), page => page.Use(app.Services.GetRequiredService<OpenPages>().RefuseAsync));
         app.UseAntiforgery();
         app.MapStaticAssets().OpenToAll("Style and script of the pages; nothing of anybody is in them.");
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(o => o.ContentSecurityFrameAncestorsPolicy = null).Needs(Permission.UseConsole);

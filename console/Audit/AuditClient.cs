@@ -3,25 +3,17 @@ using System.Text;
 using System.Text.Json;
 using Microsoft.Extensions.Options;
 using Yizhan.Console.Live;
-using Yizhan.Platform.Identity;
 using Yizhan.Transparency;
 
 namespace Yizhan.Console.Audit;
 
 /// <summary>Asks the audit service as this node does. Of its answers only that counts as proven which the signed checkpoint proves to this process.</summary>
-internal sealed class AuditClient(ServiceAddresses addresses, IOptions<ConsoleOptions> options, Func<string> token, TimeProvider clock) : IDisposable
+internal sealed class AuditClient(ServiceAddresses addresses, IOptions<ConsoleOptions> options, HttpMessageHandler handler, TimeProvider clock) : IDisposable
 {
     /// <summary>Most records of one search.</summary>
     public const int Limit = 50;
 
-    private readonly HttpClient _http = new(new OperatorTokenHandler(token, new SocketsHttpHandler
-    {
-        // A service is a neighbour; a proxy of the environment leads elsewhere.
-        UseProxy = false,
-        UseCookies = false,
-        AllowAutoRedirect = false,
-        ConnectTimeout = TimeSpan.FromSeconds(5),
-    }))
+    private readonly HttpClient _http = new(handler)
     {
         Timeout = TimeSpan.FromSeconds(30),
         MaxResponseContentBufferSize = 16 * 1024 * 1024,

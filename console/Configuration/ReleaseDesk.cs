@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using Microsoft.AspNetCore.Components.Authorization;
 using Yizhan.Console.Live;
 using Yizhan.Contracts;
@@ -31,6 +32,21 @@ internal sealed class ReleaseDesk(ServiceAddresses addresses, LocalOperator oper
         deadline => Client.ListAsync(
             new Uri(Addresses.Fleet, string.Create(CultureInfo.InvariantCulture, $"fleet/sites/{Uri.EscapeDataString(site)}/history?hours={hours}")), ContractsJson.Default.IReadOnlyListSiteFigures, deadline),
         cancellationToken);
+
+    /// <summary>The newest warnings and errors of a site; null when the fleet does not answer.</summary>
+    public async Task<SiteLogView?> LogAsync(string site, int most, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await using var stream = await Client.StreamAsync(
+                new Uri(Addresses.Fleet, string.Create(CultureInfo.InvariantCulture, $"fleet/sites/{Uri.EscapeDataString(site)}/log?limit={most}")), cancellationToken);
+            return await JsonSerializer.DeserializeAsync(stream, ContractsJson.Default.SiteLogView, cancellationToken);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException or JsonException)
+        {
+            return null;
+        }
+    }
 
     /// <summary>The archive of a release with its site files; null when it cannot be had or read.</summary>
     public async Task<ReleaseBundle?> BundleAsync(string version, CancellationToken cancellationToken)

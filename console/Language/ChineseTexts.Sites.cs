@@ -21,9 +21,13 @@ internal sealed partial class ChineseTexts
     public override string CertificateUntil => "证书有效期至";
     public override string Licence => "许可";
     public override string NoSiteFile => "该站点使用自有设置，没有发布版列出其对端。";
-    public override string EchoAtSite => "这些对端只应答站点，不应答中心。请在站点上测试：";
+    public override string EchoAtSite => "这些对端只应答站点，不应答中心。请在站点自身控制台的“DICOM 对端”页面测试，或在站点执行：";
     public override string Logs => "日志";
-    public override string LogsHint => "日志在站点保留 7 天，不占用线路。请在站点按其运行方式用以下命令查看：";
+    public override string LogsHint => "以上是站点发来的警告和错误。完整日志在站点保留 7 天，请在站点按其运行方式用以下命令查看：";
+    public override string NoLogLines => "站点没有发来警告或错误。";
+    public override string LogLevel(string level) => level switch { "critical" => "严重", "error" => "错误", _ => "警告" };
+    public override string LogTimes(int count) => $"{count} 次";
+    public override string LogDropped(long lines) => $"最近 24 小时另有 {lines} 行只在站点。";
     public override string NoSuchSite => "没有此名称的站点上报过";
     public override string SiteSilent(string duration) => $"已有 {duration} 没有联系。";
     public override string LaneIsTight(string lane, string room) => $"{lane}：仅剩 {room} 空间。";

@@ -51,6 +51,16 @@ internal static class Display
     public static string Absolute(DateTimeOffset time, TimeZoneInfo zone) =>
         TimeZoneInfo.ConvertTime(time, zone).ToString("yyyy-MM-dd HH:mm:ss zzz", CultureInfo.InvariantCulture);
 
+    /// <summary>A time as short as it is clear: <c>14:05</c> of the same day, <c>11-20 14:05</c> of the same year, else with the year.</summary>
+    public static string Since(DateTimeOffset time, Network.Moment moment)
+    {
+        var (local, now) = (TimeZoneInfo.ConvertTime(time, moment.Zone), TimeZoneInfo.ConvertTime(moment.Now, moment.Zone));
+        var text = local.ToString(local.Date == now.Date ? "HH:mm" : local.Year == now.Year ? "MM-dd HH:mm" : "yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture);
+
+        // Until the browser has said where it is.
+        return moment.Zone == TimeZoneInfo.Utc ? text + " UTC" : text;
+    }
+
     /// <summary>A DICOM date (PS3.5 §6.2, DA) with hyphens; what is not one stays as it is.</summary>
     public static string Date(string da) =>
         DateOnly.TryParseExact(da, "yyyyMMdd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var date)

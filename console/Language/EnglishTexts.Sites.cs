@@ -21,9 +21,13 @@ internal sealed partial class EnglishTexts
     public override string CertificateUntil => "Certificate until";
     public override string Licence => "Licence";
     public override string NoSiteFile => "The site runs its own settings, and no release names its peers.";
-    public override string EchoAtSite => "These peers answer the site and not the centre. Ask them at the site, with:";
+    public override string EchoAtSite => "These peers answer the site, and not the centre. The page DICOM peers of the site's own console tests them, as this does at the site:";
     public override string Logs => "Logs";
-    public override string LogsHint => "Logs stay at the site for 7 days, so that they cost no line. Read them there, by the command of what runs the site:";
+    public override string LogsHint => "These are warnings and errors that the site has sent. The whole log stays there for 7 days; read it by the command of what runs the site:";
+    public override string NoLogLines => "The site has sent no warning and no error.";
+    public override string LogLevel(string level) => level switch { "critical" => "Critical", "error" => "Error", _ => "Warning" };
+    public override string LogTimes(int count) => $"{count} times";
+    public override string LogDropped(long lines) => $"{lines} more lines of the last 24 hours are at the site only.";
     public override string NoSuchSite => "No site of this name has reported";
     public override string SiteSilent(string duration) => $"It has not been heard for {duration}.";
     public override string LaneIsTight(string lane, string room) => $"{lane}: only {room} of room is left.";

@@ -26,6 +26,10 @@ public abstract partial class Texts
     public abstract string EchoAtSite { get; }
     public abstract string Logs { get; }
     public abstract string LogsHint { get; }
+    public abstract string NoLogLines { get; }
+    public abstract string LogLevel(string level);
+    public abstract string LogTimes(int count);
+    public abstract string LogDropped(long lines);
     public abstract string NoSuchSite { get; }
     public abstract string SiteSilent(string duration);
     public abstract string LaneIsTight(string lane, string room);

@@ -42,6 +42,9 @@ internal static class FeedSources
         (a, b) => string.CompareOrdinal(a.Status.SiteId, b.Status.SiteId),
         ContractsJson.Default.IReadOnlyListSiteView, ContractsJson.Default.SiteView);
 
+    /// <summary>The one site of a site's own console, which its station tells of; there is no stream of one.</summary>
+    public static FeedSource<SiteView> ThisSite { get; } = Sites with { Name = "this site", ListPath = "station/sites", StreamPath = "station/sites/stream" };
+
     /// <summary>
     /// The studies that grew last, on top. The minute of growth decides and then the time of storing: two studies that arrive
     /// together would otherwise change places with every image.

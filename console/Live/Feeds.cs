@@ -7,31 +7,27 @@ namespace Yizhan.Console.Live;
 internal sealed class Feeds : BackgroundService
 {
     private readonly ServiceAddresses _addresses;
+    private readonly Place _place;
     private readonly IHostApplicationLifetime _lifetime;
     private readonly HttpClient _http;
 
-    public Feeds(ServiceAddresses addresses, IHostApplicationLifetime lifetime, LocalOperator operators, TimeProvider clock, ILoggerFactory loggers)
+    public Feeds(ServiceAddresses addresses, Place place, IHostApplicationLifetime lifetime, LocalOperator operators, TimeProvider clock, ILoggerFactory loggers)
     {
         _addresses = addresses;
+        _place = place;
         _lifetime = lifetime;
-        _http = new HttpClient(new OperatorTokenHandler(operators.Token, new SocketsHttpHandler
-        {
-            // Services are neighbours; a proxy of the environment leads elsewhere.
-            UseProxy = false,
-            UseCookies = false,
-            AllowAutoRedirect = false,
-            ConnectTimeout = TimeSpan.FromSeconds(5),
-        }))
+        _http = new HttpClient(operators.Neighbours())
         {
             // Each request has its own deadline; a stream has none.
             Timeout = Timeout.InfiniteTimeSpan,
             MaxResponseContentBufferSize = 8 * 1024 * 1024,
         };
         var logger = loggers.CreateLogger<Feeds>();
-        Sites = new LiveFeed<SiteView>(FeedSources.Sites, _http, clock, logger);
+        Sites = new LiveFeed<SiteView>(place.IsSite ? FeedSources.ThisSite : FeedSources.Sites, _http, clock, logger);
         Studies = new LiveFeed<StudyView>(FeedSources.Studies, _http, clock, logger);
     }
 
+    /// <summary>All sites at the centre, the one site at a site.</summary>
     public LiveFeed<SiteView> Sites { get; }
 
     public LiveFeed<StudyView> Studies { get; }
@@ -50,6 +46,6 @@ internal sealed class Feeds : BackgroundService
             await started.Task.WaitAsync(stoppingToken);
         }
 
-        await Task.WhenAll(Sites.RunAsync(_addresses.Fleet, stoppingToken), Studies.RunAsync(_addresses.Pacs, stoppingToken));
+        await Task.WhenAll(Sites.RunAsync(_place.IsSite ? _addresses.Station : _addresses.Fleet, stoppingToken), Studies.RunAsync(_addresses.Pacs, stoppingToken));
     }
 }

@@ -14,7 +14,7 @@ internal abstract class PersonalDesk : IDisposable
     protected PersonalDesk(ServiceAddresses addresses, LocalOperator operators, AuthenticationStateProvider authentication, TimeProvider clock)
     {
         (Addresses, _authentication) = (addresses, authentication);
-        Client = new ServiceClient(() => operators.IssueFor(_who), clock);
+        Client = new ServiceClient(operators.Neighbours(() => _who), clock);
     }
 
     /// <summary>Where the services are.</summary>

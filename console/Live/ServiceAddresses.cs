@@ -25,6 +25,12 @@ internal sealed class ServiceAddresses(IOptions<ConsoleOptions> options, IServer
     /// <inheritdoc cref="Fleet"/>
     public Uri Inventory => Base(options.Value.InventoryUrl);
 
+    /// <inheritdoc cref="Fleet"/>
+    public Uri Station => Base(options.Value.StationUrl);
+
+    /// <inheritdoc cref="Fleet"/>
+    public Uri Ai => Base(options.Value.AiUrl);
+
     private Uri Base(string configured)
     {
         var address = configured.Length > 0 ? configured : server.Features.Get<IServerAddressesFeature>()!.Addresses.First();

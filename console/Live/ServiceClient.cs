@@ -15,24 +15,18 @@ internal sealed class ServiceClient : IDisposable
     private readonly TimeProvider _clock;
     private readonly HttpClient _http;
 
-    /// <param name="operators">Gives out the node's token.</param>
+    /// <param name="operators">Asks as the node does.</param>
     /// <param name="clock">The clock.</param>
-    public ServiceClient(LocalOperator operators, TimeProvider clock) : this(operators.Token, clock)
+    public ServiceClient(LocalOperator operators, TimeProvider clock) : this(operators.Neighbours(), clock)
     {
     }
 
-    /// <param name="token">In whose name it asks; null in nobody's.</param>
+    /// <param name="handler">Knows in whose name it asks; disposed with this.</param>
     /// <param name="clock">The clock.</param>
-    public ServiceClient(Func<string?> token, TimeProvider clock)
+    public ServiceClient(HttpMessageHandler handler, TimeProvider clock)
     {
         _clock = clock;
-        _http = new HttpClient(new OperatorTokenHandler(token, new SocketsHttpHandler
-        {
-            UseProxy = false,
-            UseCookies = false,
-            AllowAutoRedirect = false,
-            ConnectTimeout = TimeSpan.FromSeconds(5),
-        }))
+        _http = new HttpClient(handler)
         {
             // What is done may wait for a peer, which has the service's own time to answer.
             Timeout = TimeSpan.FromMinutes(2),

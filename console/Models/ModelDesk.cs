@@ -5,13 +5,16 @@ using Yizhan.Platform.Identity;
 
 namespace Yizhan.Console.Models;
 
-/// <summary>What the fleet says of models at one moment.</summary>
+/// <summary>What is known of models at one moment.</summary>
 /// <param name="Sites">The last report of each site.</param>
 /// <param name="Findings">The newest results.</param>
 internal sealed record ModelsView(IReadOnlyList<ModelsReported> Sites, IReadOnlyList<SiteAnalysis> Findings);
 
-/// <summary>Asks the fleet about models as the person who looks: what they see and may order is decided there, and the audit log names them.</summary>
-internal sealed class ModelDesk(ServiceAddresses addresses, LocalOperator operators, AuthenticationStateProvider authentication, TimeProvider clock)
+/// <summary>
+/// Asks about models as the person who looks: what they see and may order is decided there, and the audit log names them. The centre asks its fleet, which
+/// passes orders on; a site asks its own ai-infer, which does at once what is ordered.
+/// </summary>
+internal sealed class ModelDesk(ServiceAddresses addresses, Place place, LocalOperator operators, AuthenticationStateProvider authentication, TimeProvider clock)
     : PersonalDesk(addresses, operators, authentication, clock)
 {
     /// <summary>Time between two readings of an open page.</summary>
@@ -24,18 +27,30 @@ internal sealed class ModelDesk(ServiceAddresses addresses, LocalOperator operat
         return (caller.May(Permission.UseModels, site), at => caller.May(Permission.ManageModels, at));
     }
 
-    /// <summary>Reads what a page shows; when the fleet does not answer, what was said before.</summary>
-    public Task<FeedView<ModelsView>> ReadAsync(FeedView<ModelsView> before, CancellationToken cancellationToken) => Client.ReadAsync(
-        before, Addresses.Fleet, Fresh,
-        async deadline => new ModelsView(
-            await Client.ListAsync(new Uri(Addresses.Fleet, "fleet/models"), ContractsJson.Default.IReadOnlyListModelsReported, deadline),
-            await Client.ListAsync(new Uri(Addresses.Fleet, "fleet/findings"), ContractsJson.Default.IReadOnlyListSiteAnalysis, deadline)),
-        cancellationToken);
+    /// <summary>Reads what a page shows; when the service does not answer, what was said before.</summary>
+    public Task<FeedView<ModelsView>> ReadAsync(FeedView<ModelsView> before, CancellationToken cancellationToken) =>
+        Client.ReadAsync(before, place.IsSite ? Addresses.Ai : Addresses.Fleet, Fresh, place.IsSite ? OfSiteAsync : OfFleetAsync, cancellationToken);
 
-    /// <summary>Orders a change at a site; null, or why not.</summary>
-    public async Task<string?> OrderAsync(ModelOrder order, CancellationToken cancellationToken) => (await Client.DoAsync(
-        HttpMethod.Post, new Uri(Addresses.Fleet, $"fleet/models/{Uri.EscapeDataString(order.Site)}/{Uri.EscapeDataString(order.Model)}/{order.Action}"),
-        JsonContent.Create(order.Request, ContractsJson.Default.RolloutRequest), cancellationToken)).Problem;
+    /// <summary>Orders a change; null, or why not.</summary>
+    public async Task<string?> OrderAsync(ModelOrder order, CancellationToken cancellationToken)
+    {
+        var model = Uri.EscapeDataString(order.Model);
+        var address = place.IsSite
+            ? new Uri(Addresses.Ai, $"ai-infer/rollouts/{model}/{order.Action}")
+            : new Uri(Addresses.Fleet, $"fleet/models/{Uri.EscapeDataString(order.Site)}/{model}/{order.Action}");
+        return (await Client.DoAsync(HttpMethod.Post, address, JsonContent.Create(order.Request, ContractsJson.Default.RolloutRequest), cancellationToken)).Problem;
+    }
+
+    private async Task<ModelsView> OfFleetAsync(CancellationToken cancellationToken) => new(
+        await Client.ListAsync(new Uri(Addresses.Fleet, "fleet/models"), ContractsJson.Default.IReadOnlyListModelsReported, cancellationToken),
+        await Client.ListAsync(new Uri(Addresses.Fleet, "fleet/findings"), ContractsJson.Default.IReadOnlyListSiteAnalysis, cancellationToken));
+
+    private async Task<ModelsView> OfSiteAsync(CancellationToken cancellationToken)
+    {
+        var report = await Client.OneAsync(new Uri(Addresses.Ai, "ai-infer/report"), ContractsJson.Default.ModelsReported, cancellationToken);
+        var results = await Client.ListAsync(new Uri(Addresses.Ai, "ai-infer/results"), ContractsJson.Default.IReadOnlyListAnalysisFinished, cancellationToken);
+        return new([.. new[] { report }.Where(r => r.Models.Count > 0)], [.. results.Select(result => new SiteAnalysis(report.Site, result))]);
+    }
 }
 
 /// <summary>What somebody wants changed.</summary>

@@ -8,7 +8,7 @@ namespace Yizhan.Console.Sites;
 /// <summary>Asks the Prometheus of the centre which alerts there are. It is asked without a token: it is no service of ours.</summary>
 internal sealed class AlertDesk(IOptions<ConsoleOptions> options, TimeProvider clock) : IDisposable
 {
-    private readonly ServiceClient _client = new(() => null, clock);
+    private readonly ServiceClient _client = new(new SocketsHttpHandler { UseProxy = false, UseCookies = false, AllowAutoRedirect = false, ConnectTimeout = TimeSpan.FromSeconds(5) }, clock);
 
     /// <summary>Its base address; null when none is configured.</summary>
     public Uri? Address { get; } = options.Value.PrometheusUrl is { Length: > 0 } url ? new Uri(url.EndsWith('/') ? url : url + "/") : null;

@@ -10,12 +10,21 @@ internal static class SiteTroubles
     /// <summary>Time before the end of a certificate or licence from which on it is said.</summary>
     private static readonly TimeSpan Soon = TimeSpan.FromDays(14);
 
+    /// <summary>When the line was last there; where it never was, when the node started.</summary>
+    public static DateTimeOffset SilentSince(SiteView site) =>
+        DateTimeOffset.FromUnixTimeMilliseconds(site.LastContactMs > 0 ? site.LastContactMs : site.Link?.StartedMs ?? 0);
+
     /// <summary>Sentences, the worst first; none when all is well.</summary>
     public static IEnumerable<string> Of(SiteView site, DateTimeOffset now, Texts texts)
     {
         if (!site.Online)
         {
-            yield return texts.SiteSilent(Display.Duration(now - DateTimeOffset.FromUnixTimeMilliseconds(site.LastContactMs), texts));
+            yield return site.Link switch
+            {
+                null => texts.SiteSilent(Display.Duration(now - SilentSince(site), texts)),
+                { State: "off" } => texts.NoCentre,
+                _ => texts.LineDownFor(Display.Duration(now - SilentSince(site), texts)),
+            };
         }
 
         foreach (var lane in site.Status.Lanes.Where(lane => Waiting.Fill(lane) >= Waiting.Tight))

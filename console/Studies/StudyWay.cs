@@ -32,20 +32,29 @@ internal static class StudyWay
     /// <summary>The steps, in order.</summary>
     /// <param name="progress">What the archive says; null while it has said nothing.</param>
     /// <param name="site">What the study's site said last; null when it never reported here.</param>
+    /// <param name="atSite">Asked at the site itself, where studies are before they are shipped.</param>
     /// <param name="told">What EMRs were told; null when nobody here may know.</param>
-    public static IReadOnlyList<Step> Of(StudyProgress? progress, SiteView? site, IEnumerable<EmrStudyView>? told) => progress is null
+    public static IReadOnlyList<Step> Of(StudyProgress? progress, SiteView? site, bool atSite, IEnumerable<EmrStudyView>? told) => progress is null
         ? [.. Names.Select(name => new Step(name, StepState.Unknown, null))]
         :
         [
             new("received", StepState.Done, progress.FirstStoredMs),
             new("durable", StepState.Done, progress.LastStoredMs),
 
-            // What is here was shipped before it was indexed. More may be on its way while the site keeps something as old.
-            StillWaits(progress, site) ? new("shipped", StepState.Open, null) : new("shipped", StepState.Done, progress.LastIndexedMs),
+            Shipped(progress, site, atSite),
             new("indexed", StepState.Done, progress.LastIndexedMs),
             new("analysed", progress.ResultMs is null ? StepState.Open : StepState.Done, progress.ResultMs),
             Emr(told?.ToArray()),
         ];
+
+    /// <summary>
+    /// What is at the centre was shipped before it was indexed; more may be on its way while the site keeps something as old. At the site that alone tells, and
+    /// not when it was.
+    /// </summary>
+    private static Step Shipped(StudyProgress progress, SiteView? site, bool atSite) =>
+        StillWaits(progress, site) ? new("shipped", StepState.Open, null)
+        : !atSite ? new("shipped", StepState.Done, progress.LastIndexedMs)
+        : new("shipped", site is null ? StepState.Unknown : StepState.Done, null);
 
     private static bool StillWaits(StudyProgress progress, SiteView? site) =>
         site?.Status.Lanes.FirstOrDefault(lane => lane.Lane == "bulk") is { Entries: > 0, OldestMs: { } oldest } && oldest <= progress.LastStoredMs;

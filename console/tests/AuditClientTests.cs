@@ -5,6 +5,7 @@ using Microsoft.Extensions.Options;
 using NSec.Cryptography;
 using Yizhan.Console.Audit;
 using Yizhan.Console.Live;
+using Yizhan.Platform.Identity;
 using Yizhan.Transparency;
 
 namespace Yizhan.Console.Tests;
@@ -143,7 +144,7 @@ public sealed class AuditClientTests : IAsyncLifetime
     private AuditClient Client()
     {
         var options = Options.Create(new ConsoleOptions { AuditUrl = _service.Urls.First() });
-        return new AuditClient(new ServiceAddresses(options, null!), options, () => "a token", TimeProvider.System);
+        return new AuditClient(new ServiceAddresses(options, null!), options, new OperatorTokenHandler(() => "a token", new SocketsHttpHandler()), TimeProvider.System);
     }
 
     private string KeyText()

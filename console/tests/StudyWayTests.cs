@@ -19,6 +19,17 @@ public sealed class StudyWayTests
     }
 
     [Fact]
+    public void At_the_site_itself_a_study_is_shipped_when_nothing_as_old_waits_and_nobody_knows_when_that_was()
+    {
+        var site = new SiteView(new SiteStatus("east", Guid.Empty, "0.1.0", 0, [new("bulk", 0, 0, null, 1)]), 0, Online: false);
+        Assert.Equal(new Step("shipped", StepState.Done, null), Shipped(site));
+        Assert.Equal(new Step("shipped", StepState.Open, null), Shipped(site with { Status = site.Status with { Lanes = [new("bulk", 3, 1, 4_000, 1)] } }));
+        Assert.Equal(new Step("shipped", StepState.Unknown, null), Shipped(null));
+
+        static Step Shipped(SiteView? site) => Assert.Single(StudyWay.Of(Progress, site, true, null), step => step.Name == "shipped");
+    }
+
+    [Fact]
     public void It_is_in_the_EMR_when_every_system_has_all_and_stopped_when_one_refused()
     {
         EmrStudyView told = new("1.2", "his", "study", "delivered", 1, 20), finding = told with { Kind = "finding", EndedMs = 30 };
@@ -32,9 +43,9 @@ public sealed class StudyWayTests
     [Fact]
     public void What_is_not_known_is_said_to_be_unknown_and_what_is_has_its_time()
     {
-        Assert.All(StudyWay.Of(null, null, null), step => Assert.Equal(StepState.Unknown, step.State));
-        Assert.Equal([1_000, 5_000, 9_000, 9_000, 7_000, null], StudyWay.Of(Progress with { ResultMs = 7_000 }, null, null).Select(step => step.AtMs));
+        Assert.All(StudyWay.Of(null, null, false, null), step => Assert.Equal(StepState.Unknown, step.State));
+        Assert.Equal([1_000, 5_000, 9_000, 9_000, 7_000, null], StudyWay.Of(Progress with { ResultMs = 7_000 }, null, false, null).Select(step => step.AtMs));
     }
 
-    private static Step Step(string name, StudyProgress progress, SiteView? site, EmrStudyView[]? told) => Assert.Single(StudyWay.Of(progress, site, told), step => step.Name == name);
+    private static Step Step(string name, StudyProgress progress, SiteView? site, EmrStudyView[]? told) => Assert.Single(StudyWay.Of(progress, site, false, told), step => step.Name == name);
 }

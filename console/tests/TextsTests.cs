@@ -52,9 +52,9 @@ public sealed class TextsTests
 
         var method = typeof(Texts).GetMethod(member)!;
         object[] arguments = [.. method.GetParameters().Select(p =>
-            member == nameof(Texts.LaneName) ? "bulk" : member == nameof(Texts.ActionName) ? "R" : p.ParameterType == typeof(string) ? "X" : Convert.ChangeType(7, p.ParameterType, CultureInfo.InvariantCulture))];
+            member == nameof(Texts.LaneName) ? "bulk" : member == nameof(Texts.ActionName) ? "R" : member == nameof(Texts.LogLevel) ? "error" : p.ParameterType == typeof(string) ? "X" : Convert.ChangeType(7, p.ParameterType, CultureInfo.InvariantCulture))];
         var text = (string)method.Invoke(texts, arguments)!;
-        Assert.All(arguments, a => Assert.Contains(a is "bulk" or "R" ? "" : a.ToString()!, text, StringComparison.Ordinal));
+        Assert.All(arguments, a => Assert.Contains(a is "bulk" or "R" or "error" ? "" : a.ToString()!, text, StringComparison.Ordinal));
         return text;
     }
 }

@@ -124,7 +124,7 @@ try {
     await page.context().close();
   });
 
-  await test('at a site, which has no issuer, name and PIN sign in, and the count is at the site and at the centre, once', async () => {
+  await test('at a site, which has no issuer, its own page signs in and leads back, and the count is at the site and at the centre, once', async () => {
     writeFileSync(path.join(folder, 'token.json'), JSON.stringify(await centre('fleet/sites/lakeside/enrolment-tokens?minutes=15', 'POST')));
     execFileSync('dotnet', [cli, 'enrol', '--token-file', path.join(folder, 'token.json'), '--folder', path.join(folder, 'tls')]);
     const tls = name => path.join(folder, 'tls', name);
@@ -133,13 +133,14 @@ try {
     await site('inventory/items', 'PUT', item);
     await until('the site has its list of accounts', async () => (await site('station/sign-in')).accounts > 0);
     const page = await phone(`http://127.0.0.1:${sitePort}/inventory/app/`);
-    await page.locator('#sign-in').waitFor();
+    await page.locator('#state').getByRole('link', { name: 'Sign in' }).click();
     await page.fill('#name', 'li');
-    await page.fill('#pin', 'not it');
-    await page.press('#pin', 'Enter');
-    await page.locator('#state', { hasText: 'Name or PIN is wrong.' }).waitFor();
-    await page.fill('#pin', passwords.li);
-    await page.press('#pin', 'Enter');
+    await page.fill('#password', 'not it');
+    await page.click('form button');
+    await page.getByRole('alert').getByText('User name or password is wrong.').waitFor();
+    await page.fill('#password', passwords.li);
+    await page.click('form button');
+    await page.waitForURL('**/inventory/app/');
     await count(page, 7);
     assert.deepEqual((await site('inventory/stock?site=lakeside')).map(s => [s.item, s.quantity]), [['gloves', 7]]);
     await until('the centre has it', async () => (await centre('inventory/stock?site=lakeside')).length === 1);

@@ -35,18 +35,34 @@ const patient = ({ name, id, study, date, description }) => [['00080005', 'CS', 
   ['00081030', 'LO', description], ['00100010', 'PN', name], ['00100020', 'LO', id], ['0020000D', 'UI', study], ['00200010', 'SH', '1']];
 const sopOf = (study, k) => `${study}.1.${k + 1}`;
 
-/** A CT of square slices, one millimetre a pixel: a disc whose radius says which slice it is. */
-export function slices(study, count, size) {
-  return Array.from({ length: count }, (_, k) => {
-    const pixels = Buffer.alloc(size * size * 2);
-    for (let y = 0; y < size; y++) {
-      for (let x = 0; x < size; x++) pixels.writeUInt16LE(Math.hypot(x - size / 2, y - size / 2) < size / 4 + k ? 1064 : 24, (y * size + x) * 2);
-    }
-    return file(uid.ct, sopOf(study.study, k), [...patient(study), ['00080060', 'CS', 'CT'], ['0008103E', 'LO', 'Thorax'], ['0020000E', 'UI', `${study.study}.1`], ['00200011', 'IS', 1],
-      // Sent from the last to the first: their places in space are what orders them.
-      ['00200013', 'IS', count - k], ['00200032', 'DS', [0, 0, k * 2]], ['00200037', 'DS', [1, 0, 0, 0, 1, 0]], ['00200052', 'UI', `${study.study}.9`],
-      ['00280002', 'US', 1], ['00280004', 'CS', 'MONOCHROME2'], ['00280010', 'US', size], ['00280011', 'US', size], ['00280030', 'DS', [1, 1]], ['00280100', 'US', 16], ['00280101', 'US', 12],
-      ['00280102', 'US', 11], ['00280103', 'US', 0], ['00281050', 'DS', 40], ['00281051', 'DS', 400], ['00281052', 'DS', -1024], ['00281053', 'DS', 1], ['7FE00010', 'OW', pixels]]);
+/** A CT of square slices, `mm` a pixel; `stored(x, y, k)` gives what a scanner stores: HU and 1024. */
+const ct = (study, count, size, mm, spacing, stored) => Array.from({ length: count }, (_, k) => {
+  const pixels = Buffer.alloc(size * size * 2);
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) pixels.writeUInt16LE(stored(x, y, k), (y * size + x) * 2);
+  }
+  return file(uid.ct, sopOf(study.study, k), [...patient(study), ['00080060', 'CS', 'CT'], ['0008103E', 'LO', 'Thorax'], ['00180015', 'CS', 'CHEST'], ['0020000E', 'UI', `${study.study}.1`], ['00200011', 'IS', 1],
+    // Sent from the last to the first: their places in space are what orders them.
+    ['00200013', 'IS', count - k], ['00200032', 'DS', [0, 0, k * spacing]], ['00200037', 'DS', [1, 0, 0, 0, 1, 0]], ['00200052', 'UI', `${study.study}.9`],
+    ['00280002', 'US', 1], ['00280004', 'CS', 'MONOCHROME2'], ['00280010', 'US', size], ['00280011', 'US', size], ['00280030', 'DS', [mm, mm]], ['00280100', 'US', 16], ['00280101', 'US', 12],
+    ['00280102', 'US', 11], ['00280103', 'US', 0], ['00281050', 'DS', 40], ['00281051', 'DS', 400], ['00281052', 'DS', -1024], ['00281053', 'DS', 1], ['7FE00010', 'OW', pixels]]);
+});
+
+/** A CT, one millimetre a pixel: a disc whose radius says which slice it is. */
+export const slices = (study, count, size) => ct(study, count, size, 1, 2, (x, y, k) => Math.hypot(x - size / 2, y - size / 2) < size / 4 + k ? 1064 : 24);
+
+/** A drawn thorax with one nodule of 18 mm in the middle slices, as the bundle `nodule` knows them (samples/Phantom.cs). */
+export function thorax(study, count, size) {
+  const mm = 360 / size, spacing = 180 / count, inside = (x, y, a, b) => (x / a) ** 2 + (y / b) ** 2 < 1;
+  let seed = 7;
+  const noise = () => (seed = (seed * 1103515245 + 12345) & 0x7fffffff) % 41 - 20;
+  return ct(study, count, size, mm, spacing, (column, row, k) => {
+    const x = (column - size / 2) * mm, y = (row - size / 2) * mm, z = (k - count / 2) * spacing;
+    const lung = [-70, 70].some(at => inside(x - at, y + 8, 52 - Math.abs(z) / 12, 78 - Math.abs(z) / 10));
+    const hu = !inside(x, y, 160, 115) ? -1000 : !inside(x, y, 152, 107) ? -90
+      : lung ? Math.hypot(x - 68, y + 12, z) < 9 ? 35 : -850
+      : inside(x, y - 70, 18, 16) ? 420 : 50;
+    return Math.max(0, hu + 1024 + noise());
   });
 }
 
