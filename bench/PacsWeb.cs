@@ -78,6 +78,12 @@ internal static class PacsWeb
                 }
 
                 rows.Add(BenchRow.More($"nginx, WADO-RS {name}", Rate(mine), Rate(limit), "MB/s"));
+                if (file == "study")
+                {
+                    var (opened, plain) = await PacsLimit.MeasureAsync(folder, mine[0].Bytes, repetitions, cancellationToken);
+                    rows.Add(BenchRow.More("bare loop that reads, opens and sends, WADO-RS whole study", Rate(mine), opened, "MB/s"));
+                    rows.Add(BenchRow.More("bare loop that reads and sends, WADO-RS whole study", Rate(mine), plain, "MB/s"));
+                }
             }
         }
 

@@ -23,6 +23,8 @@ internal static class SitesBench
     private const byte Normal = 1;
     private const byte Bulk = 2;
     private const int EventBytes = 1024;
+    private const string Sqlite = "sqlite";
+    private const string Postgres = "postgres";
     private static readonly int[] Steps = [10, 100, 1000];
 
     public static Command Create()
@@ -32,7 +34,8 @@ internal static class SitesBench
         var batch = new Option<int>("--batch") { Description = "Events in one request: 1 to 256.", DefaultValueFactory = _ => 20 };
         var blobs = new Option<int>("--blobs") { Description = "Blobs of all sites together, at each step.", DefaultValueFactory = _ => 2000 };
         var blobBytes = new Option<int>("--blob-bytes") { Description = "Size of a blob, up to 4 MiB.", DefaultValueFactory = _ => 256 * 1024 };
-        var backend = new Option<string>("--backend") { Description = "storage:store of the centre.", DefaultValueFactory = _ => "sqlite" };
+        var backend = new Option<string>("--backend") { Description = "storage:store of the centre. With postgres each step is measured on sqlite too, the peer.", DefaultValueFactory = _ => Sqlite };
+        backend.AcceptOnlyFromAmong(Sqlite, "segments", Postgres);
         var settings = new Option<string[]>("--centre") { Description = "A setting of the centre more, as section:key=value. Repeat for several." };
         var json = new Option<bool>("--json") { Description = "Print only the JSON object." };
         var command = new Command("sites", """
@@ -43,6 +46,7 @@ internal static class SitesBench
               yizhan bench sites
               yizhan bench sites --sites 100 --events 20000 --json
               yizhan bench sites --backend segments
+              yizhan bench sites --backend postgres --events 40000 --blobs 1000
             """)
         {
             sites, events, batch, blobs, blobBytes, backend, settings, json,
@@ -62,7 +66,7 @@ internal static class SitesBench
             return await RunAsync(
                 parsed.GetValue(sites),
                 new Load(parsed.GetValue(events), parsed.GetValue(batch), parsed.GetValue(blobs), parsed.GetValue(blobBytes)),
-                [$"--storage:store={parsed.GetValue(backend)}", .. (parsed.GetValue(settings) ?? []).Select(s => "--" + s)], parsed.GetValue(backend)!, parsed.GetValue(json), cancellationToken);
+                [.. (parsed.GetValue(settings) ?? []).Select(s => "--" + s)], parsed.GetValue(backend)!, parsed.GetValue(json), cancellationToken);
         });
         return command;
     }
@@ -71,23 +75,30 @@ internal static class SitesBench
     {
         void Say(string text) => (json ? Console.Error : Console.Out).WriteLine(text);
 
+        if (backend == Postgres && LocalPostgres.Programs is null)
+        {
+            await Console.Error.WriteLineAsync("yizhan: PostgreSQL 15 or newer is not installed: apt-get install postgresql");
+            return 69;
+        }
+
         var rows = new List<BenchRow>();
         Measured? first = null;
         foreach (var count in Steps.Where(n => n < most).Append(most))
         {
-            var measured = await StepAsync(count, load, settings, Say, cancellationToken);
+            var beside = backend == Postgres ? await StepAsync(count, load, settings, Sqlite, Say, cancellationToken) : null;
+            var measured = await StepAsync(count, load, settings, backend, Say, cancellationToken);
             first ??= measured;
             var of = string.Create(CultureInfo.InvariantCulture, $"{count} sites, {backend}");
-            rows.Add(BenchRow.More($"disk limit (append + fdatasync of a batch of {load.Batch} KiB), events, {of}", measured.EventsPerSecond, measured.DiskEventsPerSecond, "events/s"));
-            rows.Add(BenchRow.More($"{first.Sites} sites, events, {of}", measured.EventsPerSecond, first.EventsPerSecond, "events/s"));
-            rows.Add(BenchRow.Less($"{first.Sites} sites, answer p50, {of}", measured.P50Ms, first.P50Ms, "ms"));
-            rows.Add(BenchRow.Less($"{first.Sites} sites, answer p99, {of}", measured.P99Ms, first.P99Ms, "ms"));
-            rows.Add(BenchRow.More($"{first.Sites} sites, blobs, {of}", measured.BlobMbPerSecond, first.BlobMbPerSecond, "MB/s"));
-            rows.Add(BenchRow.Less($"{first.Sites} sites, centre's processor for 1000 events, {of}", measured.CpuMsPerThousand, first.CpuMsPerThousand, "ms"));
-            rows.Add(BenchRow.Less($"{first.Sites} sites, centre's peak memory, {of}", measured.MemoryMb, first.MemoryMb, "MB"));
-            if (measured.Missing > 0)
+            if (beside is not null)
             {
-                Say($"This must not happen: {measured.Missing} sites have another mark at the centre than they were answered.");
+                Compare(rows, Sqlite, of, measured, beside);
+            }
+
+            rows.Add(BenchRow.More($"disk limit (append + fdatasync of a batch of {load.Batch} KiB), events, {of}", measured.EventsPerSecond, measured.DiskEventsPerSecond, "events/s"));
+            Compare(rows, $"{first.Sites} sites", of, measured, first);
+            if (measured.Missing + (beside?.Missing ?? 0) > 0)
+            {
+                Say($"This must not happen: {measured.Missing} sites have another mark at the centre than they were answered, {beside?.Missing ?? 0} on {Sqlite}.");
                 BenchTable.Print("sites", rows, json);
                 return 1;
             }
@@ -95,6 +106,37 @@ internal static class SitesBench
 
         BenchTable.Print("sites", rows, json);
         return 0;
+    }
+
+    private static void Compare(List<BenchRow> rows, string peer, string of, Measured ours, Measured theirs) => rows.AddRange(
+    [
+        BenchRow.More($"{peer}, events, {of}", ours.EventsPerSecond, theirs.EventsPerSecond, "events/s"),
+        BenchRow.Less($"{peer}, answer p50, {of}", ours.P50Ms, theirs.P50Ms, "ms"),
+        BenchRow.Less($"{peer}, answer p99, {of}", ours.P99Ms, theirs.P99Ms, "ms"),
+        BenchRow.More($"{peer}, blobs, {of}", ours.BlobMbPerSecond, theirs.BlobMbPerSecond, "MB/s"),
+        BenchRow.Less($"{peer}, centre's processor for 1000 events, {of}", ours.CpuMsPerThousand, theirs.CpuMsPerThousand, "ms"),
+        BenchRow.Less($"{peer}, centre's peak memory, {of}", ours.MemoryMb, theirs.MemoryMb, "MB"),
+    ]);
+
+    /// <summary>On PostgreSQL: with a server of its own, as durable as it comes, which is made and removed with the step.</summary>
+    private static async Task<Measured> StepAsync(int count, Load load, string[] settings, string backend, Action<string> say, CancellationToken cancellationToken)
+    {
+        if (backend != Postgres)
+        {
+            return await StepAsync(count, load, [$"--storage:store={backend}", .. settings], say, cancellationToken);
+        }
+
+        await using var server = await LocalPostgres.StartAsync(cancellationToken);
+        var connection = Path.GetTempFileName();
+        try
+        {
+            await File.WriteAllTextAsync(connection, server.ConnectionString, cancellationToken);
+            return await StepAsync(count, load, [$"--storage:store={backend}", $"--storage:postgresConnectionFile={connection}", .. settings], say, cancellationToken);
+        }
+        finally
+        {
+            File.Delete(connection);
+        }
     }
 
     private static async Task<Measured> StepAsync(int count, Load load, string[] settings, Action<string> say, CancellationToken cancellationToken)

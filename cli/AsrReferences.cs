@@ -11,8 +11,8 @@ internal static partial class AsrReferences
 {
     private const string Sclite = "/usr/lib/sctk/bin/sclite", Batch = "/usr/bin/pocketsphinx_batch", Model = "/usr/share/pocketsphinx/model/en-us/";
 
-    /// <summary>What sclite counts for the same words; null when it is not installed.</summary>
-    public static async Task<ErrorCounts?> ScoreAsync(IReadOnlyList<(string Said, string Heard)> pairs, CancellationToken cancellationToken)
+    /// <summary>What sclite counts for the same tokens; null when it is not installed.</summary>
+    public static async Task<ErrorCounts?> ScoreAsync(IReadOnlyList<(string Said, string Heard)> pairs, Func<string, IReadOnlyList<string>> tokens, CancellationToken cancellationToken)
     {
         if (!File.Exists(Sclite))
         {
@@ -28,7 +28,7 @@ internal static partial class AsrReferences
             return scores.Length == pairs.Count ? scores.Aggregate(default(ErrorCounts), ErrorCounts.Add) : throw new InvalidDataException($"sclite scored {scores.Length} of {pairs.Count} utterances.");
 
             Task WriteAsync(string name, Func<(string Said, string Heard), string> side) => File.WriteAllLinesAsync(
-                Path.Combine(folder, name), pairs.Select((p, i) => $"{string.Join(' ', TranscriptTokens.Words(side(p)))} (s_{i:0000})"), cancellationToken);
+                Path.Combine(folder, name), pairs.Select((p, i) => $"{string.Join(' ', tokens(side(p)))} (s_{i:0000})"), cancellationToken);
         });
 
         static long Value(Match match, int group) => long.Parse(match.Groups[group].Value, CultureInfo.InvariantCulture);

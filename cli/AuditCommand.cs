@@ -37,7 +37,7 @@ internal static class AuditCommand
         if (!Uri.TryCreate(parsed.GetValue(Url), UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https"))
         {
             await Console.Error.WriteLineAsync($"yizhan: --url is '{parsed.GetValue(Url)}'; accepted: http:// or https:// and a host, such as http://127.0.0.1:8080/.");
-            return 64;
+            return CommandLine.WrongUse;
         }
 
         using var http = Tokens.Client(new Uri(url, "audit/"));
@@ -48,17 +48,17 @@ internal static class AuditCommand
         catch (HttpRequestException e)
         {
             await Console.Error.WriteLineAsync($"yizhan: {http.BaseAddress} does not answer: {e.Message}");
-            return 69;
+            return CommandLine.Failed;
         }
         catch (RefusedException e)
         {
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
-            return e.Status is 404 or 410 ? 66 : 65;
+            return CommandLine.Failed;
         }
         catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException)
         {
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
-            return 74;
+            return CommandLine.Failed;
         }
     }
 

@@ -68,7 +68,7 @@ internal static class BackupCommand
             catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
             {
                 Console.Error.WriteLine($"yizhan: {e.Message}");
-                return 74;
+                return CommandLine.Failed;
             }
         });
         return command;
@@ -136,7 +136,7 @@ internal static class BackupCommand
             catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
             {
                 Console.Error.WriteLine($"yizhan: {e.Message}");
-                return Task.FromResult(74);
+                return Task.FromResult(CommandLine.Failed);
             }
         });
         return command;

@@ -187,19 +187,10 @@ internal static class CertificateCommands
     private static Option<bool> Json() => new("--json") { Description = "Print one JSON object last." };
 
     private static T Read<T>(string path, JsonTypeInfo<T> type) where T : class =>
-        JsonSerializer.Deserialize(File.ReadAllBytes(path), type) ?? throw new JsonException($"{path} says null.");
+        Guarded.Read(path, $"what was expected ({typeof(T).Name} in JSON)", text => JsonSerializer.Deserialize(text, type));
 
-    private static void Write<T>(string path, T value, JsonTypeInfo<T> type)
-    {
-        var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
-        if (!OperatingSystem.IsWindows())
-        {
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        }
-
-        using var file = new FileStream(path, options);
-        JsonSerializer.Serialize(file, value, type);
-    }
+    private static void Write<T>(string path, T value, JsonTypeInfo<T> type) =>
+        Platform.AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(value, type), secret: true, overwrite: true);
 
     private static int Say(bool json, string text, object value)
     {
@@ -216,12 +207,12 @@ internal static class CertificateCommands
         catch (Exception e) when (e is CentreException or CertificateRefusedException or HttpRequestException or CryptographicException or ArgumentException)
         {
             Console.Error.WriteLine($"yizhan: {(e is HttpRequestException { InnerException: { } inner } ? $"{e.Message} {inner.Message}" : e.Message)}");
-            return 69;
+            return CommandLine.Failed;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException or JsonException)
         {
             Console.Error.WriteLine($"yizhan: {e.Message}");
-            return 66;
+            return CommandLine.Failed;
         }
     }
 }

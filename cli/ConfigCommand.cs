@@ -434,7 +434,7 @@ internal static class ConfigCommand
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
-            return 66;
+            return CommandLine.Failed;
         }
     }
 }

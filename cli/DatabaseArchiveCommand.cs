@@ -59,20 +59,22 @@ internal static class DatabaseArchiveCommand
     {
         var bucket = new Bucket();
         var connection = new Option<FileInfo>("--connection-file") { Description = "File with one line, as storage:postgresConnectionFile; its role may replicate.", Required = true };
-        var data = Data("The centre's data folder: the keys of its days go along. The site key never does.");
+        var data = Data("The centre's data folder: the keys of its days go along, and, sealed for the site key, accounts, certificates and what services owe and were told. The site key never does.");
+        var siteKey = SiteKey("The site key, where storage:siteKeyFile names another place than the data folder.");
         var work = new Option<DirectoryInfo?>("--work") { Description = "Where there is room for the backup meanwhile. Default: the folder for temporary files." };
         var json = new Option<bool>("--json") { Description = "Print one JSON object last." };
         var command = bucket.AddTo(new Command("backup", """
-            Makes a base backup of the database with pg_basebackup and brings it to the bucket. Daily; the log behind it comes by archive_command.
+            Makes a base backup of the database with pg_basebackup and brings it to the bucket, with what services keep in the data folder beside the database. Daily; the log behind
+            it comes by archive_command. The centre may be running.
 
             Examples:
               yizhan database backup --connection-file /etc/yizhan/backup.connection --data /var/lib/yizhan \
                 --s3-url https://s3.elsewhere.example --s3-bucket yizhan-wal --s3-credentials-file /etc/yizhan/wal.credentials --json
-            """) { connection, data, work, json });
+            """) { connection, data, siteKey, work, json });
         command.SetAction((parsed, cancellationToken) => RunAsync(bucket, parsed, Failed, async archive =>
         {
             var made = await archive.BackupAsync(
-                parsed.GetValue(connection)!.FullName, parsed.GetValue(data)?.FullName, parsed.GetValue(work)?.FullName ?? Path.GetTempPath(), cancellationToken);
+                parsed.GetValue(connection)!.FullName, parsed.GetValue(data)?.FullName, parsed.GetValue(siteKey)?.FullName, parsed.GetValue(work)?.FullName ?? Path.GetTempPath(), cancellationToken);
             Say(parsed.GetValue(json), made, $"Base backup {made.Name}: {made.Bytes} bytes, {made.Files.Count} files. Every moment from {Time(made.EndedMs)} on can be restored.");
             return Fine;
         }));
@@ -103,7 +105,8 @@ internal static class DatabaseArchiveCommand
         var bucket = new Bucket();
         var to = new Option<DirectoryInfo>("--to") { Description = "Folder of the server's data: empty or not there yet.", Required = true };
         var before = BackupCommand.Before("The moment to restore to, such as 2026-11-20T08:00:00Z. Default: as far as the log in the bucket goes.");
-        var data = Data("Where the centre's data folder begins anew with the keys of the backup: empty or not there yet.");
+        var data = Data("Where the centre's data folder begins anew with the keys and the services' files of the backup: empty or not there yet.");
+        var siteKey = SiteKey("The site key, from the safe: it opens the services' files. With --data only.");
         var program = new Option<string>("--program") { Description = "How the server calls this program.", DefaultValueFactory = _ => "yizhan" };
         var json = new Option<bool>("--json") { Description = "Print one JSON object last." };
         var command = bucket.AddTo(new Command("restore", """
@@ -111,18 +114,21 @@ internal static class DatabaseArchiveCommand
             Nothing is started. The centre that starts on it begins a new epoch, and sites send again what it lacks (docs/operations/production.md).
 
             Examples:
-              yizhan database restore --to /var/lib/postgresql/15/main --before 2026-11-20T08:00:00Z --data /var/lib/yizhan \
+              yizhan database restore --to /var/lib/postgresql/15/main --before 2026-11-20T08:00:00Z \
+                --data /var/lib/yizhan --site-key /media/safe/site.key \
                 --s3-url https://s3.elsewhere.example --s3-bucket yizhan-wal --s3-credentials-file /etc/yizhan/wal.credentials
-            """) { to, before, data, program, json });
+            """) { to, before, data, siteKey, program, json });
         command.SetAction((parsed, cancellationToken) => RunAsync(bucket, parsed, Failed, async archive =>
         {
             var used = await archive.RestoreAsync(
-                parsed.GetValue(before), parsed.GetValue(to)!.FullName, $"{parsed.GetValue(program)} database fetch %f %p {bucket.Arguments(parsed)}", parsed.GetValue(data)?.FullName, cancellationToken);
+                parsed.GetValue(before), parsed.GetValue(to)!.FullName, $"{parsed.GetValue(program)} database fetch %f %p {bucket.Arguments(parsed)}", parsed.GetValue(data)?.FullName, parsed.GetValue(siteKey)?.FullName, cancellationToken);
             Say(parsed.GetValue(json), used, $"Base backup {used.Name} is in {parsed.GetValue(to)}. Give the folder to the server's user (chown -R postgres:), start the server and wait until it is no more in recovery.");
             return Fine;
         }));
         return command;
     }
+
+    private static Option<FileInfo?> SiteKey(string description) => new("--site-key") { Description = description };
 
     private static Option<DirectoryInfo?> Data(string description) => new("--data") { Description = description };
 

@@ -41,7 +41,7 @@ internal static class DemoCommand
         if (from is { Exists: false })
         {
             await Console.Error.WriteLineAsync($"yizhan: the folder '{from.FullName}' does not exist.");
-            return 66;
+            return CommandLine.Failed;
         }
 
         var progress = json ? Console.Error : Console.Out;

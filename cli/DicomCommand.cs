@@ -227,7 +227,7 @@ internal static class DicomCommand
         Console.WriteLine($"{found.Count} found.");
     }
 
-    /// <summary>Posts to <c>/pacs-gw/peers/PEER/…</c>. 64 (EX_USAGE) for a key that has no form of one.</summary>
+    /// <summary>Posts to <c>/pacs-gw/peers/PEER/…</c>. Wrong use is a key that has no form of one.</summary>
     private static async Task<int> AskAsync(
         ParseResult parsed, string operation, Func<HttpContent>? body, Func<JsonNode, int> show, CancellationToken cancellationToken)
     {
@@ -239,7 +239,7 @@ internal static class DicomCommand
         catch (FormatException e)
         {
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
-            return 64;
+            return CommandLine.WrongUse;
         }
 
         using (content)

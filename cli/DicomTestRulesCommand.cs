@@ -23,7 +23,7 @@ internal static class DicomTestRulesCommand
               yizhan dicom test-rules ct.dcm --rules rules.yaml --write /tmp/copies
               yizhan dicom test-rules ct.dcm --rules rules.yaml --json | jq .copies
             """) { file, rules, peer, called, write, json };
-        command.SetAction((parsed, cancellationToken) =>
+        command.SetAction(async (parsed, cancellationToken) =>
         {
             List<string> arguments = [parsed.GetValue(file)!, "--rules", parsed.GetValue(rules)!];
             foreach (var option in (Option<string?>[])[peer, called, write])
@@ -39,7 +39,7 @@ internal static class DicomTestRulesCommand
                 arguments.Add("--json");
             }
 
-            return HostProcess.RunToEndAsync("test-rules", arguments, cancellationToken);
+            return await HostProcess.RunToEndAsync("test-rules", arguments, cancellationToken) is 0 ? CommandLine.Ok : CommandLine.Failed;
         });
         return command;
     }

@@ -178,7 +178,7 @@ internal static class DicomWebCommand
         return command;
     }
 
-    /// <summary>Runs against the server: 64 (EX_USAGE) for bad input, 69 (EX_UNAVAILABLE) when it does not answer, 1 when it refuses.</summary>
+    /// <summary>Runs against the server: wrong use is bad input; it failed when the server does not answer, or refuses.</summary>
     private static async Task<int> RunAsync(ParseResult parsed, Func<DicomWebClient, Task<int>> run)
     {
         var url = parsed.GetValue(Url)!;
@@ -197,7 +197,7 @@ internal static class DicomWebCommand
         catch (FormatException e)
         {
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
-            return 64;
+            return CommandLine.WrongUse;
         }
         catch (DicomWebException e)
         {
@@ -207,7 +207,7 @@ internal static class DicomWebCommand
         catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException or TaskCanceledException { InnerException: TimeoutException })
         {
             await Console.Error.WriteLineAsync($"yizhan: {url}: {e.Message}");
-            return 69;
+            return CommandLine.Failed;
         }
     }
 
@@ -256,7 +256,7 @@ internal static class DicomWebCommand
             }
             else
             {
-                throw new FormatException($"There is no file or folder '{path}'.");
+                throw new FileNotFoundException($"There is no file or folder '{path}'.");
             }
         }
 

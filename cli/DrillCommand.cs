@@ -93,7 +93,7 @@ internal static class DrillCommand
         if (refusal is not null)
         {
             await Console.Error.WriteLineAsync($"yizhan: {refusal}");
-            return 64;
+            return CommandLine.WrongUse;
         }
 
         using var http = Tokens.Client(node!);

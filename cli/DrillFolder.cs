@@ -8,7 +8,7 @@ internal static class DrillFolder
     /// <param name="keep">Whether it stays in any case.</param>
     /// <param name="drill">Gets the folder; true when it passed.</param>
     /// <param name="cancellationToken">Ctrl+C.</param>
-    /// <returns>0 passed, 1 not, 70 it could not be run, 130 stopped.</returns>
+    /// <returns>0 passed, 1 not, or it could not be run, 130 stopped.</returns>
     public static async Task<int> RunAsync(string name, bool keep, Func<string, Task<bool>> drill, CancellationToken cancellationToken)
     {
         var folder = Path.GetFullPath(Path.Combine(".yizhan", $"{name}-{Environment.ProcessId}"));
@@ -19,13 +19,13 @@ internal static class DrillFolder
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
             await Console.Error.WriteLineAsync("Stopped; nothing is left running.");
-            return 130;
+            return CommandLine.Stopped;
         }
         catch (InvalidOperationException e)
         {
             keep = true;
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}\nThe data and logs are in {folder}.");
-            return 70;
+            return CommandLine.Failed;
         }
         finally
         {

@@ -82,8 +82,7 @@ internal static class LicenceCommand
             var licence = new Licence(
                 parsed.GetValue(id) ?? $"{parsed.GetValue(site)}-{parsed.GetValue(sequence)}", parsed.GetValue(site)!, parsed.GetValue(hardware), now.ToUnixTimeSeconds(),
                 now.AddDays(parsed.GetValue(days)).ToUnixTimeSeconds(), parsed.GetValue(grace), parsed.GetValue(features)!, parsed.GetValue(sequence));
-            using var signer = ECDsa.Create();
-            signer.ImportFromPem(File.ReadAllText(parsed.GetValue(key)!.FullName));
+            using var signer = Guarded.Key(parsed.GetValue(key)!);
             var text = licence.Sign(signer);
             if (parsed.GetValue(file) is { } target)
             {
@@ -119,8 +118,7 @@ internal static class LicenceCommand
             """) { file, key, site, hardware, json };
         command.SetAction(parsed => Guarded.Run(() =>
         {
-            using var signer = ECDsa.Create();
-            signer.ImportFromPem(File.ReadAllText(parsed.GetValue(key)!.FullName));
+            using var signer = Guarded.Key(parsed.GetValue(key)!);
             var licence = Licence.Read(File.ReadAllText(parsed.GetValue(file)!.FullName), signer);
             var now = TimeProvider.System.GetUtcNow().ToUnixTimeSeconds();
             var machine = parsed.GetValue(hardware) is "here" ? HardwareFingerprint.Of() : parsed.GetValue(hardware);
@@ -152,9 +150,9 @@ internal static class LicenceCommand
             """) { file, json };
         command.SetAction(parsed => Guarded.Run(() =>
         {
-            var licence = File.ReadAllText(parsed.GetValue(file)!.FullName).Trim().Split('.') is [_, var payload, _]
-                ? JsonSerializer.Deserialize(System.Buffers.Text.Base64Url.DecodeFromChars(payload), LicenceJson.Default.Licence)!
-                : throw new FormatException("This is not a licence: three parts with dots between them are expected.");
+            var licence = Guarded.Read(parsed.GetValue(file)!.FullName, "a licence: three parts with dots between them", text => text.Trim().Split('.') is [_, var payload, _]
+                ? JsonSerializer.Deserialize(System.Buffers.Text.Base64Url.DecodeFromChars(payload), LicenceJson.Default.Licence)
+                : null);
             Console.WriteLine(parsed.GetValue(json) ? JsonSerializer.Serialize(new { licence, checkedBy = (string?)null }, CliJson.Options) : $"{Say(licence)} (not checked)");
             return 0;
         }));

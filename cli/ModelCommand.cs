@@ -27,7 +27,7 @@ internal static class ModelCommand
 
     public static Command Create() => new("model", "Models of a node: bundles, versions, rollouts.")
     {
-        Node, Json, List(), Add(), Test(), Promote(), Hold(), Rollback(), ModelFiguresCommand.Create(Node, Json),
+        Node, Json, List(), ModelPackCommand.Create(Json), Add(), Test(), Promote(), Hold(), Rollback(), ModelFiguresCommand.Create(Node, Json),
     };
 
     private static Command List()
@@ -90,11 +90,13 @@ internal static class ModelCommand
     {
         var bundle = new Argument<string>("bundle") { Description = "A bundle: a folder or a zip archive with manifest.json and signatures." };
         var command = new Command("add", """
-            Gives a bundle to the node, which checks its signature, tries it in a process of its own, and keeps it.
+            Gives a bundle to the node, which checks its signature, tries it in a process of its own, and keeps it. A bundle for speech or
+            translation (it has configs/speech.json) goes to what hears and translates.
 
             Examples:
               yizhan model add ./lung-2.1.0
               yizhan model add lung-2.1.0.zip --node http://127.0.0.1:8081/
+              yizhan model add ./mandarin-open-1.0.0
             """) { bundle };
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -102,12 +104,19 @@ internal static class ModelCommand
             if (!File.Exists(path) && !Directory.Exists(path))
             {
                 await Console.Error.WriteLineAsync($"yizhan: '{path}' does not exist.");
-                return 66;
+                return CommandLine.Failed;
             }
 
             return await NodeClient.RunAsync(parsed.GetRequiredValue(Node), async http =>
             {
                 await using var archive = Directory.Exists(path) ? Zip(path) : File.OpenRead(path);
+                if (IsForSpeech(archive))
+                {
+                    var pack = (string)(await NodeClient.PostAsync(http, "nmt-asr/packs", new StreamContent(archive), cancellationToken))!;
+                    Print(parsed, new JsonObject { ["added"] = pack }, () => AnsiConsole.WriteLine($"{pack} is kept; 'yizhan asr packs' lists it."));
+                    return 0;
+                }
+
                 var added = (string)(await NodeClient.PostAsync(http, "ai-infer/models", new StreamContent(archive), cancellationToken))!;
                 var (name, version) = (added.Split(' ')[0], added.Split(' ')[1]);
                 var stable = (string)(await NodeClient.GetAsync(http, $"ai-infer/rollouts/{name}", cancellationToken))["stable"]!;
@@ -316,6 +325,24 @@ internal static class ModelCommand
 
         var header = new JsonObject { ["parameters"] = new JsonObject { ["binary_data_output"] = true }, ["inputs"] = described };
         return (System.Text.Encoding.UTF8.GetBytes(header.ToJsonString()), data.ToArray(), shapes);
+    }
+
+    /// <summary>Whether an archive says that it hears or translates; what is no archive the node refuses.</summary>
+    private static bool IsForSpeech(FileStream archive)
+    {
+        try
+        {
+            using var zip = new ZipArchive(archive, ZipArchiveMode.Read, leaveOpen: true);
+            return zip.GetEntry("configs/speech.json") is not null;
+        }
+        catch (InvalidDataException)
+        {
+            return false;
+        }
+        finally
+        {
+            archive.Position = 0;
+        }
     }
 
     internal static FileStream Zip(string folder)

@@ -12,7 +12,6 @@ internal static class ModelFiguresCommand
     private const int Seed = 2026, Slices = 1200, BodyPartImage = 64 * 64, BatchSlices = 10;
 
     /// <summary>The bundle's test set is not here: EX_NOINPUT.</summary>
-    private const int NoInput = 66;
 
     public static Command Create(Option<Uri> node, Option<bool> json)
     {
@@ -29,7 +28,7 @@ internal static class ModelFiguresCommand
         var command = new Command("figures", """
             Runs a bundle that ships on its test set, through the node's own engine, and prints each published figure beside the measured one.
             'nodule' is measured on 1200 slices that are drawn from a fixed seed by the rules of models/training/phantom.py. 'body-part' needs images that
-            do not ship: --test-set. Exit code: 1 when a figure is farther from the published one than the tolerance, 66 when the test set is missing.
+            do not ship: --test-set. Exit code: 1 when a figure is farther from the published one than the tolerance, or when the test set is missing.
 
             Examples:
               yizhan model figures
@@ -43,7 +42,7 @@ internal static class ModelFiguresCommand
             if (asked is not null && shipped.All(m => (string)m!["name"]! != asked))
             {
                 await Console.Error.WriteLineAsync($"yizhan: '{asked}' is no bundle that ships with figures; accepted: {string.Join(", ", shipped.Select(m => (string)m!["name"]!))}.");
-                return 64;
+                return CommandLine.WrongUse;
             }
 
             var rows = new JsonArray();
@@ -86,7 +85,7 @@ internal static class ModelFiguresCommand
                 AnsiConsole.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{beyond.Length} of {all.Length} figures are farther than {limit} from what is published."));
             }
 
-            return beyond.Length > 0 ? 1 : asked is not null && rows.Any(r => !(bool)r!["measured"]!) ? NoInput : 0;
+            return beyond.Length > 0 ? 1 : asked is not null && rows.Any(r => !(bool)r!["measured"]!) ? CommandLine.Failed : 0;
         }));
         return command;
     }

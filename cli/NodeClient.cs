@@ -8,7 +8,7 @@ namespace Yizhan.Cli;
 /// <summary>How commands talk to a running node.</summary>
 internal static class NodeClient
 {
-    /// <summary>Runs a command against a node; 69 (EX_UNAVAILABLE) when it does not answer, 1 when it refuses.</summary>
+    /// <summary>Runs a command against a node; it failed when the node does not answer, or refuses.</summary>
     public static async Task<int> RunAsync(Uri node, Func<HttpClient, Task<int>> run)
     {
         using var http = Tokens.Client(node);
@@ -25,7 +25,7 @@ internal static class NodeClient
         catch (Exception e) when (e is HttpRequestException or IOException)
         {
             await Console.Error.WriteLineAsync($"yizhan: the node at {node} does not answer: {e.Message} Give its web address with --node.");
-            return 69;
+            return CommandLine.Failed;
         }
     }
 

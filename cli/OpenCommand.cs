@@ -22,6 +22,7 @@ internal static class OpenCommand
               yizhan open
               xdg-open "$(yizhan open)"
               yizhan open --json | jq -r .link
+              yizhan open --node http://127.0.0.1:8081/    the console of a site, also while its centre is away
             """) { node, json };
         command.SetAction((parsed, cancellationToken) => NodeClient.RunAsync(parsed.GetValue(node)!, async http =>
         {

@@ -28,7 +28,7 @@ internal static class SimCommand
               yizhan sim --seed 4711 --trace
             """) { seeds, from, seed, trace, json };
         command.SetAction((parsed, cancellationToken) => Task.FromResult(
-            Wrong(parsed.GetValue(seeds), parsed.GetValue(from), parsed.GetValue(seed), parsed.GetValue(trace)) ? 64
+            Wrong(parsed.GetValue(seeds), parsed.GetValue(from), parsed.GetValue(seed), parsed.GetValue(trace)) ? CommandLine.WrongUse
             : parsed.GetValue(seed) is { } one ? RunOne(one, parsed.GetValue(trace), parsed.GetValue(json))
             : RunMany(parsed.GetValue(from), parsed.GetValue(seeds), parsed.GetValue(json), cancellationToken)));
         return command;

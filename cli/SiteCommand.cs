@@ -129,7 +129,7 @@ internal static class SiteCommand
             if (SiteFileReader.Read(System.Text.Encoding.UTF8.GetBytes(text), "siteId").Problems is [var problem, ..])
             {
                 Console.Error.WriteLine($"yizhan: {problem.Message}");
-                return 64;
+                return CommandLine.WrongUse;
             }
 
             Console.WriteLine(text);

@@ -34,6 +34,9 @@ internal static class SpoolCommand
               yizhan spool ls
               yizhan spool show bulk 17 --node http://127.0.0.1:8081/
               yizhan spool replay normal 4 --by "M. Keller" --reason "the centre knows this type now"
+              yizhan spool discard bulk 17 --by "M. Keller" --reason "a phantom, not a patient"
+              yizhan spool quarantine normal 9 --by "M. Keller" --reason "it holds up the lane"
+              yizhan spool new-epoch
               yizhan spool verify
               yizhan spool verify --data /var/lib/yizhan --site lakeside
               yizhan spool shred --day 2026-05-04 --by "M. Keller" --reason "retention is over" --yes
@@ -124,7 +127,7 @@ internal static class SpoolCommand
             catch (Exception e) when (e is IOException or InvalidOperationException or InvalidDataException or ArgumentException or System.Data.Common.DbException)
             {
                 await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
-                return 74;
+                return CommandLine.Failed;
             }
         });
         return command;
@@ -193,7 +196,7 @@ internal static class SpoolCommand
                 if (!Directory.Exists(log))
                 {
                     await Console.Error.WriteLineAsync($"yizhan: {folder.FullName} is no data folder of a node: it has no folder 'log'.");
-                    return 66;
+                    return CommandLine.Failed;
                 }
 
                 LogMaintenance.MarkRestored(log);

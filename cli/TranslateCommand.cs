@@ -16,7 +16,7 @@ internal static class TranslateCommand
         var json = new Option<bool>("--json") { Description = "The last line of the output is one JSON object." };
         var command = new Command("translate", """
             Translates a text at a node. What people have translated comes first, then a small model: a draft. A sentence that may have lost a number, a
-            unit, a negation, a side or a term is marked; exit code 2 when one is.
+            unit, a negation, a side or a term is marked; exit code 1 when one is.
 
             Examples:
               yizhan translate "患者胸痛3天" --target en
@@ -32,12 +32,12 @@ internal static class TranslateCommand
             if ((string?)body?["error"] is { } problem)
             {
                 await Console.Error.WriteLineAsync($"yizhan: {problem}");
-                return 65;
+                return CommandLine.Failed;
             }
 
             await NodeClient.ThrowIfRefusedAsync(answer, cancellationToken);
             Console.WriteLine(parsed.GetValue(json) ? body!.ToJsonString(CliJson.Options) : (string?)body!["translatedText"]);
-            return (int)body!["unverified"]! > 0 ? 2 : 0;
+            return (int)body!["unverified"]! > 0 ? CommandLine.Failed : CommandLine.Ok;
         }));
         return command;
     }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Json;
 using Yizhan.Drills;
 using Yizhan.Platform.Identity;
 
@@ -19,6 +20,8 @@ internal static class UpCommand
             Description = "AE title of a further DICOM device that may send, or AETITLE@HOST:PORT of one that can be called too. Repeat for several.",
             AllowMultipleArgumentsPerToken = true,
         };
+        var free = new Option<bool>("--free-ports") { Description = "Take ports that nobody listens on instead of 8080, 8081, 8443, 8444 and 11112." };
+        var json = new Option<bool>("--json") { Description = "Print one JSON object once both are up." };
         var command = new Command("up", """
             Starts the centre and one edge site and stays up.
 
@@ -26,9 +29,10 @@ internal static class UpCommand
               yizhan up
               yizhan up --peer CT_ROOM1 MR_ROOM2
               yizhan up --peer PACS@10.0.0.5:104
-            """) { data, peers };
+              yizhan up --data .yizhan/second --free-ports --json
+            """) { data, peers, free, json };
         command.SetAction((parsed, cancellationToken) =>
-            RunAsync(parsed.GetValue(data)!, parsed.GetValue(peers) ?? [], cancellationToken));
+            RunAsync(parsed.GetValue(data)!, parsed.GetValue(peers) ?? [], parsed.GetValue(free), parsed.GetValue(json), cancellationToken));
         return command;
     }
 
@@ -38,17 +42,45 @@ internal static class UpCommand
             ? $"admin, {password}  (asks for a password of your own)"
             : "done; more people with yizhan user add";
 
-    private static async Task<int> RunAsync(DirectoryInfo data, string[] peers, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(DirectoryInfo data, string[] peers, bool free, bool json, CancellationToken cancellationToken)
     {
         try
         {
-            var site = LocalSite.Prepare(data.FullName, [.. LocalSite.DcmtkPeers, .. peers], LocalPorts.Default);
+            var ports = free ? LocalPorts.Free().WithoutRelay() : LocalPorts.Default;
+            if (ports.Taken() is { } taken)
+            {
+                // Before anything is written: whoever listens there may be another node, which would answer our health check.
+                await Console.Error.WriteLineAsync($"yizhan: port {taken} of 127.0.0.1 is taken, by another yizhan up or by another program (ss -ltnp 'sport = :{taken}' says which). Stop that, or use --free-ports.");
+                return CommandLine.Failed;
+            }
+
+            var site = LocalSite.Prepare(data.FullName, [.. LocalSite.DcmtkPeers, .. peers], ports);
             await using var node = await site.StartAllAsync(cancellationToken);
             using var centre = site.CentreClient();
+            using var edge = site.EdgeClient();
+            var (console, siteConsole) = (await OpenCommand.LinkAsync(centre, cancellationToken), await OpenCommand.LinkAsync(edge, cancellationToken));
+            if (json)
+            {
+                Console.WriteLine(JsonSerializer.Serialize(
+                    new
+                    {
+                        console,
+                        siteConsole,
+                        centre = site.Ports.CentreWeb,
+                        site = site.Ports.EdgeWeb,
+                        dicom = new { address = "127.0.0.1", port = site.Ports.Dicom, aeTitle = LocalSite.AeTitle, peers = site.Peers },
+                        tokens = new { centre = LocalOperator.PathIn(site.CentreFolder), site = LocalOperator.PathIn(site.EdgeFolder) },
+                        data = data.FullName,
+                        log = site.LogPath("all"),
+                    }, CliJson.Options));
+                return await node.WaitForExitAsync(cancellationToken) is 0 ? CommandLine.Ok : CommandLine.Failed;
+            }
+
             Console.WriteLine($"""
 
                 Yizhan is up.
-                  Console         {await OpenCommand.LinkAsync(centre, cancellationToken)}  (signs in once; another: yizhan open)
+                  Console         {console}  (signs in once; another: yizhan open)
+                  Site's console  {siteConsole}  (works without the centre; another: yizhan open --node {site.Ports.EdgeWeb})
                   First sign-in   {FirstPassword(site)}
                   DICOM address   127.0.0.1:{site.Ports.Dicom}, AE title {LocalSite.AeTitle}
                   May send        {string.Join(", ", site.Peers)}  (more with --peer)
@@ -60,22 +92,22 @@ internal static class UpCommand
                 Try:  storescu -aec {LocalSite.AeTitle} 127.0.0.1 {site.Ports.Dicom} FILE.dcm
                 Ctrl+C stops it.
                 """);
-            return await node.WaitForExitAsync(cancellationToken);
+            return await node.WaitForExitAsync(cancellationToken) is 0 ? CommandLine.Ok : CommandLine.Failed;
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            Console.WriteLine("Stopped.");
+            (json ? Console.Error : Console.Out).WriteLine("Stopped.");
             return 0;
         }
         catch (ArgumentException e)
         {
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
-            return 64;
+            return CommandLine.WrongUse;
         }
-        catch (InvalidOperationException e)
+        catch (Exception e) when (e is InvalidOperationException or IOException or UnauthorizedAccessException or HttpRequestException)
         {
             await Console.Error.WriteLineAsync($"yizhan: {e.Message}");
-            return 70;
+            return CommandLine.Failed;
         }
     }
 }

@@ -32,7 +32,7 @@ internal static class WireGuardCommand
                 Make(path);
             }
 
-            using var key = Key.Import(KeyAgreementAlgorithm.X25519, Convert.FromBase64String(File.ReadAllText(path).Trim()), KeyBlobFormat.RawPrivateKey);
+            using var key = Guarded.Read(path, "a private key of WireGuard", text => Key.Import(KeyAgreementAlgorithm.X25519, Convert.FromBase64String(text.Trim()), KeyBlobFormat.RawPrivateKey));
             var publicKey = Convert.ToBase64String(key.PublicKey.Export(KeyBlobFormat.RawPublicKey));
             Console.WriteLine(parsed.GetValue(json) ? JsonSerializer.Serialize(new { publicKey, file = path, created }, CliJson.Options) : publicKey);
             return 0;

@@ -9,6 +9,7 @@ public sealed class HostProcess : IAsyncDisposable
     private readonly Process _process;
     private readonly Task _output;
     private readonly string _logPath;
+    private bool _disposed;
 
     private HostProcess(Process process, Task output, string logPath, Uri web)
     {
@@ -58,8 +59,8 @@ public sealed class HostProcess : IAsyncDisposable
     private static async Task<HostProcess> StartAsync(
         string[] arguments, Uri web, string logPath, NetworkNamespace? network, IReadOnlyDictionary<string, string>? environment, CancellationToken cancellationToken)
     {
-        string[] command = network is null ? ["dotnet"] : ["ip", "netns", "exec", network.Name, "dotnet"];
-        var start = new ProcessStartInfo(command[0], [.. command[1..], ProgramPath, .. arguments])
+        string[] command = network is null ? Program : ["ip", "netns", "exec", network.Name, .. Program];
+        var start = new ProcessStartInfo(command[0], [.. command[1..], .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
@@ -70,7 +71,7 @@ public sealed class HostProcess : IAsyncDisposable
             start.Environment[name] = value;
         }
 
-        var process = Process.Start(start) ?? throw new InvalidOperationException($"'dotnet {ProgramPath}' could not be started.");
+        var process = Process.Start(start) ?? throw new InvalidOperationException($"'{string.Join(' ', Program)}' could not be started.");
         process.StandardInput.Close();
         var log = TextWriter.Synchronized(new StreamWriter(logPath, append: true) { AutoFlush = true });
         var output = Task.WhenAll(CopyAsync(process.StandardOutput, log), CopyAsync(process.StandardError, log))
@@ -105,9 +106,15 @@ public sealed class HostProcess : IAsyncDisposable
         await _process.WaitForExitAsync(CancellationToken.None);
     }
 
-    /// <summary>SIGTERM, and SIGKILL when that has not helped in 20 s.</summary>
+    /// <summary>SIGTERM, and SIGKILL when that has not helped in 20 s. May be called again.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (_disposed)
+        {
+            return;
+        }
+
+        _disposed = true;
         if (!_process.HasExited)
         {
             _ = Terminate(_process.Id, 15);
@@ -171,16 +178,17 @@ public sealed class HostProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>Runs one of the host's commands to its end, with our own input and output; returns its exit code.</summary>
+    /// <summary>Runs one of the host's commands to its end and passes on what it prints; returns its exit code.</summary>
     /// <param name="command">The command.</param>
     /// <param name="arguments">Its arguments.</param>
     /// <param name="cancellationToken">Kills it.</param>
     public static async Task<int> RunToEndAsync(string command, IEnumerable<string> arguments, CancellationToken cancellationToken)
     {
-        using var process = Process.Start(new ProcessStartInfo("dotnet", [FindProgram(), command, .. arguments]))
+        using var process = Process.Start(new ProcessStartInfo(Program[0], [.. Program[1..], command, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true })
             ?? throw new InvalidOperationException("The host did not start.");
         try
         {
+            await Task.WhenAll(CopyAsync(process.StandardOutput, Console.Out), CopyAsync(process.StandardError, Console.Error));
             await process.WaitForExitAsync(cancellationToken);
             return process.ExitCode;
         }
@@ -190,6 +198,9 @@ public sealed class HostProcess : IAsyncDisposable
             throw;
         }
     }
+
+    /// <summary>How it is called: by <c>dotnet</c>, or by itself where it was published with its runtime, as in the image of the command.</summary>
+    private static string[] Program => File.Exists(Path.Combine(Path.GetDirectoryName(ProgramPath)!, "libcoreclr.so")) ? [Path.ChangeExtension(ProgramPath, null)] : ["dotnet", ProgramPath];
 
     private static string FindProgram()
     {

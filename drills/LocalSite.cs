@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using Yizhan.Platform.Certificates;
 using Yizhan.Platform.Identity;
 
@@ -15,6 +17,29 @@ public sealed record LocalPorts(int Centre, int Edge, int CentreLink, int SiteLi
 
     /// <summary>The same, with the site calling the centre directly.</summary>
     public LocalPorts WithoutRelay() => this with { SiteLink = CentreLink };
+
+    /// <summary>The first of them that somebody listens on; null when all can be had. The enrolment port of <c>yizhan up</c> is the one after the link's.</summary>
+    public int? Taken()
+    {
+        int[] ports = [Centre, Edge, CentreLink, .. this == Default ? [CentreLink + 1] : Array.Empty<int>(), Dicom];
+        foreach (var port in ports)
+        {
+            using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            try
+            {
+                // As a server binds: what a closed connection left behind does not count.
+                socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+                socket.Bind(new IPEndPoint(IPAddress.Loopback, port));
+                socket.Listen();
+            }
+            catch (SocketException)
+            {
+                return port;
+            }
+        }
+
+        return null;
+    }
 
     /// <summary>The centre's web address.</summary>
     public Uri CentreWeb => new($"http://127.0.0.1:{Centre}/");
@@ -113,10 +138,19 @@ public sealed class LocalSite
     {
         var at = peer.IndexOf('@', StringComparison.Ordinal);
         var colon = peer.LastIndexOf(':');
-        return at < 0 ? $"    - aeTitle: {peer}"
-            : colon < at ? throw new ArgumentException($"The peer '{peer}' is neither an AE title nor AETITLE@HOST:PORT.")
-            : $"    - {{ aeTitle: {peer[..at]}, host: \"{peer[(at + 1)..colon]}\", port: {peer[(colon + 1)..]} }}";
+        var title = at < 0 ? peer : peer[..at];
+        var known = title.Trim().Length is >= 1 and <= 16 && title.All(c => c is >= ' ' and <= '~' and not '\\');
+        var port = 0;
+        if (!known || (at >= 0 && (colon <= at + 1 || !int.TryParse(peer[(colon + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out port) || port is < 1 or > 65535)))
+        {
+            throw new ArgumentException($"The peer '{peer}' is neither an AE title (1 to 16 characters of ASCII without backslash, PS3.5 §6.2) nor AETITLE@HOST:PORT.");
+        }
+
+        return at < 0 ? $"    - aeTitle: {Yaml(title)}" : string.Create(CultureInfo.InvariantCulture, $"    - {{ aeTitle: {Yaml(title)}, host: {Yaml(peer[(at + 1)..colon])}, port: {port} }}");
     }
+
+    /// <summary>A text as one scalar, whatever is in it: a folder may be called <c>a: b # c</c>.</summary>
+    private static string Yaml(string text) => $"'{text.Replace("'", "''", StringComparison.Ordinal)}'";
 
     private string SettingsPath(string node) => Path.Combine(_folder, $"{node}.yaml");
 
@@ -124,13 +158,13 @@ public sealed class LocalSite
         # Settings of the centre, made by the yizhan command.
         node:
           siteId: centre
-          dataFolder: {CentreFolder}
+          dataFolder: {Yaml(CentreFolder)}
         web:
           url: http://127.0.0.1:{Ports.Centre}
         fleet:
           linkPort: {Ports.CentreLink}
           enrolmentPort: {(Ports == LocalPorts.Default ? Ports.CentreLink + 1 : 0)}
-          caFolder: {Path.Combine(_folder, "ca")}
+          caFolder: {Yaml(Path.Combine(_folder, "ca"))}
         pacs-gw:
           acceptAssociations: false
         console:
@@ -143,20 +177,24 @@ public sealed class LocalSite
         # Settings of the site, made by the yizhan command.
         node:
           siteId: {SiteId}
-          dataFolder: {EdgeFolder}
+          dataFolder: {Yaml(EdgeFolder)}
         web:
           url: http://127.0.0.1:{Ports.Edge}
         station:
           centreUrl: https://127.0.0.1:{Ports.SiteLink}
-          certificatePath: {Path.Combine(_folder, "site-tls", "certificate.pem")}
-          keyPath: {Path.Combine(_folder, "site-tls", "key.pem")}
-          rootPath: {Path.Combine(_folder, "ca", "root.crt")}
+          certificatePath: {Yaml(Path.Combine(_folder, "site-tls", "certificate.pem"))}
+          keyPath: {Yaml(Path.Combine(_folder, "site-tls", "key.pem"))}
+          rootPath: {Yaml(Path.Combine(_folder, "ca", "root.crt"))}
         pacs-gw:
           aeTitle: {AeTitle}
           dicomPort: {Ports.Dicom}
           evictAbovePercent: 80
           peers:
         {string.Join('\n', Peers.Select(PeerSettings))}
+        console:
+          centreUrl: {Ports.CentreWeb}
+          dicomAddress: 127.0.0.1:{Ports.Dicom}
+          dicomAeTitle: {AeTitle}
 
         """);
 }
