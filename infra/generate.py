@@ -63,6 +63,9 @@ def pod(name, spec, lock, at):
         env = [{'name': 'YIZHAN_node__dataFolder', 'value': '/data'}, {'name': 'YIZHAN_log__format', 'value': 'json'},
                {'name': 'YIZHAN_node__siteId', 'valueFrom': {'configMapKeyRef': {'name': 'site', 'key': 'siteId'}}},
                *({'name': key, 'value': value} for key, value in service_tls(spec['ports']['web']).items())]
+        if spec.get('replicas', 1) > 1:
+            # One that is replaced answers until nobody sends it anything any more.
+            env.append({'name': 'YIZHAN_web__drainSeconds', 'value': '10'})
         goes = {flow['to'] for flow in load()[1] if flow['from'] == name}
         if 'otel-collector' in goes:
             env.append({'name': 'YIZHAN_telemetry__otlpUrl', 'value': 'http://otel-collector.observability.svc:4318'})
@@ -71,6 +74,10 @@ def pod(name, spec, lock, at):
             env += [{'name': 'YIZHAN_identity__issuers__0__url', 'valueFrom': {'configMapKeyRef': {'name': 'site', 'key': 'issuer'}}},
                     {'name': 'YIZHAN_identity__issuers__0__keysUrl', 'value': f"https://auth.platform.svc:{load()[0]['deployments']['auth']['ports']['web']}/auth/.well-known/jwks"},
                     {'name': 'YIZHAN_identity__issuers__0__service', 'value': 'auth'}]
+        if spec.get('log') == 'shares':
+            # At the centre fleet owns the log, at a site the station does: the place's ConfigMap says where.
+            env += [{'name': 'YIZHAN_storage__store', 'value': 'remote'},
+                    *({'name': key, 'valueFrom': {'configMapKeyRef': {'name': 'site', 'key': of}}} for key, of in [('YIZHAN_storage__remoteUrl', 'logUrl'), ('YIZHAN_storage__remoteService', 'logService')])]
         mounts += [{'name': 'tls', 'mountPath': '/etc/yizhan/pki', 'readOnly': True}, {'name': 'root', 'mountPath': '/etc/yizhan/root', 'readOnly': True},
                    {'name': 'flows', 'mountPath': '/etc/yizhan/flows', 'readOnly': True}]
         volumes += [{'name': 'tls', 'secret': {'secretName': f'{name}-tls', 'defaultMode': 0o440}}, {'name': 'root', 'configMap': {'name': 'yizhan-root'}},
@@ -311,6 +318,49 @@ def topics(spec, lock):
             {'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': meta(name, 'data'), 'data': {'topics.sh': script}}, job]
 
 
+# What runs at a time, with the command `yizhan` (image cli). A drill has nodes of its own in its pod and calls nobody; its report stays on its disk, and a failed one is a failed Job.
+DRILLS = ('outage', 'power-cut', 'zone-loss', 'ransomware', 'model-anomaly', 'bad-release')
+BACKUP = ['database', 'backup', '--connection-file', '/run/secrets/app/connection', '--data', '/data', '--work', '/work', '--s3-url', '$(S3_URL)', '--s3-bucket', '$(S3_BUCKET)',
+          '--s3-credentials-file', '/run/secrets/app/s3.credentials', '--json']
+
+
+def cron(name, app, schedule, args, lock, memory, seconds, claim, volumes=(), env=(), affinity=None):
+    """One at a time, at the start that was missed if it is not too late, and not again and again."""
+    mounts = [{'name': 'data', 'mountPath': '/data'}, {'name': 'tmp', 'mountPath': '/tmp'}, *({'name': v['name'], 'mountPath': path, **({'readOnly': True} if 'secret' in v else {})} for v, path in volumes)]
+    return {'apiVersion': 'batch/v1', 'kind': 'CronJob', 'metadata': meta(name, 'platform', app=app), 'spec': {
+        'schedule': schedule, 'timeZone': 'Etc/UTC', 'concurrencyPolicy': 'Forbid', 'startingDeadlineSeconds': 43200, 'successfulJobsHistoryLimit': 4, 'failedJobsHistoryLimit': 4,
+        'jobTemplate': {'spec': {'backoffLimit': 1, 'activeDeadlineSeconds': seconds, 'template': {'metadata': {'labels': labels(app)}, 'spec': {
+            'serviceAccountName': app, 'automountServiceAccountToken': False, 'enableServiceLinks': False, 'restartPolicy': 'Never', 'priorityClassName': 'yizhan-service',
+            'securityContext': pod_security(OWN_USER), **({'affinity': affinity} if affinity else {}),
+            'containers': [{
+                'name': app, 'image': image_of('cli', lock), 'imagePullPolicy': 'IfNotPresent', 'args': args, 'env': [{'name': 'HOME', 'value': '/tmp'}, *env],
+                'resources': {'requests': {'cpu': '250m', 'memory': memory, 'ephemeral-storage': '1Gi'}, 'limits': {'cpu': '2', 'memory': memory, 'ephemeral-storage': '4Gi'}},
+                'securityContext': container_security(OWN_USER), 'volumeMounts': mounts}],
+            'volumes': [{'name': 'data', 'persistentVolumeClaim': {'claimName': claim}}, {'name': 'tmp', 'emptyDir': {'sizeLimit': '2Gi'}}, *(v for v, _ in volumes)]}}}}}}
+
+
+def account(name):
+    return {'apiVersion': 'v1', 'kind': 'ServiceAccount', 'metadata': meta(name, 'platform'), 'automountServiceAccountToken': False}
+
+
+def drills(lock):
+    """Each kind once a quarter, in a night of its own."""
+    return [account('drill'), claim('drill', 'platform', '10Gi', 'centre'), *(
+        cron(f'drill-{kind}', 'drill', f'0 2 {day} 1,4,7,10 *', ['drill', 'run', kind, '--json', '--report', '/data/reports'], lock, '3Gi', 3600, 'drill-data')
+        for day, kind in enumerate(DRILLS, start=2))]
+
+
+def database_backup(lock):
+    """Beside fleet, whose disk one node at a time has: the database, and what fleet keeps in its folder."""
+    secret = {'name': 'secret', 'secret': {'secretName': 'backup', 'defaultMode': 0o440, 'items': [{'key': key, 'path': key} for key in ('connection', 's3.credentials')]}}
+    beside = {'podAffinity': {'requiredDuringSchedulingIgnoredDuringExecution': [{'topologyKey': 'kubernetes.io/hostname', 'labelSelector': {'matchLabels': {'app.kubernetes.io/name': 'fleet'}}}]}}
+    env = [{'name': name, 'valueFrom': {'configMapKeyRef': {'name': 'backup', 'key': of}}} for name, of in (('S3_URL', 's3Url'), ('S3_BUCKET', 's3Bucket'))]
+    return [account('backup'), {'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': meta('backup', 'platform'), 'data': {'s3Url': 'https://s3.elsewhere.example', 's3Bucket': 'yizhan-wal'}},
+            claim('backup', 'platform', '100Gi', 'centre'),
+            cron('backup', 'backup', '30 1 * * *', BACKUP, lock, '1Gi', 21600, 'fleet-data', affinity=beside, env=env,
+                 volumes=[(secret, '/run/secrets/app'), ({'name': 'work', 'persistentVolumeClaim': {'claimName': 'backup-data'}}, '/work')])]
+
+
 def site_map(namespace, site):
     return {'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': meta('site', namespace, 'both'), 'data': site}
 
@@ -327,6 +377,9 @@ def files():
         out[f'k8s/base/{name}.yaml'] = workload('StatefulSet', name, 'data', spec, lock)
     places['redpanda-topics'] = {'namespace': 'data', 'ports': {}, 'at': 'centre'}
     out['k8s/base/topics.yaml'] = topics(services['statefulsets']['redpanda'], lock)
+    places |= {name: {'namespace': 'platform', 'ports': {}, 'at': 'centre'} for name in ('drill', 'backup')}
+    out['k8s/base/drills.yaml'] = drills(lock)
+    out['k8s/components/database-backup/backup.yaml'] = database_backup(lock)
     places['otel-collector'] = {'namespace': 'observability', 'ports': COLLECTOR['ports'], 'at': 'both'}
     places['station'] = {'namespace': 'edge', 'ports': STATION['ports'], 'at': 'site'}
     places['orthanc'] = {'namespace': 'edge', 'ports': ORTHANC['ports'], 'at': 'site'}
@@ -334,7 +387,9 @@ def files():
     out['k8s/base/namespaces.yaml'] = namespaces()
     out['k8s/base/pki.yaml'] = pki()
     out['k8s/base/network-policies.yaml'] = policies(flows, places, at_site=False)
-    out['k8s/base/site.yaml'] = [site_map('platform', {'siteId': 'centre', 'publicHost': 'yizhan.example', 'issuer': 'https://yizhan.example/auth'})]
+    out['k8s/base/site.yaml'] = [site_map('platform', {
+        'siteId': 'centre', 'publicHost': 'yizhan.example', 'issuer': 'https://yizhan.example/auth', 'logUrl': f"https://fleet.platform.svc:{places['fleet']['ports']['web']}", 'logService': 'fleet',
+        'archiveUrl': f"https://pacs-gw.platform.svc:{places['pacs-gw']['ports']['web']}/pacs-gw/dicom-web/", 'archiveService': 'pacs-gw'})]
     out['k8s/base/flows.yaml'] = [flow_list('platform')]
     # Those who call and are no workload of ours.
     out['k8s/base/callers.yaml'] = [certificate('ingress', 'platform', 'centre'), certificate('prometheus', 'observability', 'centre')]
@@ -360,7 +415,7 @@ def chart():
     values = {'siteId': '{{ .Values.siteId }}', 'centreUrl': '{{ .Values.network.centreUrl }}', 'hardwareProfile': '{{ .Values.hardwareProfile }}'}
     for o in objects:
         if o['kind'] == 'ConfigMap' and o['metadata']['name'] == 'site':
-            o['data'] = {name: values[name] for name in o['data']}
+            o['data'] = {name: values.get(name, value) for name, value in o['data'].items()}
     return objects
 
 
@@ -373,8 +428,9 @@ def compose_flows():
 def dockerfiles():
     """One for each image, at the folder it is built from: the same but for the name. A folder that is not there yet gets none."""
     template = (INFRA / 'docker/service.Dockerfile').read_text()
-    folders = {**{name: spec['folder'] for name, spec in load()[0]['deployments'].items()}, 'host': 'host'}
-    return {f'../{folder}/Dockerfile': template.replace('ARG NAME\n', f'ARG NAME={name}\n').replace('# One Dockerfile', '# Written by infra/generate.py. One Dockerfile') for name, folder in folders.items() if list((INFRA.parent / folder).glob('*.csproj'))}
+    folders = {**{name: spec['folder'] for name, spec in load()[0]['deployments'].items()}, 'host': 'host', 'cli': 'cli'}
+    of = lambda name: '\n'.join(line for line in template.split('\n') if name != 'cli' or not line.startswith('HEALTHCHECK'))  # It runs to its end, and answers nobody.
+    return {f'../{folder}/Dockerfile': of(name).replace('ARG NAME\n', f'ARG NAME={name}\n').replace('# One Dockerfile', '# Written by infra/generate.py. One Dockerfile') for name, folder in folders.items() if list((INFRA.parent / folder).glob('*.csproj'))}
 
 
 def text(objects):

@@ -35,7 +35,7 @@ wrong() {
   exit 64
 }
 
-# Name, folder, project: what is a Deployment is an image, and `host` is all of them in one.
+# Name, folder, project: what is a Deployment is an image, `host` is all of them in one, and `cli` is the command, with the host for its drills.
 catalogue() {
   cat <<'END'
 auth services/auth-service
@@ -48,6 +48,7 @@ audit services/audit-service
 fleet fleet
 console console
 host host
+cli cli
 END
 }
 
@@ -93,74 +94,79 @@ docker=(docker)
 [ -z "${YIZHAN_DOCKER_HOST:-}" ] || docker=(docker -H "$YIZHAN_DOCKER_HOST")
 export DOCKER_BUILDKIT=0 # The classic builder needs no further plugin, and nothing here has more than one step.
 
-# The base once for each architecture: a root file system of Debian packages.
+# base [tools]: the base once for each architecture: a root file system of Debian packages. That of the command has PostgreSQL's client, for base backups.
 base() {
-  local rootfs=$work/rootfs-$arch
-  ! "${docker[@]}" image inspect "localhost/yizhan/base:12-$arch" >/dev/null 2>&1 || return 0
+  local kind=${1:+-$1} more=${1:+,postgresql-client-15}
+  local rootfs=$work/rootfs$kind-$arch
+  ! "${docker[@]}" image inspect "localhost/yizhan/base$kind:12-$arch" >/dev/null 2>&1 || return 0
   need_packages "the base image is made of Debian packages" debootstrap=debootstrap
-  if [ ! -e "$work/rootfs-$arch.tar" ]; then
+  if [ ! -e "$rootfs.tar" ]; then
     [ "$(id -u)" = 0 ] || { echo "yizhan images: the base image is made by debootstrap, which needs root: run it once with sudo." >&2; exit 77; }
     rm -rf "$rootfs"
     if [ "$arch" = "$(dpkg --print-architecture)" ]; then
-      debootstrap --arch="$arch" --variant=minbase --include=ca-certificates,libicu72,libssl3,tzdata,libopenjp2-7,libcharls2 bookworm "$rootfs" >"$work/debootstrap.log" 2>&1 ||
+      debootstrap --arch="$arch" --variant=minbase --include="ca-certificates,libicu72,libssl3,tzdata,libopenjp2-7,libcharls2$more" bookworm "$rootfs" >"$work/debootstrap.log" 2>&1 ||
         { tail -5 "$work/debootstrap.log" >&2; exit 69; }
-      dpkg-query --admindir="$rootfs/var/lib/dpkg" -W -f '${Package} ${Version}\n' >"$work/rootfs-$arch.packages"
+      dpkg-query --admindir="$rootfs/var/lib/dpkg" -W -f '${Package} ${Version}\n' >"$rootfs.packages"
     else
-      unpack_base "$rootfs" >"$work/debootstrap.log" 2>&1 || { tail -5 "$work/debootstrap.log" >&2; exit 69; }
+      unpack_base "$rootfs" "${more#,}" >"$work/debootstrap.log" 2>&1 || { tail -5 "$work/debootstrap.log" >&2; exit 69; }
     fi
     rm -rf "$rootfs"/var/cache/apt/* "$rootfs"/var/lib/apt/lists/* "$rootfs"/usr/share/{doc,man,locale,info}/* "$rootfs"/var/log/*
-    tar -C "$rootfs" --sort=name --mtime=@0 -cf "$work/rootfs-$arch.tar.new" .
-    mv "$work/rootfs-$arch.tar.new" "$work/rootfs-$arch.tar"
+    tar -C "$rootfs" --sort=name --mtime=@0 -cf "$rootfs.tar.new" .
+    mv "$rootfs.tar.new" "$rootfs.tar"
     rm -rf "$rootfs"
   fi
-  load_base
+  load_base "$kind"
 }
 
-# `docker import` would say that it is for this machine's processor, whatever --platform is.
+# load_base [-KIND]: `docker import` would say that it is for this machine's processor, whatever --platform is.
 load_base() {
-  local folder=$work/base-$arch
-  rm -rf "$folder" && mkdir "$folder" && ln "$work/rootfs-$arch.tar" "$folder/layer.tar"
+  local folder=$work/base$1-$arch rootfs=$work/rootfs$1-$arch
+  rm -rf "$folder" && mkdir "$folder" && ln "$rootfs.tar" "$folder/layer.tar"
   printf '{"architecture":"%s","os":"linux","config":{"Env":["LANG=C.UTF-8"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
     "$arch" "$(sha256sum <"$folder/layer.tar" | cut -d' ' -f1)" >"$folder/config.json"
-  printf '[{"Config":"config.json","RepoTags":["localhost/yizhan/base:12-%s"],"Layers":["layer.tar"]}]' "$arch" >"$folder/manifest.json"
+  printf '[{"Config":"config.json","RepoTags":["localhost/yizhan/base%s:12-%s"],"Layers":["layer.tar"]}]' "$1" "$arch" >"$folder/manifest.json"
   tar -C "$folder" -cf - manifest.json config.json layer.tar | "${docker[@]}" load >/dev/null
   rm -rf "$folder"
 }
 
-# unpack_base FOLDER: the same of another processor, whose programs cannot run here: packages are unpacked, and what their scripts would do for us is done here.
+# unpack_base FOLDER [PACKAGE]: the same of another processor, whose programs cannot run here: packages are unpacked, and what their scripts would do for us is done here.
 unpack_base() {
-  local apt=$work/apt-$arch deb
+  local apt=${1/rootfs/apt} deb
   apt_state "$apt" bookworm "$arch" || return 1
   APT_CONFIG=$apt/apt.conf apt-get install -y -qq --no-install-recommends --download-only \
-    base-files base-passwd ca-certificates libicu72 libssl3 libstdc++6 zlib1g tzdata libopenjp2-7 libcharls2 || return 1
+    base-files base-passwd ca-certificates libicu72 libssl3 libstdc++6 zlib1g tzdata libopenjp2-7 libcharls2 ${2:+"$2"} || return 1
   mkdir -p "$1"/{dev,proc,sys,run,tmp,var/tmp} && chmod 1777 "$1/tmp" "$1/var/tmp"
-  : >"$work/rootfs-$arch.packages"
+  : >"$1.packages"
   for deb in "$apt"/cache/archives/*.deb; do
-    dpkg -x "$deb" "$1" && dpkg-deb -f "$deb" Package Version | sed 's/^[A-Za-z]*: //' | paste -sd ' ' >>"$work/rootfs-$arch.packages" || return 1
+    dpkg -x "$deb" "$1" && dpkg-deb -f "$deb" Package Version | sed 's/^[A-Za-z]*: //' | paste -sd ' ' >>"$1.packages" || return 1
   done
   cp "$1/usr/share/base-passwd/passwd.master" "$1/etc/passwd" && cp "$1/usr/share/base-passwd/group.master" "$1/etc/group" || return 1
   cat "$1"/usr/share/ca-certificates/mozilla/*.crt >"$1/etc/ssl/certs/ca-certificates.crt"
 }
 
 build_one() {
-  local name=$1 context=$work/$1-$arch rid=linux-x64 program dockerfile
+  local name=$1 context=$work/$1-$arch rid=linux-x64 program dockerfile kind='' project
+  [ "$name" != cli ] || kind=-tools
+  base "${kind#-}"
   dockerfile=$root/$(folder_of "$name")/Dockerfile
   [ -e "$dockerfile" ] || dockerfile=$root/infra/docker/service.Dockerfile
   [ "$arch" = amd64 ] || rid=linux-arm64
   rm -rf "$context"
   mkdir -p "$context/app" "$context/empty"
   "$root/console/viewer/build.sh" >&2
-  dotnet publish "$(project_of "$name")" -c Release -r "$rid" --self-contained -o "$context/app" -nologo -v q -p:DebugType=none -p:GenerateDocumentationFile=false -p:RunAnalyzers=false >"$work/$name.log" 2>&1 ||
-    { cat "$work/$name.log" >&2; exit 70; }
+  for project in $([ "$name" != cli ] || project_of host) "$(project_of "$name")"; do
+    dotnet publish "$project" -c Release -r "$rid" --self-contained -o "$context/app" -nologo -v q -p:DebugType=none -p:GenerateDocumentationFile=false -p:RunAnalyzers=false >"$work/$name.log" 2>&1 ||
+      { cat "$work/$name.log" >&2; exit 70; }
+  done
   program=$(basename "$(project_of "$name")" .csproj)
   ln -s "Yizhan.$program" "$context/app/yizhan"
   : >"$context/empty/.keep"
-  "${docker[@]}" build -q --platform "linux/$arch" -f "$dockerfile" --build-arg "BASE=localhost/yizhan/base:12-$arch" \
+  "${docker[@]}" build -q --platform "linux/$arch" -f "$dockerfile" --build-arg "BASE=localhost/yizhan/base$kind:12-$arch" \
     --build-arg "NAME=$name" --build-arg "VERSION=$version" -t "localhost/yizhan/$name:$version" "$context" >/dev/null
-  python3 "$root/scripts/sbom.py" "$name" "$version" "$context/app/Yizhan.$program.deps.json" "$work/rootfs-$arch.packages" >"$work/$name-$arch.sbom.json"
+  python3 "$root/scripts/sbom.py" "$name" "$version" "$context/app/Yizhan.$program.deps.json" "$work/rootfs$kind-$arch.packages" >"$work/$name-$arch.sbom.json"
   size=$("${docker[@]}" image inspect --format '{{.Size}}' "localhost/yizhan/$name:$version")
   printf '%-12s %s  %d MB, of which base %d MB; SBOM of %d parts\n' "$name" "localhost/yizhan/$name:$version" $((size / 1000000)) \
-    $(($("${docker[@]}" image inspect --format '{{.Size}}' "localhost/yizhan/base:12-$arch") / 1000000)) "$(grep -c '"purl"' "$work/$name-$arch.sbom.json")"
+    $(($("${docker[@]}" image inspect --format '{{.Size}}' "localhost/yizhan/base$kind:12-$arch") / 1000000)) "$(grep -c '"purl"' "$work/$name-$arch.sbom.json")"
   rm -rf "$context"
 }
 
@@ -206,7 +212,6 @@ case $mode in
   build)
     need_dotnet
     "${docker[@]}" version >/dev/null 2>&1 || { echo "yizhan images: there is no container engine; install docker, or run without containers: ./yizhan up" >&2; exit 69; }
-    base
     for name in "${names[@]}"; do build_one "$name"; done
     ;;
   *) for name in "${names[@]}"; do "${mode}_one" "$name"; done ;;

@@ -9,7 +9,7 @@ import rules
 DOCKER = rules.INFRA / 'docker'
 # Of the deployment draft: service -> ports inside.
 DRAFT = {'redpanda': [9092, 9644], 'postgres': [], 'minio': [9000], 'keycloak': [], 'orthanc': [4242, 8042], 'monai-infer': [], 'espnet': [], 'bahmni': [], 'grafana': []}
-EDGE = {'orthanc', 'monai-infer', 'espnet', 'edge', 'pki'}
+EDGE = {'orthanc', 'monai-infer', 'espnet', 'edge', 'site-ingress', 'pki'}
 # Root file systems that others' images write to, and why it is left so.
 WRITES_ROOT = {'redpanda': 'writes its configuration', 'keycloak': 'builds itself at the first start', 'orthanc': 'writes its configuration', 'bahmni': 'unpacks modules', 'bahmni-db': 'entry point writes', 'bahmni-web': 'nginx cache'}
 KEEPS_CAPABILITIES = {'bahmni', 'bahmni-db', 'bahmni-web'}
@@ -97,7 +97,7 @@ def service_apart_is_reached(services):
     volumes = lambda s: {v.rsplit(':', 2 if v.endswith(':ro') else 1)[1 if v.endswith(':ro') else -1] for v in s.get('volumes', [])}
     for name, s in services.items():
         environment = s.get('environment', {})
-        if name in ('centre', 'ingress') or any(k.startswith('YIZHAN_service-tls') or k == 'YIZHAN_web__url' for k in environment) or name in ('monai-infer', 'espnet'):
+        if name in ('centre', 'ingress', 'site-ingress') or any(k.startswith('YIZHAN_service-tls') or k == 'YIZHAN_web__url' for k in environment) or name in ('monai-infer', 'espnet'):
             if '/pki/services' not in volumes(s) or s.get('depends_on', {}).keys().isdisjoint({'pki', 'centre'}):
                 yield f'{name}: it starts before it has a certificate'
         if '/data' not in volumes(s) and s.get('image', '').startswith('${YIZHAN_IMAGES') and name != 'pki':

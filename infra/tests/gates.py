@@ -166,7 +166,7 @@ def check_chart(rendered):
         wanted = copy.deepcopy(rendered['overlays/edge'])
         for o in wanted:
             if o['kind'] == 'ConfigMap' and o['metadata']['name'] == 'site':
-                o['data'] = {k: {'siteId': values['siteId'], 'centreUrl': values['network']['centreUrl'], 'hardwareProfile': values['hardwareProfile']}[k] for k in o['data']}
+                o['data'] |= {k: v for k, v in {'siteId': values['siteId'], 'centreUrl': values['network']['centreUrl'], 'hardwareProfile': values['hardwareProfile']}.items() if k in o['data']}
         if list(yaml.load_all(filled, Loader=yaml.CSafeLoader)) != wanted:
             problems.append(f'{file.name}: the chart and the overlay differ')
         if shutil.which('helm'):

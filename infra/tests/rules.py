@@ -11,6 +11,7 @@ import generate  # noqa: E402
 SERVICES, FLOWS, LOCK = generate.load()
 # Secrets that operators bring: by ExternalSecret or in a file that SOPS encrypted.
 BROUGHT = {('data', s['secret']['name'], key) for s in SERVICES['statefulsets'].values() if 'secret' in s for key in s['secret']['keys']}
+BROUGHT |= {('platform', 'backup', key) for key in ('connection', 's3.credentials')}
 BROUGHT |= {('edge', s['secret']['name'], key) for s in (generate.ORTHANC, generate.STATION) for key in s['secret']['keys']}
 WORKLOADS = ('Deployment', 'StatefulSet', 'DaemonSet')
 APP = 'app.kubernetes.io/name'
@@ -30,6 +31,15 @@ def named(o):
 
 def pods(objects):
     return [(o, o['spec']['template']) for o in kind(objects, *WORKLOADS)]
+
+
+def every(objects):
+    """Pods of workloads, and those that run to their end."""
+    return pods(objects) + [(o, o['spec']['template']) for o in kind(objects, 'Job')] + [(o, o['spec']['jobTemplate']['spec']['template']) for o in kind(objects, 'CronJob')]
+
+
+def parts(objects):
+    return [(o, t['spec'], c) for o, t in every(objects) for c in t['spec']['containers'] + t['spec'].get('initContainers', [])]
 
 
 def containers(objects):
@@ -98,7 +108,7 @@ def config_maps(objects):
 
 def config_map_exists(objects):
     maps = config_maps(objects)
-    for o, spec, c in containers(objects):
+    for o, spec, c in parts(objects):
         namespace = o['metadata']['namespace']
         for env in c.get('env', []):
             if ref := env.get('valueFrom', {}).get('configMapKeyRef'):
@@ -112,7 +122,7 @@ def config_map_exists(objects):
 def secret_is_known(objects):
     made = {(c['metadata']['namespace'], c['spec']['secretName']) for c in kind(objects, 'Certificate')}
     brought = {(n, s) for n, s, _ in BROUGHT}
-    for o, spec, _ in containers(objects):
+    for o, spec, _ in parts(objects):
         for volume in spec.get('volumes', []):
             if 'secret' in volume:
                 place = (o['metadata']['namespace'], volume['secret']['secretName'])
@@ -123,7 +133,7 @@ def secret_is_known(objects):
 
 def service_account_exists(objects):
     accounts = {key(a): a for a in kind(objects, 'ServiceAccount')}
-    for o, template in pods(objects):
+    for o, template in every(objects):
         account = accounts.get((o['metadata']['namespace'], template['spec'].get('serviceAccountName')))
         if account is None or account.get('automountServiceAccountToken') is not False or template['spec'].get('automountServiceAccountToken') is not False:
             yield f'{named(o)}: it needs a service account of its own without a mounted token'
@@ -146,14 +156,14 @@ def every_workload_has_a_budget(objects):
 
 def volume_claim_exists(objects):
     claims = {key(c) for c in kind(objects, 'PersistentVolumeClaim')}
-    for o, template in pods(objects):
+    for o, template in every(objects):
         for volume in template['spec'].get('volumes', []):
             if 'persistentVolumeClaim' in volume and (o['metadata']['namespace'], volume['persistentVolumeClaim']['claimName']) not in claims:
                 yield f"{named(o)}: there is no claim {volume['persistentVolumeClaim']['claimName']}"
 
 
 def volume_mount_exists(objects):
-    for o, spec, c in containers(objects):
+    for o, spec, c in parts(objects):
         volumes = {v['name'] for v in spec.get('volumes', [])} | {v['metadata']['name'] for v in o['spec'].get('volumeClaimTemplates', [])}
         for mount in c.get('volumeMounts', []):
             if mount['name'] not in volumes:
@@ -210,6 +220,27 @@ def single_writer_is_no_canary(objects):
             yield f'{named(d)}: it owns a disk, so it has one replica and is replaced, not doubled'
 
 
+def cron_job_is_bounded(objects):
+    """One at a time, an end to each, no endless repetition; and each command is one that there is, so that a quarter does not pass before somebody sees that it is not."""
+    drills = {d['metadata']['name'] for d in kind(objects, 'CronJob') if d['metadata']['name'].startswith('drill-')}
+    if any(d['metadata']['name'] == 'fleet' for d in kind(objects, 'Deployment')) and drills != {f'drill-{d}' for d in declared_drills()}:
+        yield f'drills: there are CronJobs {sorted(drills)}, and the command has {sorted(declared_drills())}'
+    for j in kind(objects, 'CronJob'):
+        job, template = j['spec']['jobTemplate']['spec'], j['spec']['jobTemplate']['spec']['template']['spec']
+        if j['spec'].get('concurrencyPolicy') != 'Forbid' or not j['spec'].get('startingDeadlineSeconds') or not job.get('activeDeadlineSeconds') or job.get('backoffLimit', 6) > 2 or template.get('restartPolicy') != 'Never':
+            yield f'{named(j)}: it may run twice at a time, for ever, or again and again'
+        if len(j['spec']['schedule'].split()) != 5 or 'timeZone' not in j['spec']:
+            yield f"{named(j)}: '{j['spec']['schedule']}' is no schedule of five parts in a time zone"
+        if template['containers'][0].get('args', [''])[:2] not in (['drill', 'run'], ['database', 'backup']):
+            yield f"{named(j)}: yizhan {' '.join(template['containers'][0].get('args', []))[:40]} is not meant to run by itself"
+
+
+def declared_drills():
+    """The kinds that the command has, of the list in contracts/DrillFinished.cs."""
+    listed = re.search(r'IReadOnlyList<string> All \{ get; \} = \[([^\]]+)\]', (INFRA.parent / 'contracts/DrillFinished.cs').read_text())
+    return re.findall(r'"([a-z-]+)"', listed[1])
+
+
 def no_data_is_no_success(objects):
     for t in kind(objects, 'AnalysisTemplate'):
         for m in t['spec']['metrics']:
@@ -219,14 +250,14 @@ def no_data_is_no_success(objects):
 
 def default_deny(objects):
     denied = {p['metadata']['namespace'] for p in kind(objects, 'NetworkPolicy') if p['spec']['podSelector'] == {} and set(p['spec']['policyTypes']) == {'Ingress', 'Egress'} and not p['spec'].get('ingress') and not p['spec'].get('egress')}
-    for o, _ in pods(objects):
+    for o, _ in every(objects):
         if o['metadata']['namespace'] not in denied:
             yield f"{named(o)}: its namespace has no default-deny policy"
 
 
 def policies_are_the_flows(objects):
     """What the policies allow at both ends is what flows.yaml says, no more and no less, among the workloads of this render."""
-    where = {t['metadata']['labels'][APP]: (o['metadata']['namespace'], set(ports_of(t).values())) for o, t in pods(objects)}
+    where = {t['metadata']['labels'][APP]: (o['metadata']['namespace'], set(ports_of(t).values())) for o, t in every(objects)}
     if any(c['metadata']['name'] == 'postgres' for c in kind(objects, 'Cluster')):
         where['postgres'] = ('data', {5432})
     outside = {'ingress', 'prometheus', 'tempo', 'outside'}
@@ -265,6 +296,15 @@ def quota_holds(objects):
         for unit in ('cpu', 'memory'):
             place = (o['metadata']['namespace'], unit)
             sums[place] = sums.get(place, 0) + o['spec'].get('replicas', 1) * quantity(c['resources']['requests'][unit])
+    # Of what runs at a time, the largest of each kind: its nights are different ones.
+    nights = {}
+    for o in kind(objects, 'CronJob'):
+        for c in o['spec']['jobTemplate']['spec']['template']['spec']['containers']:
+            for unit in ('cpu', 'memory'):
+                place = (o['metadata']['namespace'], unit, o['metadata']['labels'][APP])
+                nights[place] = max(nights.get(place, 0), quantity(c['resources']['requests'][unit]))
+    for (namespace, unit, _), most in nights.items():
+        sums[(namespace, unit)] = sums.get((namespace, unit), 0) + most
     for (namespace, unit), total in sums.items():
         if namespace not in quotas or total > quantity(quotas[namespace][f'requests.{unit}']):
             yield f"quota of {namespace}: requests of {unit} are {total:g}, allowed {quotas.get(namespace, {}).get(f'requests.{unit}', 'nothing')}"
@@ -283,8 +323,8 @@ def namespace_is_known(objects):
 
 
 def image_is_locked(objects):
-    known = {generate.image_of(name, LOCK) for name in list(LOCK['images']) + [*SERVICES['deployments'], 'host']}
-    for o, _, c in containers(objects):
+    known = {generate.image_of(name, LOCK) for name in list(LOCK['images']) + [*SERVICES['deployments'], 'host', 'cli']}
+    for o, _, c in parts(objects):
         if c['image'] not in known:
             yield f"{named(o)}: {c['image']} is not in infra/images.lock"
         if re.search(r':(latest|stable|main|v?[0-9]+)$', c['image']) or ':' not in c['image'].split('/')[-1]:
@@ -294,7 +334,7 @@ def image_is_locked(objects):
 def site_has_nothing_of_the_centre(objects):
     if not any(t['metadata']['labels'][APP] == 'station' for _, t in pods(objects)):
         return
-    for o, _, c in containers(objects):
+    for o, _, c in parts(objects):
         if o['kind'] == 'StatefulSet' or o['metadata']['labels'].get('yizhan.io/runs-at') == 'centre':
             yield f'{named(o)}: only of the centre'
         name = next((n for n in LOCK['images'] if generate.image_of(n, LOCK) == c['image']), None)
@@ -386,46 +426,46 @@ def ingress_shows_a_certificate(objects):
 # ---- what every pod must be
 
 def runs_without_root(objects):
-    for o, t in pods(objects):
+    for o, t in every(objects):
         s = t['spec'].get('securityContext', {})
         if s.get('runAsNonRoot') is not True or not s.get('runAsUser'):
             yield f'{named(o)}: runAsNonRoot and a user are missing'
 
 
 def seccomp_is_on(objects):
-    for o, t in pods(objects):
+    for o, t in every(objects):
         if t['spec'].get('securityContext', {}).get('seccompProfile', {}).get('type') != 'RuntimeDefault':
             yield f'{named(o)}: no seccomp profile'
 
 
 def no_escalation(objects):
-    for o, _, c in containers(objects):
+    for o, _, c in parts(objects):
         if c.get('securityContext', {}).get('allowPrivilegeEscalation') is not False or c['securityContext'].get('privileged'):
             yield f'{named(o)}: {c["name"]} may gain privileges'
 
 
 def no_capabilities(objects):
-    for o, _, c in containers(objects):
+    for o, _, c in parts(objects):
         s = c.get('securityContext', {}).get('capabilities', {})
         if s.get('drop') != ['ALL'] or s.get('add'):
             yield f'{named(o)}: {c["name"]} keeps capabilities'
 
 
 def root_is_read_only(objects):
-    for o, _, c in containers(objects):
+    for o, _, c in parts(objects):
         if c.get('securityContext', {}).get('readOnlyRootFilesystem') is not True:
             yield f'{named(o)}: {c["name"]} may write to its image'
 
 
 def nothing_of_the_host(objects):
-    for o, t in pods(objects):
+    for o, t in every(objects):
         s = t['spec']
         if any(s.get(k) for k in ('hostNetwork', 'hostPID', 'hostIPC')) or any('hostPath' in v for v in s.get('volumes', [])) or any('hostPort' in p for c in s['containers'] for p in c.get('ports', [])):
             yield f"{named(o)}: it uses the node's own network, processes, paths or ports"
 
 
 def has_limits(objects):
-    for o, _, c in containers(objects):
+    for o, _, c in parts(objects):
         r = c.get('resources', {})
         if any(unit not in r.get(side, {}) for side in ('requests', 'limits') for unit in ('cpu', 'memory')):
             yield f'{named(o)}: {c["name"]} lacks a request or a limit'
@@ -438,7 +478,7 @@ def has_probes(objects):
 
 
 def no_secret_in_env(objects):
-    for o, _, c in containers(objects):
+    for o, _, c in parts(objects):
         for e in c.get('env', []):
             if re.search(r'PASSWORD|SECRET|TOKEN|API_?KEY', e['name'], re.I) and 'value' in e and not e['name'].endswith('_FILE'):
                 yield f"{named(o)}: {e['name']} is in the manifest"
@@ -469,7 +509,7 @@ def certificates_rotate(objects):
 
 
 def image_is_not_pulled_at_every_start(objects):
-    for o, _, c in containers(objects):
+    for o, _, c in parts(objects):
         if c.get('imagePullPolicy') != 'IfNotPresent':
             yield f'{named(o)}: a site without a line would not start {c["name"]} again'
 
@@ -511,6 +551,7 @@ PROOFS = [
     (ingress_backend_exists, 'overlays/stage', lambda o: _first(o, 'IngressRoute', 'console')['spec']['routes'][0]['services'][0].update(port='wep')),
     (rollout_fits, 'overlays/stage', lambda o: _first(o, 'Rollout', 'ai-infer')['spec']['strategy']['canary']['steps'][0].update(setWeight=20)),
     (single_writer_is_no_canary, 'base', lambda o: _audit(o)['spec'].update(replicas=2)),
+    (cron_job_is_bounded, 'base', lambda o: _first(o, 'CronJob', 'drill-outage')['spec'].update(concurrencyPolicy='Allow')),
     (no_data_is_no_success, 'overlays/stage', lambda o: _first(o, 'AnalysisTemplate', 'errors')['spec']['metrics'][0].update(successCondition='result[0] <= 0.01')),
     (default_deny, 'base', lambda o: o.remove(next(p for p in kind(o, 'NetworkPolicy') if key(p) == ('data', 'default-deny')))),
     (policies_are_the_flows, 'base', lambda o: _first(o, 'NetworkPolicy', 'audit')['spec']['ingress'][0]['from'].append({'ipBlock': {'cidr': '0.0.0.0/0'}})),

@@ -19,6 +19,8 @@ def main():
     for container in (c for pod in pods for c in pod['containers']):
         environment |= {e['name']: e['value'] if 'value' in e else site[e['valueFrom']['configMapKeyRef']['key']] for e in container['env']}
         ports |= {p['containerPort'] for p in container['ports']}
+    # One process has fleet's log as its own; that services apart use it over the network is shown by tests/EndToEnd/ApartTests.
+    environment = {name: value for name, value in environment.items() if not name.startswith('YIZHAN_storage__')}
     environment |= dict(a.split('=', 1) for a in sys.argv[1:])
     print(*(f'{name}={value}' for name, value in environment.items()), sep='\n')
     print('#', *sorted(ports))
