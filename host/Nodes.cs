@@ -38,5 +38,6 @@ internal static class Nodes
         .Add<NmtAsrModule>()
         .Add<EmrAdapterModule>()
         .Add<AuditModule>()
-        .Add<InventoryModule>();
+        .Add<InventoryModule>()
+        .Add<SiteConsoleModule>();
 }

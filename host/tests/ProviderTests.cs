@@ -75,13 +75,13 @@ public sealed class ProviderTests : IAsyncLifetime
         // An operator of the centre: sees sites, no studies; and what the browser holds is no token.
         Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync("/fleet/sites", Cancel)).StatusCode);
         Assert.Equal(HttpStatusCode.Forbidden, (await browser.GetAsync("/pacs-gw/studies", Cancel)).StatusCode);
-        var session = cookies.GetCookies(browser.BaseAddress)["yizhan-session"]!;
+        var session = cookies.GetCookies(browser.BaseAddress)["yizhan-session-centre"]!;
         Assert.True(session.HttpOnly);
         Assert.DoesNotContain("eyJ", session.Value, StringComparison.Ordinal);
         using var leaving = new HttpRequestMessage(HttpMethod.Post, "/sign-out") { Headers = { { "Sec-Fetch-Site", "same-origin" } } };
         using var gone = await browser.SendAsync(leaving, Cancel);
         Assert.Contains("You have signed out here.", await gone.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
-        Assert.DoesNotContain(cookies.GetCookies(browser.BaseAddress).Cast<Cookie>(), c => c.Name == "yizhan-session");
+        Assert.DoesNotContain(cookies.GetCookies(browser.BaseAddress).Cast<Cookie>(), c => c.Name.StartsWith("yizhan-session", StringComparison.Ordinal));
     }
 
     [Fact]

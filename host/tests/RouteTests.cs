@@ -2,6 +2,9 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Yizhan.Platform;
+using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Flows;
 using Yizhan.Platform.Identity;
 
 namespace Yizhan.Host.Tests;
@@ -15,8 +18,8 @@ public sealed partial class RouteTests : IAsyncLifetime
     [
         "GET /ai-infer/metrics", "GET /ai-infer/v2/health/live", "GET /ai-infer/v2/health/ready", "POST /audit/witness/add-checkpoint",
         "GET /audit/witness/checkpoint", "GET /audit/witness/key", "GET /auth/authorize", "POST /auth/authorize", "GET /auth/device",
-        "POST /auth/device", "POST /auth/token", "POST /emr-adapter/notify/{system}", "GET /console/language/{language}", "GET /healthz", "GET /station/updates/gate", "POST /inventory/agents/{source}",
-        "GET /inventory/app/{file?}", "GET /metrics", "GET /sign-in", "POST /sign-in", "GET /sign-in/done", "GET /sign-in/once",
+        "POST /auth/device", "POST /auth/token", "POST /emr-adapter/notify/{system}", "GET /console/language/{language}", "GET /healthz", "GET /health/ready", "GET /health/live", "GET /station/updates/gate", "POST /inventory/agents/{source}",
+        "GET /inventory/app/{file?}", "GET /metrics", "GET /sign-in", "POST /sign-in", "GET /sign-in/done", "GET /sign-in/emergency", "POST /sign-in/emergency", "GET /sign-in/once",
         "POST /sign-in/password", "POST /sign-out", "POST /station/emergencies", "POST /station/sign-in", "GET /station/sign-in/keys", "GET /v2/health/live", "GET /v2/health/ready",
     ];
 
@@ -118,6 +121,103 @@ public sealed partial class RouteTests : IAsyncLifetime
         Assert.Contains("invalid_token", refused.Headers.WwwAuthenticate.ToString(), StringComparison.Ordinal);
     }
 
+    /// <summary>
+    /// Each service apart, behind service-tls with the flow list of the installation: who calls with a certificate alone is answered as what its line says,
+    /// at each route, and who has no line does not get as far as a route.
+    /// </summary>
+    [Theory]
+    [Trait("Clause", "D3.2")]
+    [InlineData("auth")]
+    [InlineData("pacs-gw")]
+    [InlineData("ai-infer")]
+    [InlineData("nmt-asr")]
+    [InlineData("emr-adapter")]
+    [InlineData("inventory")]
+    [InlineData("audit")]
+    [InlineData("fleet")]
+    [InlineData("console")]
+    public async Task A_service_apart_answers_each_certificate_as_what_its_line_of_the_flow_list_says(string service)
+    {
+        using var ca = EmbeddedCa.Open(Path.Combine(_folder, "ca"), TimeProvider.System);
+        var list = FlowList.Read(FlowsPath());
+        foreach (var name in list.Flows.SelectMany(flow => new[] { flow.From, flow.To }).Append("stranger").Distinct())
+        {
+            ca.IssueService("platform", name, "localhost").WriteTo(Path.Combine(_folder, name + ".crt"), Path.Combine(_folder, name + ".key"));
+        }
+
+        ServiceTls Tls(string name) =>
+            new(Path.Combine(_folder, name + ".crt"), Path.Combine(_folder, name + ".key"), ca.RootFile, FlowsPath(), [name], TimeProvider.System);
+        var node = Apart(service,
+        [
+            $"--node:dataFolder={Path.Combine(_folder, service)}", "--node:siteId=centre", "--web:url=http://127.0.0.1:0;https://127.0.0.1:0", "--log:level=error",
+            $"--service-tls:certificatePath={Path.Combine(_folder, service + ".crt")}", $"--service-tls:keyPath={Path.Combine(_folder, service + ".key")}",
+            $"--service-tls:rootPath={ca.RootFile}", $"--service-tls:flowsPath={FlowsPath()}",
+        ]).Build();
+        _nodes.Add(node);
+        await node.StartAsync(Cancel);
+        var address = new Uri(node.Urls.Single(url => url.StartsWith("https", StringComparison.Ordinal)).Replace("127.0.0.1", "localhost", StringComparison.Ordinal));
+        var callers = list.Flows.Where(flow => flow.To == service && flow.Port == FlowList.Web).ToArray();
+        var (walked, wrong) = (0, new List<string>());
+        foreach (var caller in callers)
+        {
+            var may = caller.As.Split(' ', StringSplitOptions.RemoveEmptyEntries).Aggregate(Permission.None, (all, role) => all | Roles.OfService(role));
+            Assert.True(may == Permission.None || caller.From is not ("ingress" or "prometheus" or "outside" or "station"), $"{caller.From} is not one service of ours.");
+            using var http = new HttpClient(Tls(caller.From).Client(service)) { BaseAddress = address };
+            foreach (var (endpoint, method, name) in RoutesOf(node))
+            {
+                if (endpoint.Metadata.LastOrDefault(m => m is AccessRule or OpenToAll) is not AccessRule needs)
+                {
+                    continue;
+                }
+
+                walked++;
+                var allowed = (needs.Permission & may) == needs.Permission;
+                if (allowed && method != "GET")
+                {
+                    continue;
+                }
+
+                using var answer = await SendAsync(http, method, PathOf(endpoint), token: null);
+                if (allowed == (answer.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden))
+                {
+                    wrong.Add($"{name} answers {caller.From}, which is '{caller.As}', with {(int)answer.StatusCode}");
+                }
+            }
+        }
+
+        Assert.Empty(wrong);
+        Assert.True(walked > 0, "No route was walked.");
+        foreach (var stranger in list.Flows.Select(flow => flow.From).Append("stranger").Distinct().Except(callers.Select(caller => caller.From)))
+        {
+            using var http = new HttpClient(Tls(stranger).Client(service)) { BaseAddress = address };
+            await Assert.ThrowsAnyAsync<HttpRequestException>(() => http.GetAsync("healthz", Cancel));
+        }
+    }
+
+    private static ServiceHost Apart(string service, string[] settings) => service switch
+    {
+        "auth" => new ServiceHost(settings).Add<Auth.AuthModule>(),
+        "pacs-gw" => new ServiceHost([.. settings, "--pacs-gw:dicomPort=0"]).Add<PacsGw.PacsGwModule>(),
+        "ai-infer" => new ServiceHost(settings).Add<AiInfer.AiInferModule>(),
+        "nmt-asr" => new ServiceHost(settings).Add<NmtAsr.NmtAsrModule>(),
+        "emr-adapter" => new ServiceHost(settings).Add<EmrAdapter.EmrAdapterModule>(),
+        "inventory" => new ServiceHost(settings).Add<Inventory.InventoryModule>(),
+        "audit" => new ServiceHost(settings).Add<Audit.AuditModule>(),
+        "fleet" => new ServiceHost([.. settings, "--fleet:linkPort=0"]).Add<Fleet.FleetModule>(),
+        _ => new ServiceHost(settings).Add<Console.ConsoleModule>(),
+    };
+
+    private static string FlowsPath()
+    {
+        var folder = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(folder, "Yizhan.slnx")))
+        {
+            folder = Path.GetDirectoryName(folder)!;
+        }
+
+        return Path.Combine(folder, "infra", "flows.yaml");
+    }
+
     private async Task<WebApplication> StartAsync(string kind)
     {
         string[] settings =
@@ -147,7 +247,7 @@ public sealed partial class RouteTests : IAsyncLifetime
     private static string PathOf(RouteEndpoint endpoint) => "/" + string.Join('/', endpoint.RoutePattern.PathSegments.Select(segment =>
         string.Concat(segment.Parts.Select(part => part switch
         {
-            Microsoft.AspNetCore.Routing.Patterns.RoutePatternParameterPart p => p.ParameterPolicies.Count > 0 ? "1" : AnySite,
+            Microsoft.AspNetCore.Routing.Patterns.RoutePatternParameterPart p => p.ParameterPolicies.Any(policy => policy.Content == "guid") ? $"{Guid.Empty}" : p.ParameterPolicies.Count > 0 ? "1" : AnySite,
             Microsoft.AspNetCore.Routing.Patterns.RoutePatternLiteralPart l => l.Content,
             Microsoft.AspNetCore.Routing.Patterns.RoutePatternSeparatorPart s => s.Content,
             _ => throw new InvalidOperationException(),

@@ -9,13 +9,16 @@ namespace Yizhan.Host.Tests;
 
 /// <summary>A centre and a site as the program makes them, with the link between them: accounts go ahead, and what was done in an emergency comes back.</summary>
 [Trait("Clause", "D5.1")]
-public sealed class SiteSignInTests : IAsyncLifetime
+public sealed partial class SiteSignInTests : IAsyncLifetime
 {
     private const string Password = "correct horse battery";
     private const string Reason = "unconscious patient, allergies unknown";
 
+    private static readonly string[] Common = ["--web:url=http://127.0.0.1:0", "--log:level=error", "--storage:freeFloorBytes=0", "--pacs-gw:dicomPort=0"];
+
     private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-site-sign-in-").FullName;
     private readonly List<WebApplication> _nodes = [];
+    private readonly ShiftedClock _clock = new();
     private WebApplication _centre = null!;
     private WebApplication _site = null!;
     private HttpClient _centreHttp = null!;
@@ -25,20 +28,26 @@ public sealed class SiteSignInTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        string[] common = ["--web:url=http://127.0.0.1:0", "--log:level=error", "--storage:freeFloorBytes=0", "--pacs-gw:dicomPort=0"];
         _centre = Nodes.Centre([
-            $"--node:dataFolder={In("centre")}", "--fleet:linkPort=0", "--auth:passwordIterations=10000", .. common]).Build();
+            $"--node:dataFolder={In("centre")}", "--fleet:linkPort=0", "--auth:passwordIterations=10000", .. Common]).Build();
         _nodes.Add(_centre);
         await _centre.StartAsync(Cancel);
         var ca = _centre.Services.GetRequiredService<EmbeddedCa>();
         ca.IssueSite("lakeside").WriteTo(In("site.crt"), In("site.key"));
-        _site = Nodes.Edge([
-            $"--node:dataFolder={In("site")}", "--node:siteId=lakeside", $"--station:centreUrl=https://127.0.0.1:{_centre.Services.GetRequiredService<LinkListener>().EndPoint.Port}",
-            $"--station:certificatePath={In("site.crt")}", $"--station:keyPath={In("site.key")}", $"--station:rootPath={ca.RootFile}", "--station:accountsPollSeconds=1",
-            "--station:heartbeatSeconds=1", "--licence:extras:0=ai.*", .. common]).Build();
-        _nodes.Add(_site);
-        await _site.StartAsync(Cancel);
+        _site = await StartSiteAsync();
         (_centreHttp, _siteHttp) = (Operator.Client(_centre), new HttpClient { BaseAddress = new Uri(_site.Urls.First()) });
+    }
+
+    private async Task<WebApplication> StartSiteAsync()
+    {
+        var site = Nodes.Edge([
+            $"--node:dataFolder={In("site")}", "--node:siteId=lakeside", $"--station:centreUrl=https://127.0.0.1:{_centre.Services.GetRequiredService<LinkListener>().EndPoint.Port}",
+            $"--station:certificatePath={In("site.crt")}", $"--station:keyPath={In("site.key")}", $"--station:rootPath={_centre.Services.GetRequiredService<EmbeddedCa>().RootFile}", "--station:accountsPollSeconds=1",
+            "--station:heartbeatSeconds=1", "--licence:extras:0=ai.*", "--console:centreUrl=https://console.example/", .. Common])
+            .With(services => services.AddSingleton<TimeProvider>(_clock)).Build();
+        _nodes.Add(site);
+        await site.StartAsync(Cancel);
+        return site;
     }
 
     public async ValueTask DisposeAsync()
@@ -131,11 +140,18 @@ public sealed class SiteSignInTests : IAsyncLifetime
         await AddAsync("li", "radiographer@lakeside");
         await Wait.UntilAsync(async () => (await SiteViewAsync())["accounts"]!.GetValue<int>() == 1);
         await SignInAsync("li", Password);
+        var (browser, _) = Browser("en");
+        using var owned = browser;
+        using var welcome = await SubmitAsync(browser, "/sign-in", ("name", "li"), ("password", Password));
+        Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync("/studies", Cancel)).StatusCode);
         using var closed = await _centreHttp.PutAsync("/auth/users/li/disabled?disabled=true", null, Cancel);
         Assert.Equal(HttpStatusCode.NoContent, closed.StatusCode);
         await Wait.UntilAsync(async () => (await SiteViewAsync())["accounts"]!.GetValue<int>() == 0);
         using var refused = await _siteHttp.PostAsJsonAsync("/station/sign-in", new { name = "li", pin = Password }, Cancel);
         Assert.Equal(HttpStatusCode.Unauthorized, refused.StatusCode);
+
+        // And who is in already is not any more.
+        Assert.Equal("/sign-in?back=%2Fstudies", (await browser.GetAsync("/studies", Cancel)).Headers.Location?.OriginalString);
     }
 
     [Fact]

@@ -74,7 +74,7 @@ public sealed class DicomCommandTests
             Assert.Contains("refused", Assert.Single(down.Error.Trim().Split('\n')), StringComparison.OrdinalIgnoreCase);
             Assert.Contains("known are QR, DOWN", (await Asked("echo", "NOBODY")).Error, StringComparison.Ordinal);
             Assert.Contains("'Nonsense' is no attribute", (await Asked("find", "QR", "-k", "Nonsense=1")).Error, StringComparison.Ordinal);
-            Assert.Equal(64, (await Asked("find", "QR", "-k", "=1")).ExitCode);
+            Assert.Equal(2, (await Asked("find", "QR", "-k", "=1")).ExitCode);
             Assert.Equal(1, (await Asked("move", "QR", "-k", $"StudyInstanceUID={study}", "--to", "NOBODY")).ExitCode);
         }
         finally

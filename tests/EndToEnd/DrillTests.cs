@@ -33,7 +33,7 @@ public sealed class DrillTests
     public async Task What_would_destroy_something_is_refused_against_a_node_in_use(string kind, string reason)
     {
         var run = await YizhanCommand.RunAsync(["drill", "run", kind, "--against", "http://127.0.0.1:9/"]);
-        Assert.Equal(64, run.ExitCode);
+        Assert.Equal(2, run.ExitCode);
         Assert.Contains(reason, run.Error, StringComparison.Ordinal);
     }
 

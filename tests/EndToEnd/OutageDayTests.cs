@@ -74,7 +74,7 @@ public sealed class OutageDayTests(ITestOutputHelper output)
         {
             var added = await YizhanCommand.RunAsync(["user", "add", name, "--roles", roles, "--node", $"{ports.CentreWeb}", "--token", token, "--json"]);
             Assert.True(added.ExitCode == 0, added.Error);
-            await ChooseAsync(ports.CentreWeb, name, added.Json.GetProperty("password").GetString()!);
+            await SignInForm.ChooseAsync(ports.CentreWeb, name, added.Json.GetProperty("password").GetString()!, Password);
         }
 
         // The device: its clock says 1970, and the installation is a month old.
@@ -178,13 +178,13 @@ public sealed class OutageDayTests(ITestOutputHelper output)
     /// <summary>The operator's token was written for an hour of a month ago: an admin signs in instead.</summary>
     private static async Task<string> RenewedTokenAsync(TemporaryFolder folder, HttpClient centre)
     {
-        await ChooseAsync(centre.BaseAddress!, "admin", (await File.ReadAllTextAsync(folder.In("centre", "auth", "first-password"), Cancel)).Trim());
-        using var browser = Browser(centre.BaseAddress!);
-        using var signedIn = await SubmitAsync(browser, "/sign-in", new() { ["name"] = "admin", ["password"] = Password, ["back"] = "/" });
+        await SignInForm.ChooseAsync(centre.BaseAddress!, "admin", (await File.ReadAllTextAsync(folder.In("centre", "auth", "first-password"), Cancel)).Trim(), Password);
+        using var browser = SignInForm.Browser(centre.BaseAddress!);
+        using var signedIn = await SignInForm.SubmitAsync(browser, "/sign-in", new() { ["name"] = "admin", ["password"] = Password, ["back"] = "/" });
         Assert.Equal(HttpStatusCode.Redirect, signedIn.StatusCode);
         using var asked = await centre.PostAsync("/auth/device-code", new FormUrlEncodedContent([new("client_id", "yizhan-cli")]), Cancel);
         var device = JsonNode.Parse(await asked.Content.ReadAsStringAsync(Cancel))!;
-        using var allowed = await SubmitAsync(
+        using var allowed = await SignInForm.SubmitAsync(
             browser, new Uri(device["verification_uri_complete"]!.GetValue<string>()).PathAndQuery, new() { ["user_code"] = device["user_code"]!.GetValue<string>() }, "/auth/device");
         using var answer = await centre.PostAsync("/auth/token", new FormUrlEncodedContent([
             new("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), new("client_id", "yizhan-cli"), new("device_code", device["device_code"]!.GetValue<string>())]), Cancel);
@@ -198,25 +198,6 @@ public sealed class OutageDayTests(ITestOutputHelper output)
         using var answer = await centre.PostAsync("/auth/token", new FormUrlEncodedContent([
             new("grant_type", "client_credentials"), new("client_id", "reviewer"), new("client_secret", Secret)]), Cancel);
         return JsonNode.Parse(await answer.Content.ReadAsStringAsync(Cancel))!["access_token"]!.GetValue<string>();
-    }
-
-    /// <summary>Replaces a first password, with a browser's form.</summary>
-    private static async Task ChooseAsync(Uri node, string name, string first)
-    {
-        using var browser = Browser(node);
-        using var changed = await SubmitAsync(browser, "/sign-in", new() { ["name"] = name, ["password"] = first, ["new"] = Password, ["again"] = Password, ["back"] = "/" }, "/sign-in/password");
-        Assert.Equal(HttpStatusCode.Redirect, changed.StatusCode);
-    }
-
-    private static HttpClient Browser(Uri node) => new(new HttpClientHandler { CookieContainer = new CookieContainer(), AllowAutoRedirect = false }) { BaseAddress = node };
-
-    private static async Task<HttpResponseMessage> SubmitAsync(HttpClient browser, string page, Dictionary<string, string> fields, string? action = null)
-    {
-        var html = await browser.GetStringAsync(page, Cancel);
-        const string mark = "name=\"__RequestVerificationToken\" value=\"";
-        var from = html.IndexOf(mark, StringComparison.Ordinal) + mark.Length;
-        fields["__RequestVerificationToken"] = html[from..html.IndexOf('"', from)];
-        return await browser.PostAsync(action ?? page, new FormUrlEncodedContent(fields), Cancel);
     }
 
     private static async Task<(HttpStatusCode Status, string? Token)> SignInAsync(HttpClient site, string name)

@@ -6,7 +6,7 @@ namespace Yizhan.EndToEnd.Tests;
 /// <summary>The <c>yizhan</c> command as a process, as its users start it.</summary>
 internal static class YizhanCommand
 {
-    private static readonly string Program = Path.GetFullPath(
+    public static readonly string Program = Path.GetFullPath(
         Path.Combine(AppContext.BaseDirectory, "..", "..", "Cli", new DirectoryInfo(AppContext.BaseDirectory).Name, "Yizhan.Cli.dll"));
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;

@@ -67,7 +67,7 @@ missing_secret_is_named() {
 }
 
 edge_profile_is_exact() {
-  diff <("$compose" --env-file "$work/env" -f infra/docker/docker-compose.yml --profile edge config --services | sort) <(printf '%s\n' edge espnet monai-infer orthanc pki)
+  diff <("$compose" --env-file "$work/env" -f infra/docker/docker-compose.yml --profile edge config --services | sort) <(printf '%s\n' edge espnet monai-infer orthanc pki site-ingress)
 }
 
 # study NUMBER
@@ -265,7 +265,7 @@ grep -a ' MB, ' "$work/run.log"
 docker save -o "$work/host.tar" "localhost/yizhan/host:$(sed -n 's/^version: *//p' infra/images.lock)" 2>/dev/null || rm -f "$work/host.tar"
 expect "PostgreSQL, Orthanc and nginx are built of Debian packages" images_of_others
 compose_up=yes
-alone_up() { stack_edge up -d --wait && [ "$(stack_edge ps --services | sort | tr '\n' ' ')" = "edge espnet monai-infer orthanc " ]; }
+alone_up() { stack_edge up -d --wait && [ "$(stack_edge ps --services | sort | tr '\n' ' ')" = "edge espnet monai-infer orthanc site-ingress " ]; }
 expect "the profile edge comes up healthy, all of it and nothing else" alone_up
 expect "centre, ingress and database come up healthy beside it" stack up -d --wait centre edge ingress postgres
 expect "no root, no capabilities, nothing writable but the data" hardened
