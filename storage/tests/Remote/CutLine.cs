@@ -3,7 +3,7 @@ using System.Net.Sockets;
 
 namespace Yizhan.Storage.Tests.Remote;
 
-/// <summary>A wire between two processes: it can lose what comes back, and its far end can move to another port.</summary>
+/// <summary>A wire between two processes, whose far end can move to another port.</summary>
 internal sealed class CutLine : IAsyncDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
@@ -12,7 +12,6 @@ internal sealed class CutLine : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly HashSet<TcpClient> _open = [];
     private volatile int _to;
-    private volatile bool _loses;
 
     public CutLine()
     {
@@ -31,13 +30,6 @@ internal sealed class CutLine : IAsyncDisposable
             _to = value;
             Cut();
         }
-    }
-
-    /// <summary>Cuts a connection instead of bringing the first byte that comes back on it.</summary>
-    public bool LosesAnswers
-    {
-        get => _loses;
-        set => _loses = value;
     }
 
     public void Cut()
@@ -91,7 +83,7 @@ internal sealed class CutLine : IAsyncDisposable
                     _open.Add(far);
                 }
 
-                await await Task.WhenAny(CopyAsync(near, far, loses: false), CopyAsync(far, near, loses: true));
+                await await Task.WhenAny(CopyAsync(near, far), CopyAsync(far, near));
             }
         }
         catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException or InvalidOperationException)
@@ -107,13 +99,5 @@ internal sealed class CutLine : IAsyncDisposable
         }
     }
 
-    private async Task CopyAsync(TcpClient from, TcpClient to, bool loses)
-    {
-        var (source, target) = (from.GetStream(), to.GetStream());
-        var buffer = new byte[64 * 1024];
-        while (await source.ReadAsync(buffer) is > 0 and var read && !(loses && _loses))
-        {
-            await target.WriteAsync(buffer.AsMemory(0, read));
-        }
-    }
+    private static Task CopyAsync(TcpClient from, TcpClient to) => from.GetStream().CopyToAsync(to.GetStream());
 }

@@ -1,5 +1,7 @@
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging.Abstractions;
 using Yizhan.Platform;
@@ -44,6 +46,9 @@ internal sealed class RemoteStore : StoreFixture
 
     /// <summary>The process that owns the log.</summary>
     public WebApplication Owner { get; private set; } = null!;
+
+    /// <summary>What the owner has still to do without a word of it: the connection breaks when the work is done.</summary>
+    public LostAnswers Lost => Owner.Services.GetRequiredService<LostAnswers>();
 
     /// <summary>The line stands between the client and the owner.</summary>
     public CutLine Between { get; } = new();
@@ -156,8 +161,39 @@ internal sealed class RemoteStore : StoreFixture
     {
         public static string Name => "fleet";
 
-        public static void Register(IHostApplicationBuilder builder) => builder.AddEventLog(owns: true);
+        public static void Register(IHostApplicationBuilder builder)
+        {
+            builder.AddEventLog(owns: true);
+            builder.Services.AddSingleton<LostAnswers>();
+        }
 
-        public static void Map(IEndpointRouteBuilder routes) => routes.MapSharedLog();
+        public static void Map(IEndpointRouteBuilder routes)
+        {
+            var lost = routes.ServiceProvider.GetRequiredService<LostAnswers>();
+            var losing = routes.MapGroup("");
+            losing.AddEndpointFilter(async (context, next) =>
+            {
+                var answer = await next(context);
+                if (!HttpMethods.IsGet(context.HttpContext.Request.Method) && lost.Take())
+                {
+                    context.HttpContext.Abort();
+                }
+
+                return answer;
+            });
+            losing.MapSharedLog();
+        }
+    }
+
+    /// <summary>Answers to what changes something that never arrive.</summary>
+    internal sealed class LostAnswers
+    {
+        private int _left;
+
+        public int Left => Math.Max(0, Volatile.Read(ref _left));
+
+        public void Next(int answers) => Volatile.Write(ref _left, answers);
+
+        public bool Take() => Interlocked.Decrement(ref _left) >= 0;
     }
 }
