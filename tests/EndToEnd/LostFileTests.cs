@@ -60,7 +60,7 @@ public sealed partial class LostFileTests(LostFileTests.Nodes nodes) : IClassFix
 
         await nodes.StartCentreAsync();
         var after = await AnswersAsync(questions);
-        for (var began = TimeProvider.System.GetTimestamp(); !before.SequenceEqual(after) && TimeProvider.System.GetElapsedTime(began) < TimeSpan.FromSeconds(60);)
+        for (var began = TimeProvider.System.GetTimestamp(); !before.SequenceEqual(after) && TimeProvider.System.GetElapsedTime(began) < TimeSpan.FromMinutes(3);)
         {
             await Task.Delay(100, Cancel);
             after = await AnswersAsync(questions);

@@ -123,6 +123,8 @@ public sealed class OutageDayTests(ITestOutputHelper output)
 
         // The line goes. An hour at a time, for a day; the certificate becomes due, and nobody is there to renew it.
         await line.CutAsync();
+        var before = (await SignInAsync(siteHttp, "chen")).Token!;
+        await Wait.UntilAsync(async () => (await JsonAsync(siteHttp, "/station/spool", before))!["link"]!["state"]?.GetValue<string>() != "online");
         var (signedIn, licensed, unlicensed, emergency) = (0, 0, 0, "");
         for (var hour = 0; hour < 24; hour++)
         {

@@ -104,7 +104,8 @@ public sealed class TraceTests
             await using (await emr.StartAsync(cancellationToken))
             {
                 await emr.PostAsync("Patient", """{"resourceType":"Patient","identifier":[{"value":"SYN0007000"},{"value":"SYN0007001"}],"name":[{"family":"Wang"}]}""", cancellationToken);
-                await Wait.UntilAsync(async () => await emr.CountAsync("DiagnosticReport", cancellationToken) == 1 && await emr.CountAsync("ImagingStudy", cancellationToken) == 1, "the results in the EMR");
+                await Wait.UntilAsync(async () => await emr.CountAsync("DiagnosticReport", cancellationToken) == 1 && await emr.CountAsync("ImagingStudy", cancellationToken) == 1
+                    && await emr.CountAsync("Provenance", cancellationToken) > 0, "the results in the EMR");
                 Assert.InRange(await emr.CountAsync("Observation", cancellationToken), 1, 64);
                 Assert.Equal(1, await emr.CountAsync("Provenance", cancellationToken));
                 await Wait.UntilAsync(() => sink.Spans.Any(s => s is { Name: "tell", Site: "centre" } && s.TraceId == trace), "the last hop of the trace");
