@@ -36,7 +36,7 @@ internal sealed class MllpSender(TcpClient client) : IDisposable
     public async Task<Hl7Message?> ReadAsync()
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(Node.Cancel);
-        limit.CancelAfter(TimeSpan.FromSeconds(60));
+        limit.CancelAfter(TimeSpan.FromMinutes(3));
         var buffer = new byte[64 * 1024];
         while (true)
         {
