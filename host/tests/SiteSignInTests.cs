@@ -29,7 +29,7 @@ public sealed partial class SiteSignInTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _centre = Nodes.Centre([
-            $"--node:dataFolder={In("centre")}", "--fleet:linkPort=0", "--auth:passwordIterations=10000", .. Common]).Build();
+            $"--node:dataFolder={In("centre")}", $"--fleet:linkPort={FreePorts.Next()}", $"--fleet:enrolmentPort={FreePorts.Next()}", "--auth:passwordIterations=10000", .. Common]).Build();
         _nodes.Add(_centre);
         await _centre.StartAsync(Cancel);
         var ca = _centre.Services.GetRequiredService<EmbeddedCa>();

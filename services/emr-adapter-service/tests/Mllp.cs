@@ -81,8 +81,9 @@ internal sealed class MllpEngine : IAsyncDisposable
 
     public MllpEngine()
     {
-        Start(0);
-        Port = ((IPEndPoint)_listener!.LocalEndpoint).Port;
+        // It may be restarted, and nobody has taken its port meanwhile.
+        Port = FreePorts.Next();
+        Start(Port);
     }
 
     public int Port { get; }
