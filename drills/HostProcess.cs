@@ -106,7 +106,7 @@ public sealed class HostProcess : IAsyncDisposable
         await _process.WaitForExitAsync(CancellationToken.None);
     }
 
-    /// <summary>SIGTERM, and SIGKILL when that has not helped in 20 s. May be called again.</summary>
+    /// <summary>SIGTERM, and SIGKILL when that has not helped in a minute. May be called again.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_disposed)
@@ -118,7 +118,7 @@ public sealed class HostProcess : IAsyncDisposable
         if (!_process.HasExited)
         {
             _ = Terminate(_process.Id, 15);
-            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+            using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(1));
             try
             {
                 await _process.WaitForExitAsync(patience.Token);

@@ -37,7 +37,8 @@ public sealed class TraceTests
         await using (await site.StartCentreAsync(cancellationToken))
         await using (await site.StartEdgeAsync(cancellationToken))
         {
-            await Wait.UntilAsync(() => sink.Spans.Any(s => s is { Name: "index", Site: "centre" } && s.TraceId == trace), "the last hop of the trace");
+            await Wait.UntilAsync(() => sink.Spans.Any(s => s is { Name: "index", Site: "centre" } && s.TraceId == trace) && sink.Spans.Any(s => s is { Name: "take", Site: "centre" } && s.TraceId == trace),
+                "the last hops of the trace");
 
             // Each node tells its spans in its own time, and the site may be the later of the two.
             await Wait.UntilAsync(() => sink.Spans.Any(s => s is { Name: "ship", Site: LocalSite.SiteId } && s.TraceId == trace), "the hop before it");
