@@ -16,7 +16,7 @@ internal sealed class BadReleaseDrill(DrillStage stage)
     private const string Good = "config-26.11.1", Bad = "config-26.11.2", Canary = "lakeside";
     private const int Seed = 20261127;
     private static readonly string[] Sites = [Canary, "hillside", "seaside"];
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {

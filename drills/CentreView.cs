@@ -10,7 +10,7 @@ namespace Yizhan.Drills;
 /// <param name="http">A client of the centre; disposed with this.</param>
 public sealed class CentreView(HttpClient http) : IDisposable
 {
-    private static readonly TimeSpan IndexPatience = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan IndexPatience = TimeSpan.FromMinutes(3);
 
     private readonly HttpClient _http = http;
     private readonly Dictionary<string, int> _instances = [];
@@ -82,11 +82,11 @@ public sealed class CentreView(HttpClient http) : IDisposable
     /// <summary>Told which data set could not be read, and what the centre answered.</summary>
     public Action<string>? Unreadable { get; init; }
 
-    /// <summary>Fetches every data set from the centre's archive and hashes it here; those whose hash is right. What the index has not come to yet (404) or is away for now (503) is asked for again for a minute.</summary>
+    /// <summary>Fetches every data set from the centre's archive and hashes it here; those whose hash is right. What the index has not come to yet (404) or is away for now (503) is asked for again for as long as others come, and three minutes.</summary>
     public async Task<HashSet<string>> HashAllAsync(IEnumerable<string> hashes, CancellationToken cancellationToken)
     {
         var intact = new HashSet<string>();
-        var begun = Stopwatch.GetTimestamp();
+        var lastProgress = Stopwatch.GetTimestamp();
         foreach (var sha in hashes)
         {
             while (true)
@@ -104,10 +104,11 @@ public sealed class CentreView(HttpClient http) : IDisposable
                         Unreadable?.Invoke($"{sha} came with other bytes.");
                     }
 
+                    lastProgress = Stopwatch.GetTimestamp();
                     break;
                 }
 
-                if (answer.StatusCode is not (HttpStatusCode.NotFound or HttpStatusCode.ServiceUnavailable) || Stopwatch.GetElapsedTime(begun) > IndexPatience)
+                if (answer.StatusCode is not (HttpStatusCode.NotFound or HttpStatusCode.ServiceUnavailable) || Stopwatch.GetElapsedTime(lastProgress) > IndexPatience)
                 {
                     Unreadable?.Invoke($"{sha}: HTTP {(int)answer.StatusCode} {await answer.Content.ReadAsStringAsync(cancellationToken)}");
                     break;

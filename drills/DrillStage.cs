@@ -11,7 +11,7 @@ namespace Yizhan.Drills;
 public sealed class DrillStage
 {
     private const int MaxSteps = 200;
-    private static readonly TimeSpan ProofPatience = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan ProofPatience = TimeSpan.FromMinutes(3);
 
     private readonly Drill _drill;
     private readonly Action<string> _say;

@@ -30,7 +30,7 @@ public sealed class HostProcess : IAsyncDisposable
     /// <param name="web">Where the node will listen.</param>
     /// <param name="logPath">Its output is appended to this file.</param>
     /// <param name="cancellationToken">Stops the node again.</param>
-    /// <exception cref="InvalidOperationException">It ended or did not answer in 60 s; the message holds the end of its log.</exception>
+    /// <exception cref="InvalidOperationException">It ended or did not answer in 5 minutes; the message holds the end of its log.</exception>
     public static Task<HostProcess> StartAsync(string[] arguments, Uri web, string logPath, CancellationToken cancellationToken) =>
         StartAsync(arguments, web, logPath, network: null, environment: null, cancellationToken);
 
@@ -40,7 +40,7 @@ public sealed class HostProcess : IAsyncDisposable
     /// <param name="logPath">Its output is appended to this file.</param>
     /// <param name="network">Its network; null for this process's.</param>
     /// <param name="cancellationToken">Stops the node again.</param>
-    /// <exception cref="InvalidOperationException">It ended or did not answer in 60 s; the message holds the end of its log.</exception>
+    /// <exception cref="InvalidOperationException">It ended or did not answer in 5 minutes; the message holds the end of its log.</exception>
     public static Task<HostProcess> StartAsync(
         string[] arguments, Uri web, string logPath, NetworkNamespace? network, CancellationToken cancellationToken) =>
         StartAsync(arguments, web, logPath, network, environment: null, cancellationToken);
@@ -51,7 +51,7 @@ public sealed class HostProcess : IAsyncDisposable
     /// <param name="logPath">Its output is appended to this file.</param>
     /// <param name="environment">Variables besides ours.</param>
     /// <param name="cancellationToken">Stops the node again.</param>
-    /// <exception cref="InvalidOperationException">It ended or did not answer in 60 s; the message holds the end of its log.</exception>
+    /// <exception cref="InvalidOperationException">It ended or did not answer in 5 minutes; the message holds the end of its log.</exception>
     public static Task<HostProcess> StartAsync(
         string[] arguments, Uri web, string logPath, IReadOnlyDictionary<string, string> environment, CancellationToken cancellationToken) =>
         StartAsync(arguments, web, logPath, network: null, environment, cancellationToken);
@@ -106,7 +106,7 @@ public sealed class HostProcess : IAsyncDisposable
         await _process.WaitForExitAsync(CancellationToken.None);
     }
 
-    /// <summary>SIGTERM, and SIGKILL when that has not helped in 20 s. May be called again.</summary>
+    /// <summary>SIGTERM, and SIGKILL when that has not helped in a minute. May be called again.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_disposed)
@@ -118,7 +118,7 @@ public sealed class HostProcess : IAsyncDisposable
         if (!_process.HasExited)
         {
             _ = Terminate(_process.Id, 15);
-            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+            using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(1));
             try
             {
                 await _process.WaitForExitAsync(patience.Token);
@@ -136,8 +136,8 @@ public sealed class HostProcess : IAsyncDisposable
     private async Task WaitUntilHealthyAsync(NetworkNamespace? network, CancellationToken cancellationToken)
     {
         using var http = network?.HttpClient(Web) ?? new HttpClient { BaseAddress = Web };
-        http.Timeout = TimeSpan.FromSeconds(2);
-        for (var attempt = 0; attempt < 1200; attempt++)
+        http.Timeout = TimeSpan.FromSeconds(20);
+        for (var attempt = 0; attempt < 3000; attempt++)
         {
             if (_process.HasExited)
             {
@@ -160,7 +160,7 @@ public sealed class HostProcess : IAsyncDisposable
             await Task.Delay(TimeSpan.FromMilliseconds(100), TimeProvider.System, cancellationToken);
         }
 
-        var state = _process.HasExited ? $"ended with code {_process.ExitCode}" : "did not answer its health check in 2 minutes";
+        var state = _process.HasExited ? $"ended with code {_process.ExitCode}" : "did not answer its health check in 5 minutes";
         throw new InvalidOperationException($"The node at {Web} {state}. The end of {_logPath}:\n{Tail()}");
     }
 

@@ -32,9 +32,9 @@ public sealed class LinkRelay(int port, int centrePort) : IAsyncDisposable
     public async Task CutAsync()
     {
         _listener?.Dispose();
-        _listener = null;
         lock (_lock)
         {
+            _listener = null;
             foreach (var socket in _open)
             {
                 // Linger 0 sends RST instead of FIN.
@@ -58,7 +58,7 @@ public sealed class LinkRelay(int port, int centrePort) : IAsyncDisposable
         {
             while (true)
             {
-                lines.Add(PassAsync(await listener.AcceptSocketAsync()));
+                lines.Add(PassAsync(await listener.AcceptSocketAsync(), listener));
                 lines.RemoveAll(line => line.IsCompleted);
             }
         }
@@ -70,12 +70,20 @@ public sealed class LinkRelay(int port, int centrePort) : IAsyncDisposable
         await Task.WhenAll(lines);
     }
 
-    private async Task PassAsync(Socket site)
+    private async Task PassAsync(Socket site, TcpListener listener)
     {
         var centre = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         site.NoDelay = true;
         lock (_lock)
         {
+            if (_listener != listener)
+            {
+                // Cut while it was being accepted: it is not among those that were reset.
+                site.Dispose();
+                centre.Dispose();
+                return;
+            }
+
             _open.Add(site);
             _open.Add(centre);
         }

@@ -19,7 +19,7 @@ internal sealed class ModelAnomalyDrill(DrillStage stage)
     private const string Signer = "vendor", Model = "nodule", Good = "1.0.0", Poisoned = "1.0.1";
     private const int Seed = 20261126;
     private const int MaxStudies = 12;
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {

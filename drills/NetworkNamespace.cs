@@ -15,7 +15,13 @@ public sealed class NetworkNamespace : IAsyncDisposable
 {
     private static int _made;
 
-    private NetworkNamespace(string name) => Name = name;
+    private NetworkNamespace(int number)
+    {
+        // Each cable has addresses of its own: two with the same would answer for each other.
+        var network = $"10.{70 + (Environment.ProcessId % 100)}.{number % 250}.";
+        Name = $"yz{Environment.ProcessId % 1_000_000}n{number}";
+        (Address, FarAddress, OtherAddress) = (IPAddress.Parse(network + "1"), IPAddress.Parse(network + "2"), IPAddress.Parse(network + "9"));
+    }
 
     /// <summary>Name, as in <c>ip netns</c>.</summary>
     public string Name { get; }
@@ -27,16 +33,19 @@ public sealed class NetworkNamespace : IAsyncDisposable
     public string FarDevice => Name + "b";
 
     /// <summary>Our address on the cable.</summary>
-    public IPAddress Address { get; } = IPAddress.Parse("10.77.0.1");
+    public IPAddress Address { get; }
 
     /// <summary>The address at the other end.</summary>
-    public IPAddress FarAddress { get; } = IPAddress.Parse("10.77.0.2");
+    public IPAddress FarAddress { get; }
+
+    /// <summary>Another address that our end may have.</summary>
+    public IPAddress OtherAddress { get; }
 
     /// <summary>Makes one.</summary>
     /// <returns>It, or why this machine cannot: no root, or no <c>ip netns</c>.</returns>
     public static async Task<(NetworkNamespace? Made, string Reason)> TryCreateAsync(CancellationToken cancellationToken)
     {
-        var network = new NetworkNamespace($"yz{Environment.ProcessId % 1_000_000}n{Interlocked.Increment(ref _made)}");
+        var network = new NetworkNamespace(Interlocked.Increment(ref _made));
         try
         {
             await RunAsync(["ip", "netns", "add", network.Name], cancellationToken);

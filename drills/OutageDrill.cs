@@ -25,7 +25,7 @@ public sealed record DrillResult(
 /// </summary>
 public sealed class OutageDrill(string folder, string? from, Action<string> say, ProductionBackends? backends = null)
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
 
     /// <summary>Instances of the synthetic CT, when no folder is given. Default 120.</summary>
     public int Instances { get; init; } = 120;

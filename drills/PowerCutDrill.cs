@@ -7,7 +7,7 @@ namespace Yizhan.Drills;
 internal sealed class PowerCutDrill(DrillStage stage)
 {
     private const int Seed = 20261123;
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {

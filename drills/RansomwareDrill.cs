@@ -19,7 +19,7 @@ internal sealed class RansomwareDrill(DrillStage stage)
 {
     private const int Seed = 20261125;
     private const int Nobody = 65534;
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
 
     /// <summary>Between two files: what encrypts a disk is busy with it for minutes, and what a drill has is little.</summary>
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(100);

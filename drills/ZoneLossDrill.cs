@@ -14,7 +14,7 @@ namespace Yizhan.Drills;
 internal sealed class ZoneLossDrill(DrillStage stage)
 {
     private const int Seed = 20261124;
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {

@@ -271,7 +271,7 @@ public sealed class ServiceHost
             throw new SettingException(wrong.FailureMessage);
         }
 
-        var lease = await new StandbyNode(node, _builder.Configuration["web:url"] ?? new WebOptions().Url, ConfigureLogging).LeadAsync();
+        var lease = await new StandbyNode(node, _builder.Configuration["web:url"] ?? new WebOptions().Url, ConfigureLogging, TimeProvider.System).LeadAsync();
         return (lease is not null, lease);
     }
 

@@ -13,5 +13,8 @@ internal static class Operator
         new OperatorTokenHandler(((LocalOperator)app.Services.GetService(typeof(LocalOperator))!).Token, inner ?? new SocketsHttpHandler { UseProxy = false }))
     {
         BaseAddress = new Uri(new Uri(app.Urls.First()), path),
+
+        // The usual hundred seconds are less than a busy machine may take for a large model or a long recording.
+        Timeout = TimeSpan.FromMinutes(10),
     };
 }

@@ -5,7 +5,7 @@ namespace Yizhan;
 /// <summary>Waits for a condition that end by themselves, and say what did not come. Linked into the test projects that poll.</summary>
 internal static class Wait
 {
-    private static readonly TimeSpan Longest = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan Longest = TimeSpan.FromMinutes(5);
 
     /// <summary>Returns once the condition holds.</summary>
     public static Task UntilAsync(Func<bool> holds, [CallerArgumentExpression(nameof(holds))] string what = "") =>

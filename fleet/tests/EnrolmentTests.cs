@@ -150,15 +150,17 @@ public sealed class EnrolmentTests : IAsyncLifetime
     {
         using var stranger = Client(null, Listener.EnrolmentPort);
         var answers = new List<HttpStatusCode>();
-        for (var i = 0; i < 31; i++)
+        while (!answers.Contains(HttpStatusCode.TooManyRequests) && answers.Count < 100)
         {
-            var body = new EnrolmentRequest($"guess-{i}", "x");
+            var body = new EnrolmentRequest($"guess-{answers.Count}", "x");
             var content = JsonContent.Create(body, EnrolmentJson.Default.EnrolmentRequest);
             await content.LoadIntoBufferAsync(Cancel);
             answers.Add((await stranger.PostAsync(Device.Route, content, Cancel)).StatusCode);
         }
 
-        Assert.Equal(Enumerable.Repeat(HttpStatusCode.Unauthorized, 30).Append(HttpStatusCode.TooManyRequests), answers);
+        // A new minute may begin among them, and brings thirty more.
+        Assert.InRange(answers.Count, 31, 61);
+        Assert.Equal(Enumerable.Repeat(HttpStatusCode.Unauthorized, answers.Count - 1).Append(HttpStatusCode.TooManyRequests), answers);
     }
 
     [Fact]

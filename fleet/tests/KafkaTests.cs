@@ -146,7 +146,7 @@ public sealed class KafkaTests : IAsyncLifetime
 
         using var consumer = new ConsumerBuilder<byte[], byte[]>(new ConsumerConfig { BootstrapServers = Servers, GroupId = "test" }).SetLogHandler((_, _) => { }).Build();
         using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
-        var made = admin.GetMetadata(TimeSpan.FromSeconds(10)).Topics.ToDictionary(t => t.Topic, t => t.Partitions.Count);
+        var made = admin.GetMetadata(TimeSpan.FromMinutes(1)).Topics.ToDictionary(t => t.Topic, t => t.Partitions.Count);
         Assert.Equal(topics.ToDictionary(t => t.Key, t => t.Value.Partitions), made);
     }
 
@@ -210,7 +210,7 @@ public sealed class KafkaTests : IAsyncLifetime
             IsolationLevel = IsolationLevel.ReadCommitted,
             AutoOffsetReset = AutoOffsetReset.Earliest,
             EnableAutoCommit = false,
-            SessionTimeoutMs = 6000,
+            SessionTimeoutMs = 15_000,
             HeartbeatIntervalMs = 200,
             PartitionAssignmentStrategy = PartitionAssignmentStrategy.RoundRobin,
         }).SetLogHandler((_, _) => { }).Build();
@@ -279,7 +279,7 @@ public sealed class KafkaTests : IAsyncLifetime
         var health = node.Services.GetRequiredService<HealthCheckService>();
         for (var from = TimeProvider.System.GetTimestamp(); ;)
         {
-            Assert.True(TimeProvider.System.GetElapsedTime(from) < TimeSpan.FromMinutes(1), "The health check 'kafka' does not become what is wanted.");
+            Assert.True(TimeProvider.System.GetElapsedTime(from) < TimeSpan.FromMinutes(3), "The health check 'kafka' does not become what is wanted.");
             var report = await health.CheckHealthAsync(r => r.Name == "kafka", TestContext.Current.CancellationToken);
             if (wanted(report.Entries["kafka"]))
             {

@@ -116,14 +116,20 @@ public sealed partial class SiteSignInTests
         Assert.Contains("list of people ended on", WebUtility.HtmlDecode(await browser.GetStringAsync("/sign-in", Cancel)), StringComparison.Ordinal);
         using var old = await SubmitAsync(browser, "/sign-in", ("name", "li"), ("password", Password));
         Assert.Equal(HttpStatusCode.ServiceUnavailable, old.StatusCode);
-        var later = 0;
-        for (var i = 0; i < 31; i++)
+
+        // Both pages count as one, and are looked at in turn until each has refused. A new minute may begin among them, and brings thirty more.
+        var (tries, later) = (0, new HashSet<string>());
+        for (; later.Count < 2 && tries < 100; tries++)
         {
-            using var answer = await SubmitAsync(browser, i % 2 == 0 ? "/sign-in" : "/sign-in/emergency", ("name", $"n{i}"), ("password", "x"), ("reason", Reason), ("minutes", "15"));
-            later += answer is { StatusCode: HttpStatusCode.TooManyRequests, Headers.RetryAfter: not null } ? 1 : 0;
+            var form = tries % 2 == 0 ? "/sign-in" : "/sign-in/emergency";
+            using var answer = await SubmitAsync(browser, form, ("name", $"n{tries}"), ("password", "x"), ("reason", Reason), ("minutes", "15"));
+            if (answer is { StatusCode: HttpStatusCode.TooManyRequests, Headers.RetryAfter: not null })
+            {
+                later.Add(form);
+            }
         }
 
-        Assert.Equal(2, later);
+        Assert.InRange(tries, 31, 92);
     }
 
     [Fact]

@@ -29,7 +29,7 @@ public sealed partial class SiteSignInTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _centre = Nodes.Centre([
-            $"--node:dataFolder={In("centre")}", "--fleet:linkPort=0", "--auth:passwordIterations=10000", .. Common]).Build();
+            $"--node:dataFolder={In("centre")}", $"--fleet:linkPort={FreePorts.Next()}", $"--fleet:enrolmentPort={FreePorts.Next()}", "--auth:passwordIterations=10000", .. Common]).Build();
         _nodes.Add(_centre);
         await _centre.StartAsync(Cancel);
         var ca = _centre.Services.GetRequiredService<EmbeddedCa>();
@@ -189,14 +189,15 @@ public sealed partial class SiteSignInTests : IAsyncLifetime
     public async Task One_address_may_try_thirty_times_a_minute()
     {
         // The names that nobody has share one count, which locks them after five; who tries too often is told when to come again.
-        var later = 0;
-        for (var i = 0; i < 32; i++)
+        // The minute begins with the first try; another one may begin among them, and brings thirty more.
+        var (tries, later) = (0, false);
+        for (; !later && tries < 100; tries++)
         {
-            using var answer = await _siteHttp.PostAsJsonAsync("/station/sign-in", new { name = $"n{i}", pin = "x" }, Cancel);
-            later += answer is { StatusCode: HttpStatusCode.TooManyRequests, Headers.RetryAfter: not null } ? 1 : 0;
+            using var answer = await _siteHttp.PostAsJsonAsync("/station/sign-in", new { name = $"n{tries}", pin = "x" }, Cancel);
+            later = answer is { StatusCode: HttpStatusCode.TooManyRequests, Headers.RetryAfter: not null };
         }
 
-        Assert.Equal(2, later);
+        Assert.InRange(tries, 31, 61);
     }
 
     private string In(string name) => Path.Combine(_folder, name);

@@ -10,9 +10,12 @@ namespace Yizhan.Platform.Standby;
 /// A node that waits for the lease of its data folder (<c>node:standby</c>). Meanwhile it listens for probes only: it lives, and it is not ready. Whoever held the lease and ended has it no
 /// more at that moment; one that stands still, on this machine, is ended first, so that it can never write beside its successor.
 /// </summary>
-internal sealed partial class StandbyNode(NodeOptions node, string url, Action<ILoggingBuilder> logging)
+internal sealed partial class StandbyNode(NodeOptions node, string url, Action<ILoggingBuilder> logging, TimeProvider clock)
 {
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(250);
+
+    /// <summary>Most that counts of the time between two looks at the leader's note.</summary>
+    private static readonly TimeSpan LongestLook = 2 * Pause;
 
     private readonly string _folder = Path.GetDirectoryName(node.PathOf("log", "lease.lock"))!;
     private volatile string _state = "waits for the lease";
@@ -31,8 +34,8 @@ internal sealed partial class StandbyNode(NodeOptions node, string url, Action<I
         await app.StartAsync();
         var stopping = app.Lifetime.ApplicationStopping;
         var stall = TimeSpan.FromSeconds(node.StandbyStallSeconds);
-        var (clock, seen, told) = (TimeProvider.System, NodeLease.Look(_folder), false);
-        var since = clock.GetTimestamp();
+        var (seen, told) = (NodeLease.Look(_folder), false);
+        var (looked, silent) = (clock.GetTimestamp(), TimeSpan.Zero);
         Waiting(app.Logger, _folder, $"{seen.Holder}");
         while (!stopping.IsCancellationRequested)
         {
@@ -43,18 +46,22 @@ internal sealed partial class StandbyNode(NodeOptions node, string url, Action<I
                 return lease;
             }
 
+            // Only the time in which this process ran itself is held against the other: a machine that paused both, or that is too busy to run this one, says nothing about the leader.
             var now = NodeLease.Look(_folder);
+            var passed = clock.GetElapsedTime(looked);
+            looked = clock.GetTimestamp();
+            silent += passed < LongestLook ? passed : LongestLook;
             if (now != seen)
             {
-                (seen, since, told) = (now, clock.GetTimestamp(), false);
+                (seen, silent, told) = (now, TimeSpan.Zero, false);
                 _state = $"waits for {seen.Holder}, which leads";
             }
-            else if (clock.GetElapsedTime(since) > stall)
+            else if (silent > stall)
             {
                 if (seen.Holder?.TryEnd() == true)
                 {
                     Ended(app.Logger, $"{seen.Holder}", stall.TotalSeconds);
-                    since = clock.GetTimestamp();
+                    silent = TimeSpan.Zero;
                 }
                 else if (!told)
                 {

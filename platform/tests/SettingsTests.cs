@@ -4,7 +4,10 @@ using Microsoft.Extensions.Options;
 
 namespace Yizhan.Platform.Tests;
 
-/// <remarks>Tests set variables of the process and its standard error: one at a time.</remarks>
+/// <summary>Tests that set variables of the process and its standard error, or hear all of it: nobody else builds a node meanwhile.</summary>
+[CollectionDefinition("process", DisableParallelization = true)]
+public sealed class WholeProcess;
+
 /// <summary>What a node does with right and wrong settings, from file, environment and arguments.</summary>
 [Collection("process")]
 public sealed class SettingsTests : IDisposable

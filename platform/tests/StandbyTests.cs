@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Globalization;
 using System.Net;
 using System.Text.Json;
 using Microsoft.Extensions.Logging;
@@ -41,6 +43,33 @@ public sealed class StandbyTests : IDisposable
     }
 
     [Fact]
+    public async Task A_standby_that_stood_still_itself_ends_no_leader()
+    {
+        Directory.CreateDirectory(Log);
+        using var leader = Process.Start("sleep", "600");
+        try
+        {
+            var stat = await File.ReadAllTextAsync($"/proc/{leader.Id}/stat", Cancel);
+            var started = long.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[19], CultureInfo.InvariantCulture);
+            await File.WriteAllBytesAsync(
+                Path.Combine(Log, "lease.json"), JsonSerializer.SerializeToUtf8Bytes(LeaseHolder.Own() with { Pid = leader.Id, Started = started }, LeaseJson.Default.LeaseHolder), Cancel);
+            var held = new FileStream(Path.Combine(Log, "lease.lock"), FileMode.Create, FileAccess.ReadWrite, FileShare.None);
+            var clock = new Halting();
+            var leading = new StandbyNode(
+                new NodeOptions { DataFolder = _folder, StandbyStallSeconds = 3600 }, $"http://127.0.0.1:{FreePorts.Next()}", logging => logging.ClearProviders(), clock).LeadAsync();
+            await Wait.UntilAsync(() => clock.Looks > 10);
+            Assert.False(leader.HasExited, "A leader was ended for an hour in which nobody ran.");
+            await held.DisposeAsync();
+            using var lease = await leading;
+            Assert.NotNull(lease);
+        }
+        finally
+        {
+            leader.Kill();
+        }
+    }
+
+    [Fact]
     public async Task Who_waits_lives_and_is_not_ready_and_names_a_leader_that_it_cannot_end()
     {
         Directory.CreateDirectory(Log);
@@ -48,7 +77,7 @@ public sealed class StandbyTests : IDisposable
             Path.Combine(Log, "lease.json"), JsonSerializer.SerializeToUtf8Bytes(new LeaseHolder("other-machine", "another boot", 4711, 1), LeaseJson.Default.LeaseHolder), Cancel);
         var held = new FileStream(Path.Combine(Log, "lease.lock"), FileMode.Create, FileAccess.ReadWrite, FileShare.None);
         var url = new Uri($"http://127.0.0.1:{FreePorts.Next()}");
-        var leading = new StandbyNode(new NodeOptions { DataFolder = _folder, StandbyStallSeconds = 1 }, url.ToString(), logging => logging.ClearProviders()).LeadAsync();
+        var leading = new StandbyNode(new NodeOptions { DataFolder = _folder, StandbyStallSeconds = 1 }, url.ToString(), logging => logging.ClearProviders(), TimeProvider.System).LeadAsync();
         using var http = new HttpClient { BaseAddress = url };
         var said = "";
         await Wait.UntilAsync(async () =>
@@ -74,5 +103,15 @@ public sealed class StandbyTests : IDisposable
         await held.DisposeAsync();
         using var lease = await leading;
         Assert.NotNull(lease);
+    }
+
+    /// <summary>A machine that is halted for two hours between any two looks at its clock.</summary>
+    private sealed class Halting : TimeProvider
+    {
+        private long _looks;
+
+        public long Looks => Interlocked.Read(ref _looks);
+
+        public override long GetTimestamp() => Interlocked.Increment(ref _looks) * TimestampFrequency * 7200;
     }
 }

@@ -139,7 +139,7 @@ internal sealed partial class ApartCentre : IAsyncDisposable
     /// <summary>Waits until a service is healthy.</summary>
     public async Task ReadyAsync(string service, CancellationToken cancellationToken)
     {
-        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{_ports[service].Own}/"), Timeout = TimeSpan.FromSeconds(10) };
+        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{_ports[service].Own}/"), Timeout = TimeSpan.FromSeconds(30) };
         await Wait.UntilAsync(async () =>
         {
             if (_running[service].HasExited)
@@ -152,8 +152,9 @@ internal sealed partial class ApartCentre : IAsyncDisposable
             {
                 return (await http.GetStringAsync("healthz", cancellationToken)) == "Healthy";
             }
-            catch (HttpRequestException)
+            catch (Exception e) when (e is HttpRequestException or TaskCanceledException && !cancellationToken.IsCancellationRequested)
             {
+                // Nine programs that start at once may leave one of them without an answer for long.
                 await Task.Delay(200, cancellationToken);
                 return false;
             }

@@ -37,7 +37,7 @@ public sealed class RollingRestartTests(ITestOutputHelper output)
         var port = FreePorts.Next();
         await using var nginx = await NginxAsync(folder, port, one.Port, two.Port);
 
-        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}"), Timeout = TimeSpan.FromSeconds(60) };
+        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}"), Timeout = TimeSpan.FromMinutes(5) };
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
         var (failed, done) = (new ConcurrentQueue<string>(), 0);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
@@ -129,6 +129,7 @@ public sealed class RollingRestartTests(ITestOutputHelper output)
                   proxy_http_version 1.1;
                   proxy_set_header Connection "";
                   proxy_next_upstream error timeout http_503 non_idempotent;
+                  proxy_read_timeout 300s;
                 }
               }
             }
@@ -171,7 +172,7 @@ public sealed class RollingRestartTests(ITestOutputHelper output)
             _server = new Server(
                 "dotnet",
                 [
-                    Program, $"--node:dataFolder={folder.In(name)}", $"--web:url=http://127.0.0.1:{port}", "--web:drainSeconds=2", "--storage:freeFloorBytes=0", "--log:level=warning",
+                    Program, $"--node:dataFolder={folder.In(name)}", $"--web:url=http://127.0.0.1:{port}", "--web:drainSeconds=10", "--storage:freeFloorBytes=0", "--log:level=warning",
                     "--ai-infer:load:0=body-part", "--ai-infer:load:1=nodule",
                     $"--identity:issuers:0:url={issuer.GetLeftPart(UriPartial.Authority)}/auth",
                 ], folder.In(name + ".log"));
@@ -241,7 +242,7 @@ public sealed class RollingRestartTests(ITestOutputHelper output)
             if (!_process.HasExited)
             {
                 Terminate();
-                using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+                using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(2));
                 await _process.WaitForExitAsync(patience.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 if (!_process.HasExited)
                 {

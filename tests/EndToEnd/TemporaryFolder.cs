@@ -14,5 +14,15 @@ internal sealed class TemporaryFolder : IDisposable
         return In(name);
     }
 
-    public void Dispose() => Directory.Delete(Path, recursive: true);
+    public void Dispose()
+    {
+        try
+        {
+            Directory.Delete(Path, recursive: true);
+        }
+        catch (IOException)
+        {
+            // A child of a node that was killed still writes there. The folder is in the run's own, which goes as a whole.
+        }
+    }
 }

@@ -37,7 +37,8 @@ public sealed class TraceTests
         await using (await site.StartCentreAsync(cancellationToken))
         await using (await site.StartEdgeAsync(cancellationToken))
         {
-            await Wait.UntilAsync(() => sink.Spans.Any(s => s is { Name: "index", Site: "centre" } && s.TraceId == trace), "the last hop of the trace");
+            await Wait.UntilAsync(() => sink.Spans.Any(s => s is { Name: "index", Site: "centre" } && s.TraceId == trace) && sink.Spans.Any(s => s is { Name: "take", Site: "centre" } && s.TraceId == trace),
+                "the last hops of the trace");
 
             // Each node tells its spans in its own time, and the site may be the later of the two.
             await Wait.UntilAsync(() => sink.Spans.Any(s => s is { Name: "ship", Site: LocalSite.SiteId } && s.TraceId == trace), "the hop before it");
@@ -104,7 +105,8 @@ public sealed class TraceTests
             await using (await emr.StartAsync(cancellationToken))
             {
                 await emr.PostAsync("Patient", """{"resourceType":"Patient","identifier":[{"value":"SYN0007000"},{"value":"SYN0007001"}],"name":[{"family":"Wang"}]}""", cancellationToken);
-                await Wait.UntilAsync(async () => await emr.CountAsync("DiagnosticReport", cancellationToken) == 1 && await emr.CountAsync("ImagingStudy", cancellationToken) == 1, "the results in the EMR");
+                await Wait.UntilAsync(async () => await emr.CountAsync("DiagnosticReport", cancellationToken) == 1 && await emr.CountAsync("ImagingStudy", cancellationToken) == 1
+                    && await emr.CountAsync("Provenance", cancellationToken) > 0, "the results in the EMR");
                 Assert.InRange(await emr.CountAsync("Observation", cancellationToken), 1, 64);
                 Assert.Equal(1, await emr.CountAsync("Provenance", cancellationToken));
                 await Wait.UntilAsync(() => sink.Spans.Any(s => s is { Name: "tell", Site: "centre" } && s.TraceId == trace), "the last hop of the trace");

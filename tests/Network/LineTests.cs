@@ -88,7 +88,7 @@ public sealed class LineTests : IAsyncLifetime
         else
         {
             await NetworkNamespace.RunAsync(["ip", "addr", "flush", "dev", line.Device], Cancel);
-            await NetworkNamespace.RunAsync(["ip", "addr", "add", "10.77.0.9/24", "dev", line.Device], Cancel);
+            await NetworkNamespace.RunAsync(["ip", "addr", "add", line.OtherAddress + "/24", "dev", line.Device], Cancel);
         }
 
         await DeliveredAsync("bulk");
@@ -131,7 +131,7 @@ public sealed class LineTests : IAsyncLifetime
         _edge = await HostProcess.StartAsync(
             [
                 "edge", "--config", Path.Combine(_folder, "edge.yaml"), $"--station:centreUrl=https://{_line.FarAddress}:{_ports.CentreLink}",
-                "--station:stallSeconds=2", "--station:probeMs=200", $"--mqtt-bridge:port={_mqttPort}",
+                "--station:stallSeconds=5", "--station:probeMs=200", $"--mqtt-bridge:port={_mqttPort}",
                 "--mqtt-bridge:topics:0:filter=ward/+/alarm", "--mqtt-bridge:topics:0:eventType=test.alarm.v1", "--mqtt-bridge:topics:0:lane=urgent",
                 "--mqtt-bridge:topics:1:filter=ward/#", "--mqtt-bridge:topics:1:eventType=test.pump.v1", "--mqtt-bridge:topics:1:lane=normal", .. edge,
             ],

@@ -22,20 +22,23 @@ public sealed class WireGuardTests
         Assert.SkipWhen(line is null, reason);
         var folder = Directory.CreateTempSubdirectory("yizhan-wg-").FullName;
         var programs = new List<Process>();
+
+        // Their sockets lie in one folder of the machine, whatever the network.
+        var (here, there) = ($"wgc{Environment.ProcessId}", $"wgs{Environment.ProcessId}");
         try
         {
             var (centreKey, centrePublic) = await KeysAsync(folder, "centre");
             var (siteKey, sitePublic) = await KeysAsync(folder, "site");
             var site = Site(sitePublic, $"{line!.Address}:51820");
-            await UpAsync("wgc", WireGuard.OfCentre([site], "10.66.0.1/32", 51820, centreKey), "10.66.0.12/32", []);
-            await UpAsync("wgs", WireGuard.OfSite(site, centrePublic, "10.66.0.1/32", siteKey), "10.66.0.1/32", ["ip", "netns", "exec", line.Name]);
+            await UpAsync(here, WireGuard.OfCentre([site], "10.66.0.1/32", 51820, centreKey), "10.66.0.12/32", []);
+            await UpAsync(there, WireGuard.OfSite(site, centrePublic, "10.66.0.1/32", siteKey), "10.66.0.1/32", ["ip", "netns", "exec", line.Name]);
 
             using var centre = new TcpListener(IPAddress.Parse("10.66.0.1"), 0);
             centre.Start();
             var port = ((IPEndPoint)centre.LocalEndpoint).Port;
             var said = centre.AcceptTcpClientAsync(Cancel);
             // The first handshake may be lost, and the next one begins 5 seconds later (Rekey-Timeout).
-            await SendAsync(seconds: 30);
+            await SendAsync(seconds: 180);
             using var accepted = await said;
             Assert.Equal(IPAddress.Parse("10.66.0.12"), ((IPEndPoint)accepted.Client.RemoteEndPoint!).Address);
             using var reader = new StreamReader(accepted.GetStream());
@@ -43,7 +46,7 @@ public sealed class WireGuardTests
 
             // With another key behind the same address nothing comes through.
             var (strangerKey, _) = await KeysAsync(folder, "stranger");
-            await line.RunThereAsync(["wg", "set", "wgs", "private-key", strangerKey], Cancel);
+            await line.RunThereAsync(["wg", "set", there, "private-key", strangerKey], Cancel);
             await Assert.ThrowsAsync<InvalidOperationException>(() => SendAsync(seconds: 5));
 
             Task SendAsync(int seconds) => line.RunThereAsync(["timeout", $"{seconds}", "bash", "-c", $"echo 'from the site' >/dev/tcp/10.66.0.1/{port}"], Cancel);
@@ -76,7 +79,20 @@ public sealed class WireGuardTests
             }
 
             programs.Add(Process.Start(new ProcessStartInfo(run[0], run[1..]) { RedirectStandardError = true, RedirectStandardOutput = true })!);
-            await Wait.UntilAsync(() => File.Exists(socket));
+
+            // The socket is there a moment before somebody listens on it.
+            await Wait.UntilAsync(async () =>
+            {
+                try
+                {
+                    await RunAsync(["wg", "show", device]);
+                    return true;
+                }
+                catch (InvalidOperationException)
+                {
+                    return false;
+                }
+            }, $"{device} answers");
             var stripped = await OutputAsync(["wg-quick", "strip", path]);
             await File.WriteAllTextAsync(path + ".stripped", stripped, Cancel);
             var lines = settings.Split('\n');

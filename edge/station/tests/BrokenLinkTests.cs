@@ -63,23 +63,38 @@ public sealed class BrokenLinkTests
     {
         await using var nodes = await TwoNodes.StartAsync();
         const int Length = 64 * 1024 * 1024;
-        var (blob, bytes) = await nodes.AppendBlobAsync(Lane.Bulk, "large", Length, seed: 5);
+        BlobRef blob;
+        byte[] bytes;
         long missing;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
-        limit.CancelAfter(TimeSpan.FromMinutes(2));
-        do
+        limit.CancelAfter(TimeSpan.FromMinutes(5));
+        for (var attempt = 1; ; attempt++)
         {
-            // Without a pause: the transfer must not be over before it is seen.
-            Assert.False(limit.IsCancellationRequested, "Nothing of the blob has come within two minutes.");
+            (blob, bytes) = await nodes.AppendBlobAsync(Lane.Bulk, $"large/{attempt}", Length, seed: attempt);
+            do
+            {
+                // Without a pause: the transfer must not be over before it is seen.
+                Assert.False(limit.IsCancellationRequested, "Nothing of the blob has come within five minutes.");
+                missing = (await nodes.CentreBlobs.MissingAsync(blob, Cancel)).Sum(r => r.Length);
+            }
+            while (missing == Length);
+
+            await nodes.Listener.StopAsync(Cut);
+
+            // Another process on the same folder: nothing that was in memory helps.
+            await TwoNodes.StopAsync(nodes.Edge);
             missing = (await nodes.CentreBlobs.MissingAsync(blob, Cancel)).Sum(r => r.Length);
+            if (missing > 0)
+            {
+                break;
+            }
+
+            // This thread had to wait for its turn, and all was there when it came.
+            await nodes.Listener.StartAsync(Cancel);
+            await nodes.StartEdgeAsync();
+            await nodes.DeliveredAsync();
         }
-        while (missing == Length);
 
-        await nodes.Listener.StopAsync(Cut);
-
-        // Another process on the same folder: nothing that was in memory helps.
-        await TwoNodes.StopAsync(nodes.Edge);
-        missing = (await nodes.CentreBlobs.MissingAsync(blob, Cancel)).Sum(r => r.Length);
         Assert.InRange(missing, 1, Length - 1);
         await nodes.Listener.StartAsync(Cancel);
         await nodes.StartEdgeAsync();

@@ -151,15 +151,17 @@ public sealed class OutageTests(ITestOutputHelper output)
             return refusedAt.Count <= 2 ? new LinkProblem(507, "Full.", RetryAfterSeconds: 30) : null;
         };
         await simulation.EdgeLog.AppendAsync([Fact(Lane.Bulk)], Cancel);
-        await simulation.UntilAsync(() => simulation.Shipper.ErrorOf(Lane.Bulk) is not null, TimeSpan.FromMilliseconds(10));
+        await simulation.UntilAsync(() => simulation.Shipper.ErrorOf(Lane.Bulk) is not null, TimeSpan.FromMilliseconds(1));
         await simulation.EdgeLog.AppendAsync([Fact(Lane.Normal)], Cancel);
-        await simulation.UntilAsync(() => simulation.EdgeLog.Usage(Lane.Normal).Entries == 0, TimeSpan.FromMilliseconds(10));
+        await simulation.UntilAsync(() => simulation.EdgeLog.Usage(Lane.Normal).Entries == 0, TimeSpan.FromMilliseconds(1));
         Assert.Single(refusedAt);
         Assert.StartsWith("507", simulation.Shipper.ErrorOf(Lane.Bulk), StringComparison.Ordinal);
 
         await simulation.UntilAsync(simulation.Delivered, TimeSpan.FromMilliseconds(100));
         Assert.Equal(3, refusedAt.Count);
-        Assert.All(refusedAt.Zip(refusedAt.Skip(1)), pair => Assert.InRange((pair.Second - pair.First).TotalSeconds, 30, 40));
+
+        // Not sooner. How much later says how busy this machine is: its clock goes on while the threads wait for their turn.
+        Assert.All(refusedAt.Zip(refusedAt.Skip(1)), pair => Assert.True((pair.Second - pair.First).TotalSeconds >= 30, $"{pair}"));
 
         // What people see follows the log: the loop applies it after the mark is durable.
         await simulation.UntilAsync(() => simulation.Shipper.ErrorOf(Lane.Bulk) is null, TimeSpan.FromMilliseconds(100));

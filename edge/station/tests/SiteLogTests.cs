@@ -39,15 +39,22 @@ public sealed class SiteLogTests
         Assert.Contains(view.Lines, l => l.Id == 8002);
         Assert.Equal(0, view.Dropped);
 
+        var began = TimeProvider.System.GetTimestamp();
         for (var i = 0; i < 1000; i++)
         {
             logger.LogWarning(4715, "Flood {Number}", i);
         }
 #pragma warning restore CA1848, CA2254, CA1873
 
-        await Wait.UntilAsync(async () => (view = await ViewAsync(http, "")).Dropped > 0);
-        Assert.InRange(view.Lines.Count, 4, PerHour);
-        Assert.Equal(1000, view.Dropped + view.Lines.Where(l => l.Id == 4715).Sum(l => l.Count));
+        // Told in one piece or in several; what does not fit is told with the next line that may go. Of its own warnings meanwhile some may be among the dropped.
+        int Told() => view.Dropped + view.Lines.Where(l => l.Id == 4715).Sum(l => l.Count);
+        await Wait.UntilAsync(async () =>
+        {
+            view = await ViewAsync(http, "");
+            return Told() >= 1000;
+        });
+        Assert.InRange(Told(), 1000, 1020);
+        Assert.InRange(view.Lines.Count, 4, PerHour + 2 + (int)(PerHour * TimeProvider.System.GetElapsedTime(began).TotalHours));
         using var refused = await http.GetAsync($"sites/{TwoNodes.Site}/log?level=loud", TwoNodes.Cancel);
         Assert.Contains("accepted are warning, error and critical", await refused.Content.ReadAsStringAsync(TwoNodes.Cancel), StringComparison.Ordinal);
         Assert.Empty((await http.GetFromJsonAsync("sites/nowhere/log", ContractsJson.Default.SiteLogView, TwoNodes.Cancel))!.Lines);

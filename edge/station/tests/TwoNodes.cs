@@ -48,7 +48,9 @@ internal sealed class TwoNodes : IAsyncDisposable
         var nodes = new TwoNodes { _edgeClock = edgeClock ?? TimeProvider.System };
         EmbeddedCa.Open(nodes.PathOf("centre", "fleet", "ca"), installed ?? TimeProvider.System).Dispose();
         nodes._edgeSettings.AddRange(edge ?? []);
-        await nodes.StartCentreAsync(0, centre ?? []);
+        
+        // A port of its own, which stays free while the centre is away: one of those that the kernel gives to anybody could be somebody else's by then.
+        await nodes.StartCentreAsync(FreePorts.Next(), centre ?? []);
         nodes.Ca.IssueSite(Site).WriteTo(nodes.PathOf("site.crt"), nodes.PathOf("site.key"));
         await nodes.StartEdgeAsync();
         return nodes;
@@ -58,7 +60,7 @@ internal sealed class TwoNodes : IAsyncDisposable
     {
         Centre = new ServiceHost([
             $"--node:dataFolder={PathOf("centre")}", "--web:url=http://127.0.0.1:0", "--log:level=error",
-            $"--fleet:linkPort={port}", "--fleet:enrolmentPort=0", .. settings]).Add<FleetModule>().Build();
+            $"--fleet:linkPort={port}", $"--fleet:enrolmentPort={FreePorts.Next()}", .. settings]).Add<FleetModule>().Build();
         await Centre.StartAsync(Cancel);
     }
 

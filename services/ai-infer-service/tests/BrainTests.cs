@@ -21,13 +21,12 @@ public sealed class BrainTests : IDisposable
     /// White and grey matter in millilitres as the network finds them on the volume itself (519 and 735). The second series is what a scanner would make of the same
     /// head: other values, thicker slices, and planes that follow the nod of the patient, so every voxel of the conformed image is interpolated twice.
     /// </summary>
-    [Theory]
+    [Fact]
     [Trait("Clause", "S3")]
-    [InlineData(256, 1.0, 0, 1, 0.005, 0.99)]
-    [InlineData(170, 1.2, 8, 11, 0.1, 0.9)]
-    public async Task A_head_comes_back_with_the_volumes_that_the_network_finds_without_DICOM(int slices, double spacingMm, double tilt, double gain, double tolerance, double leastDice)
+    public async Task A_head_comes_back_with_the_volumes_that_the_network_finds_without_DICOM()
     {
         var (onnx, nifti) = (SharedFile.Require("brainchop/model5_gw_ae.onnx"), SharedFile.Require("brainchop/t1_crop.nii.gz"));
+        Verifier.Require();
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         await using var archive = await Archive.StartAsync();
         await using var node = await Node.StartAsync(
@@ -38,35 +37,43 @@ public sealed class BrainTests : IDisposable
             Assert.True(added.IsSuccessStatusCode, await added.Content.ReadAsStringAsync(Node.Cancel));
         }
 
+        // The network is asked for the volume itself once: each time is half a minute of a processor, and several of a busy one.
         var head = BrainSeries.Read(nifti);
-        var series = BrainSeries.Sagittal(head, slices, spacingMm, tilt, gain);
-        await archive.AddAsync(node, series);
-        AnalysisFinished? result = null;
-        await Wait.UntilAsync(async () => (result = await ResultAsync(node, $"1.2.40.{slices}")) is not null);
-        Assert.Equal(("findings", null), (result!.Outcome, result.Reason));
-        foreach (var finding in result.Findings)
-        {
-            TestContext.Current.SendDiagnosticMessage(string.Create(CultureInfo.InvariantCulture, $"{finding.Label}: {finding.VolumeMl:0.0} ml"));
-        }
-
-        Assert.Equal(["Grey matter", "White matter"], result.Findings.Select(f => f.Label));
-        Assert.Equal(["389081007", "389080008"], result.Findings.Select(f => f.Code));
-        Assert.InRange(result.Findings[0].VolumeMl, 735 * (1 - tolerance), 735 * (1 + tolerance));
-        Assert.InRange(result.Findings[1].VolumeMl, 519 * (1 - tolerance), 519 * (1 + tolerance));
-
-        // What the segmentation marks is where the network, asked without DICOM, finds it.
         var expected = await DirectAsync(node, head);
-        var segmentation = archive.Stored.Single(f => f.Dataset.GetString(DicomTags.Modality) == "SEG").Dataset;
-        foreach (var (number, label) in new[] { (1, 2), (2, 1) })
+        foreach (var (slices, spacingMm, tilt, gain, tolerance, leastDice) in new[] { (256, 1.0, 0.0, 1.0, 0.005, 0.99), (170, 1.2, 8, 11, 0.1, 0.9) })
         {
-            var dice = Dice(segmentation, series, number, head, expected, label);
-            TestContext.Current.SendDiagnosticMessage(string.Create(CultureInfo.InvariantCulture, $"segment {number}: Dice {dice:0.0000} with the network's own labels"));
-            Assert.InRange(dice, leastDice, 1);
-        }
+            var series = BrainSeries.Sagittal(head, slices, spacingMm, tilt, gain);
+            archive.Stored.Clear();
+            await archive.AddAsync(node, series);
+            AnalysisFinished? result;
+            while ((result = await ResultAsync(node, $"1.2.40.{slices}")) is null)
+            {
+                await Task.Delay(100, Node.Cancel);
+            }
 
-        Verifier.Require();
-        await Verifier.AcceptedAsync(segmentation, _folder, $"brain-{slices}/seg.dcm", "Segmentation");
-        await Verifier.AcceptedAsync(archive.Stored.Single(f => f.Dataset.GetString(DicomTags.Modality) == "SR").Dataset, _folder, $"brain-{slices}/sr.dcm", "Comprehensive3DSR");
+            Assert.Equal(("findings", null), (result.Outcome, result.Reason));
+            foreach (var finding in result.Findings)
+            {
+                TestContext.Current.SendDiagnosticMessage(string.Create(CultureInfo.InvariantCulture, $"{finding.Label}: {finding.VolumeMl:0.0} ml"));
+            }
+
+            Assert.Equal(["Grey matter", "White matter"], result.Findings.Select(f => f.Label));
+            Assert.Equal(["389081007", "389080008"], result.Findings.Select(f => f.Code));
+            Assert.InRange(result.Findings[0].VolumeMl, 735 * (1 - tolerance), 735 * (1 + tolerance));
+            Assert.InRange(result.Findings[1].VolumeMl, 519 * (1 - tolerance), 519 * (1 + tolerance));
+
+            // What the segmentation marks is where the network, asked without DICOM, finds it.
+            var segmentation = archive.Stored.Single(f => f.Dataset.GetString(DicomTags.Modality) == "SEG").Dataset;
+            foreach (var (number, label) in new[] { (1, 2), (2, 1) })
+            {
+                var dice = Dice(segmentation, series, number, head, expected, label);
+                TestContext.Current.SendDiagnosticMessage(string.Create(CultureInfo.InvariantCulture, $"segment {number}: Dice {dice:0.0000} with the network's own labels"));
+                Assert.InRange(dice, leastDice, 1);
+            }
+
+            await Verifier.AcceptedAsync(segmentation, _folder, $"brain-{slices}/seg.dcm", "Segmentation");
+            await Verifier.AcceptedAsync(archive.Stored.Single(f => f.Dataset.GetString(DicomTags.Modality) == "SR").Dataset, _folder, $"brain-{slices}/sr.dcm", "Comprehensive3DSR");
+        }
     }
 
     /// <summary>The bundle of the tree with the network, as models/README.md puts it together.</summary>

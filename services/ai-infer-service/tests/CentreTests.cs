@@ -28,7 +28,7 @@ public sealed class CentreTests : IDisposable
         EmbeddedCa.Open(In("centre", "fleet", "ca"), TimeProvider.System).Dispose();
         await using var centre = new ServiceHost([
             $"--node:dataFolder={In("centre")}", "--web:url=http://127.0.0.1:0", "--log:level=error", "--storage:freeFloorBytes=0",
-            "--fleet:linkPort=0", "--fleet:enrolmentPort=0"]).Add<FleetModule>().Build();
+            $"--fleet:linkPort={FreePorts.Next()}", $"--fleet:enrolmentPort={FreePorts.Next()}"]).Add<FleetModule>().Build();
         await centre.StartAsync(Cancel);
         var door = centre.Services.GetRequiredService<LinkListener>();
         var ca = centre.Services.GetRequiredService<EmbeddedCa>();

@@ -24,7 +24,6 @@ internal sealed class Node : IAsyncDisposable
     {
         (_folder, _app) = (folder, app);
         Http = Operator.Client(app);
-        Http.Timeout = TimeSpan.FromMinutes(3);
         _channel = GrpcChannel.ForAddress($"http://{app.Services.GetRequiredService<GrpcListener>().EndPoint}", new GrpcChannelOptions { MaxReceiveMessageSize = null, MaxSendMessageSize = null });
         Grpc = GrpcAs(Token);
     }

@@ -66,7 +66,7 @@ public sealed class BridgeTests
     public async Task With_Jira_away_only_the_newest_state_of_each_group_waits_and_a_restart_keeps_it()
     {
         await using var bridge = await Bridge.StartAsync("--alert-bridge:maxRetryMs=1000", "--alert-bridge:retryMs=1000");
-        for (var i = 0; i < 10; i++)
+        for (var i = 0; i < 10_000; i++)
         {
             bridge.Jira.Trouble.Enqueue((503, "<html>maintenance</html>"));
         }

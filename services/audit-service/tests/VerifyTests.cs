@@ -17,7 +17,8 @@ public sealed class VerifyTests : IDisposable
     [Trait("Clause", "S7")]
     public async Task Any_flipped_byte_of_any_stored_file_of_a_small_log_is_found_and_the_entry_is_named()
     {
-        await MakeAsync(12);
+        // Each byte costs a verification of all of them: few entries are as good, and a quarter of the time.
+        await MakeAsync(6);
         Flip(every: 1, atLeastFiles: 5);
     }
 

@@ -8,7 +8,7 @@ internal static class Wait
 
     public static async Task UntilAsync(Func<Task<bool>> condition, CancellationToken cancellationToken)
     {
-        for (var attempt = 0; attempt < 6000; attempt++)
+        for (var attempt = 0; attempt < 15_000; attempt++)
         {
             if (await condition())
             {
@@ -18,6 +18,6 @@ internal static class Wait
             await Task.Delay(20, cancellationToken);
         }
 
-        Assert.Fail("It did not happen within two minutes.");
+        Assert.Fail("It did not happen within five minutes.");
     }
 }

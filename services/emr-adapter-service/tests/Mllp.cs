@@ -36,7 +36,7 @@ internal sealed class MllpSender(TcpClient client) : IDisposable
     public async Task<Hl7Message?> ReadAsync()
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(Node.Cancel);
-        limit.CancelAfter(TimeSpan.FromSeconds(60));
+        limit.CancelAfter(TimeSpan.FromMinutes(3));
         var buffer = new byte[64 * 1024];
         while (true)
         {
@@ -81,8 +81,9 @@ internal sealed class MllpEngine : IAsyncDisposable
 
     public MllpEngine()
     {
-        Start(0);
-        Port = ((IPEndPoint)_listener!.LocalEndpoint).Port;
+        // It may be restarted, and nobody has taken its port meanwhile.
+        Port = FreePorts.Next();
+        Start(Port);
     }
 
     public int Port { get; }

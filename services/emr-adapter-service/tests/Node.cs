@@ -23,7 +23,7 @@ internal sealed class Node : IAsyncDisposable
     {
         (_app, _folder) = (app, folder);
         Http = Operator.Client(app, "/emr-adapter/");
-        Http.Timeout = TimeSpan.FromSeconds(60);
+        Http.Timeout = TimeSpan.FromMinutes(5);
     }
 
     public static CancellationToken Cancel => TestContext.Current.CancellationToken;
@@ -57,7 +57,7 @@ internal sealed class Node : IAsyncDisposable
     /// <summary>Settings of an hl7 system on a port.</summary>
     public static string[] Hl7System(int port, int index = 0, string name = "emr", params string[] more) =>
         [$"--emr-adapter:systems:{index}:name={name}", $"--emr-adapter:systems:{index}:driver=hl7", $"--emr-adapter:systems:{index}:host=127.0.0.1", $"--emr-adapter:systems:{index}:port={port}",
-            $"--emr-adapter:systems:{index}:timeoutMs=3000", .. more.Select(m => $"--emr-adapter:systems:{index}:{m}")];
+            $"--emr-adapter:systems:{index}:timeoutMs=60000", .. more.Select(m => $"--emr-adapter:systems:{index}:{m}")];
 
     public T Service<T>() where T : notnull => _app.Services.GetRequiredService<T>();
 

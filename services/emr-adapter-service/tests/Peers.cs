@@ -101,7 +101,7 @@ internal sealed class FhirServer : IAsyncDisposable
     /// <summary>Settings of a system with this driver.</summary>
     public string[] System(string driver = "fhir", int index = 0, string name = "emr") =>
         [$"--emr-adapter:systems:{index}:name={name}", $"--emr-adapter:systems:{index}:driver={driver}", $"--emr-adapter:systems:{index}:url={Url}", $"--emr-adapter:systems:{index}:pollMs=100",
-            $"--emr-adapter:systems:{index}:since=2020-01-01T00:00:00Z", $"--emr-adapter:systems:{index}:timeoutMs=5000"];
+            $"--emr-adapter:systems:{index}:since=2020-01-01T00:00:00Z", $"--emr-adapter:systems:{index}:timeoutMs=60000"];
 
     /// <summary>Creates a resource and returns it.</summary>
     public async Task<JsonObject> PostAsync(string type, string json)

@@ -36,7 +36,8 @@ public sealed class ScenarioTests
         await emr.KillAsync();
         await site.ReportAsync(Node.Report("R1", "final", "ACC1", "右侧气胸。"));
         await emr.RestartAsync();
-        await Wait.UntilAsync(async () => (await site.SystemAsync()) is { Waiting: 0, Unlinked: 0, DeadLetters: 0 } && (await emr.AllAsync("ImagingStudy")).Count == 1);
+        await Wait.UntilAsync(async () => (await site.SystemAsync()) is { Waiting: 0, Unlinked: 0, DeadLetters: 0 }
+            && (await emr.AllAsync("ImagingStudy")) is [var told] && (int)told["numberOfInstances"]! == 2);
 
         var reports = await emr.AllAsync("DiagnosticReport");
         Assert.Equal("final preliminary", string.Join(' ', reports.Select(r => (string)r["status"]!).Order(StringComparer.Ordinal)));

@@ -56,7 +56,7 @@ public sealed class LedgerTests : IDisposable
     {
         await using var node = await StartAsync(_folder.Path);
         // A feed without a name is refused by the table.
-        var failed = await Assert.ThrowsAsync<IOException>(() => node.Ledger.RememberAsync(null!, 1, Cancel).WaitAsync(TimeSpan.FromSeconds(30), Cancel));
+        var failed = await Assert.ThrowsAsync<IOException>(() => node.Ledger.RememberAsync(null!, 1, Cancel).WaitAsync(TimeSpan.FromMinutes(2), Cancel));
         Assert.StartsWith("The batch was not recorded", failed.Message, StringComparison.Ordinal);
     }
 

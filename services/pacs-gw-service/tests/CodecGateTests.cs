@@ -31,7 +31,7 @@ public sealed class CodecGateTests
             Gateway.Cancel)).ToList();
         inside.Wait(Gateway.Cancel);
         go.Set();
-        await Task.WhenAll(frames).WaitAsync(TimeSpan.FromSeconds(30), Gateway.Cancel);
+        await Task.WhenAll(frames).WaitAsync(TimeSpan.FromMinutes(2), Gateway.Cancel);
         Assert.Equal(2, most);
     }
 
@@ -44,7 +44,7 @@ public sealed class CodecGateTests
             await Assert.ThrowsAsync<CodecException>(() => gate.RunAsync<int>(() => throw new CodecException("damaged"), Gateway.Cancel).AsTask());
         }
 
-        Assert.Equal(7, await gate.RunAsync(() => 7, Gateway.Cancel).AsTask().WaitAsync(TimeSpan.FromSeconds(30), Gateway.Cancel));
+        Assert.Equal(7, await gate.RunAsync(() => 7, Gateway.Cancel).AsTask().WaitAsync(TimeSpan.FromMinutes(2), Gateway.Cancel));
     }
 
     private static void InterlockedMax(ref int most, int value)

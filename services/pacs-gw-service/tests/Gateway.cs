@@ -24,7 +24,7 @@ internal sealed class Gateway : IAsyncDisposable
     {
         (_folder, _app) = (folder, app);
         Http = Operator.Client(app, "/pacs-gw/");
-        Http.Timeout = TimeSpan.FromSeconds(60);
+        Http.Timeout = TimeSpan.FromMinutes(5);
     }
 
     public HttpClient Http { get; }

@@ -25,7 +25,7 @@ internal static class CrashChild
         var started = Stopwatch.GetTimestamp();
         await Task.WhenAll(Enumerable.Range(0, 6).Select(i => Task.Run(async () =>
         {
-            for (var n = 0; Stopwatch.GetElapsedTime(started) < TimeSpan.FromSeconds(30); n++)
+            for (var n = 0; Stopwatch.GetElapsedTime(started) < TimeSpan.FromMinutes(5); n++)
             {
                 await (i switch
                 {

@@ -13,7 +13,7 @@ internal static class Dcmtk
         using var process = Start(program, arguments);
         var output = Task.WhenAll(process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(TimeSpan.FromSeconds(60));
+        limit.CancelAfter(TimeSpan.FromMinutes(3));
         try
         {
             await process.WaitForExitAsync(limit.Token);
@@ -54,7 +54,7 @@ internal sealed class StoreScpPeer : IAsyncDisposable
         process.ErrorDataReceived += (_, _) => { };
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
-        for (var i = 0; i < 3000; i++)
+        for (var i = 0; i < 10_000; i++)
         {
             try
             {

@@ -155,14 +155,14 @@ public sealed class Properties
                 {
                     await using var association = await Association.RequestAsync(
                         input.Reader, new MemoryStream(), RequestorWithDcmtk.Request(RawPeer.SopClass, RawPeer.ImplicitLittleEndian), new(), TimeProvider.System, default)
-                        .WaitAsync(TimeSpan.FromSeconds(30));
+                        .WaitAsync(TimeSpan.FromMinutes(2));
                     if (association.PresentationContexts.ContainsKey(1))
                     {
                         await association.SendAsync(1, CommandSet.EchoRequest(1), default);
-                        await association.ReceiveAsync(default).AsTask().WaitAsync(TimeSpan.FromSeconds(30));
+                        await association.ReceiveAsync(default).AsTask().WaitAsync(TimeSpan.FromMinutes(2));
                     }
 
-                    await association.ReleaseAsync(default).AsTask().WaitAsync(TimeSpan.FromSeconds(30));
+                    await association.ReleaseAsync(default).AsTask().WaitAsync(TimeSpan.FromMinutes(2));
                 }
                 catch (AssociationException)
                 {
@@ -199,7 +199,7 @@ public sealed class Properties
         }
 
         input.Writer.Complete();
-        var failure = await listening.WaitAsync(TimeSpan.FromSeconds(30));
+        var failure = await listening.WaitAsync(TimeSpan.FromMinutes(2));
         return ([.. messages], failure);
 
         async Task<AssociationException?> ListenAsync()

@@ -113,7 +113,7 @@ internal sealed class RawPeer : IAsyncDisposable
     public async Task<TimeSpan> AdvanceUntilAsync(Task task, TimeSpan step)
     {
         var start = Clock.GetUtcNow();
-        for (var i = 0; i < 2000 && !task.IsCompleted; i++)
+        for (var began = TimeProvider.System.GetTimestamp(); !task.IsCompleted && TimeProvider.System.GetElapsedTime(began) < TimeSpan.FromMinutes(2);)
         {
             Clock.Advance(step);
             await Task.WhenAny(task, Task.Delay(1, Cancel));

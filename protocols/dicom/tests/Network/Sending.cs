@@ -160,7 +160,7 @@ public sealed class Sending
         const int part = 256 * 1024;
         for (var waits = 0; source.Position < part + (part / 2); waits++)
         {
-            Assert.True(waits < 6000, "Nothing more is read while a part is written.");
+            Assert.True(waits < 60_000, "Nothing more is read while a part is written.");
             await Task.Delay(5, RawPeer.Cancel);
         }
 
@@ -180,7 +180,7 @@ public sealed class Sending
         using var giveUp = CancellationTokenSource.CreateLinkedTokenSource(RawPeer.Cancel);
         var source = new StuckStream(2_000_000, stuckAt: 300_000);
         var sending = wire.Association.SendAsync(1, CommandSet.StoreRequest(1, RawPeer.SopClass, "1.2.3"), source, giveUp.Token).AsTask();
-        await source.Stuck.WaitAsync(TimeSpan.FromSeconds(60), RawPeer.Cancel);
+        await source.Stuck.WaitAsync(TimeSpan.FromMinutes(2), RawPeer.Cancel);
         await giveUp.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => sending);
         Assert.True(source.Ended);

@@ -162,7 +162,7 @@ public sealed class CommitmentTests
     private static async Task<T> EventAsync<T>(Gateway gateway, string type)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(Gateway.Cancel);
-        limit.CancelAfter(TimeSpan.FromSeconds(60));
+        limit.CancelAfter(TimeSpan.FromMinutes(3));
         while (true)
         {
             var last = gateway.Log.LastPosition;

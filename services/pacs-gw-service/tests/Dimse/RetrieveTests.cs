@@ -56,7 +56,7 @@ public sealed class RetrieveTests
         while (stores.Count < window)
         {
             // The limit only ends a test that would wait for what never comes.
-            var message = (await association.ReceiveAsync(Gateway.Cancel).AsTask().WaitAsync(TimeSpan.FromSeconds(60), Gateway.Cancel))!;
+            var message = (await association.ReceiveAsync(Gateway.Cancel).AsTask().WaitAsync(TimeSpan.FromMinutes(3), Gateway.Cancel))!;
             Assert.Equal(CommandField.CStoreRequest, message.Command.Field);
             await message.DataSet!.CopyToAsync(Stream.Null, Gateway.Cancel);
             stores.Add(message);
