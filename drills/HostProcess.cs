@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using Yizhan.Platform;
 
 namespace Yizhan.Drills;
 
@@ -200,7 +201,7 @@ public sealed class HostProcess : IAsyncDisposable
     }
 
     /// <summary>How it is called: by <c>dotnet</c>, or by itself where it was published with its runtime, as in the image of the command.</summary>
-    private static string[] Program => File.Exists(Path.Combine(Path.GetDirectoryName(ProgramPath)!, "libcoreclr.so")) ? [Path.ChangeExtension(ProgramPath, null)] : ["dotnet", ProgramPath];
+    private static string[] Program => ChildProgram.Command(ProgramPath);
 
     private static string FindProgram()
     {

@@ -1,5 +1,7 @@
 using System.ComponentModel.DataAnnotations;
+using Yizhan.AiInfer.Engine;
 using Yizhan.Host;
+using Yizhan.NmtAsr.Sherpa;
 using Yizhan.PacsGw.Rules;
 using Yizhan.Platform;
 using Yizhan.Platform.Certificates;
@@ -12,6 +14,9 @@ return args switch
     ["all", "--centre", var centre, "--edge", var edge] => await ServiceHost.RunAsync(
         () => Nodes.Centre(["--config", centre]), () => Nodes.Edge(["--config", edge])),
     ["test-rules", .. var arguments] => RuleTrial.Run(arguments, Console.Out, Console.Error),
+    // What may end its process is a child of this one: the program of an image is all the programs that there are.
+    [ModelWorker.Verb, .. var worker] => await ModelWorker.RunAsync(worker),
+    [SherpaWorker.Verb, .. var worker] => SherpaWorker.Run(worker),
     [HealthCheck.Verb, .. var asked] => await HealthCheck.RunAsync(asked, Console.Error),
     [IdleCheck.Verb, .. var asked] => await IdleCheck.RunAsync(asked, Console.Out, Console.Error),
     ["issue", var site, "--ca", var folder, "--out", var target] => Issue(site, folder, target, null, []),

@@ -6,13 +6,15 @@ namespace Yizhan.EndToEnd.Tests;
 
 public sealed class KilledStationTests(ITestOutputHelper output)
 {
-    private const int Kills = 50;
     private const int InstancesPerRound = 12;
+
+    /// <summary>Each is a start of a whole site, of which a busy machine has few in the minutes of the short run; <c>./check long</c> makes fifty.</summary>
+    private static readonly int Kills = Environment.GetEnvironmentVariable("YIZHAN_LONG") is null ? 20 : 50;
 
     [Fact]
     [Trait("Clause", "D4.6")]
     [Trait("Clause", "S2")]
-    public async Task A_station_killed_fifty_times_while_it_receives_and_ships_loses_and_doubles_nothing()
+    public async Task A_station_killed_again_and_again_while_it_receives_and_ships_loses_and_doubles_nothing()
     {
         var cancellationToken = TestContext.Current.CancellationToken;
         using var folder = new TemporaryFolder();

@@ -1,6 +1,7 @@
 using Google.Protobuf;
 using Yizhan.OpenInference;
 using Yizhan.OpenInference.Grpc;
+using Yizhan.Platform;
 
 namespace Yizhan.AiInfer.Engine;
 
@@ -10,6 +11,9 @@ namespace Yizhan.AiInfer.Engine;
 /// </summary>
 public static class ModelWorker
 {
+    /// <summary>What a program is called with to be one.</summary>
+    public const string Verb = "model-worker";
+
     /// <summary>Parameter of a response that holds the reason why there is no answer.</summary>
     internal const string ErrorParameter = "error";
 
@@ -17,9 +21,10 @@ public static class ModelWorker
     /// <returns>0; 65 (EX_DATAERR) when the model does not load, with the reason on standard error.</returns>
     public static async Task<int> RunAsync(string[] args)
     {
+        ChildProgram.Confine();
         if (args is not [var path, var threads] || !int.TryParse(threads, out var count))
         {
-            await Console.Error.WriteLineAsync("Usage: worker MODEL.onnx THREADS (started by the service itself).");
+            await Console.Error.WriteLineAsync($"Usage: {Verb} MODEL.onnx THREADS (started by the service itself).");
             return 64;
         }
 

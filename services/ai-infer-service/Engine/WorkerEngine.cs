@@ -3,6 +3,7 @@ using System.Globalization;
 using Google.Protobuf;
 using Yizhan.OpenInference;
 using Yizhan.OpenInference.Grpc;
+using Yizhan.Platform;
 
 namespace Yizhan.AiInfer.Engine;
 
@@ -119,25 +120,8 @@ internal sealed class WorkerEngine : IModelEngine
         }
 
         Kill();
-        var start = new ProcessStartInfo
-        {
-            FileName = "prlimit",
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            UseShellExecute = false,
-            WorkingDirectory = Path.GetDirectoryName(Path.GetFullPath(_path))!,
-        };
-
-        // RLIMIT_DATA counts what a process may write to; what the garbage collector only reserves does not count.
-        foreach (var argument in (string[])[
-            $"--data={_limits.MemoryMiB * 1024L * 1024}", "--core=0", Environment.ProcessPath is { } self && Path.GetFileNameWithoutExtension(self) == "dotnet" ? self : "dotnet",
-            "exec", "--runtimeconfig", Beside("runtimeconfig.json"), "--depsfile", Beside("deps.json"), typeof(ModelWorker).Assembly.Location,
-            "worker", Path.GetFullPath(_path), _limits.Threads.ToString(CultureInfo.InvariantCulture)])
-        {
-            start.ArgumentList.Add(argument);
-        }
-
+        var start = ChildProgram.Start(
+            typeof(ModelWorker).Assembly, _limits.MemoryMiB, Path.GetDirectoryName(Path.GetFullPath(_path))!, ModelWorker.Verb, Path.GetFullPath(_path), _limits.Threads.ToString(CultureInfo.InvariantCulture));
         start.Environment["DOTNET_GCHeapHardLimit"] = (_limits.MemoryMiB * 1024L * 1024 / 2).ToString("X", CultureInfo.InvariantCulture);
         start.Environment["DOTNET_TieredPGO"] = "0";
         _process = Process.Start(start) ?? throw new ModelFailedException("The process for the model did not start.");
@@ -200,8 +184,6 @@ internal sealed class WorkerEngine : IModelEngine
         var line = text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).FirstOrDefault() ?? "it said nothing";
         return line.Length > 400 ? line[..400] + "…" : line;
     }
-
-    private static string Beside(string extension) => Path.ChangeExtension(typeof(ModelWorker).Assembly.Location, extension);
 
     private static TensorSpec Spec(ModelMetadataResponse.Types.TensorMetadata spec) => new(spec.Name, spec.Datatype, [.. spec.Shape]);
 }

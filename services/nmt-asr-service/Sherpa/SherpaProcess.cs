@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using Yizhan.NmtAsr.Engines;
+using Yizhan.Platform;
 
 namespace Yizhan.NmtAsr.Sherpa;
 
@@ -47,17 +48,10 @@ internal sealed class SherpaProcess : IDisposable
             throw new EngineMissingException(problem);
         }
 
-        var assembly = typeof(SherpaProcess).Assembly.Location;
-        var start = new ProcessStartInfo("prlimit") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = models };
-        foreach (var argument in (string[])[
-            $"--data={settings.MemoryMiB * 1024L * 1024}", "--core=0", Environment.ProcessPath is { } self && Path.GetFileNameWithoutExtension(self) == "dotnet" ? self : "dotnet",
-            "exec", "--runtimeconfig", Path.ChangeExtension(assembly, "runtimeconfig.json"), "--depsfile", Path.ChangeExtension(assembly, "deps.json"), assembly,
+        var start = ChildProgram.Start(
+            typeof(SherpaProcess).Assembly, settings.MemoryMiB, models,
             SherpaWorker.Verb, Path.GetFullPath(settings.Library!), family, Path.GetFullPath(models), sampleRate.ToString(CultureInfo.InvariantCulture), string.IsNullOrEmpty(language) ? "-" : language,
-            settings.Threads.ToString(CultureInfo.InvariantCulture)])
-        {
-            start.ArgumentList.Add(argument);
-        }
-
+            settings.Threads.ToString(CultureInfo.InvariantCulture));
         var made = new SherpaProcess(Process.Start(start)!);
         try
         {

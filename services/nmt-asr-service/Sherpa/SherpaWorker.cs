@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
+using Yizhan.Platform;
 
 namespace Yizhan.NmtAsr.Sherpa;
 
@@ -10,33 +11,34 @@ namespace Yizhan.NmtAsr.Sherpa;
 /// The other side of <see cref="SherpaProcess"/>: one pack in a process with sherpa-onnx, for all its streams, one after the other. Requests come on standard input: an operation (1 byte), a stream (int32), a
 /// length (int32), and so many bytes; each is answered with a length and so many bytes. All numbers are little-endian; sound is 16 bits, mono.
 /// </summary>
-internal static partial class SherpaWorker
+public static partial class SherpaWorker
 {
     /// <summary>What this program is called with to be one.</summary>
     public const string Verb = "sherpa-worker";
 
     /// <summary>Most bytes of one request or answer.</summary>
-    public const int MaxBytes = 8 * 1024 * 1024;
+    internal const int MaxBytes = 8 * 1024 * 1024;
 
     /// <summary>A stream begins anew.</summary>
-    public const byte Begin = (byte)'b';
+    internal const byte Begin = (byte)'b';
 
     /// <summary>Sound for a stream.</summary>
-    public const byte Accept = (byte)'a';
+    internal const byte Accept = (byte)'a';
 
     /// <summary>What it sounds like so far, as sherpa-onnx's JSON.</summary>
-    public const byte Partial = (byte)'p';
+    internal const byte Partial = (byte)'p';
 
     /// <summary>The same when it has ended.</summary>
-    public const byte End = (byte)'e';
+    internal const byte End = (byte)'e';
 
     /// <summary>Forgets a stream.</summary>
-    public const byte Close = (byte)'c';
+    internal const byte Close = (byte)'c';
 
     /// <summary>Serves until standard input ends. Arguments: folder of the library, family, folder of the model, samples a second, language ("-" for none), threads.</summary>
     /// <returns>0; 65 (EX_DATAERR) when library or model are not as they have to be, with the reason on standard error.</returns>
     public static int Run(string[] arguments)
     {
+        ChildProgram.Confine();
         if (arguments is not [var library, var name, var models, var rate, var language, var threads] || SherpaModel.All.FirstOrDefault(m => m.Name == name) is not { } family)
         {
             Console.Error.WriteLine($"Usage: {Verb} LIBRARY FAMILY MODELS RATE LANGUAGE THREADS (started by the service itself).");

@@ -17,7 +17,7 @@ public sealed class SherpaTests() : NodeTest("--nmt-asr:allowUnsigned=true", $"-
 {
     private const string Phrase = "clean-012.wav";
 
-    private static SherpaSettings Settings => new(Library, 2048, 1);
+    internal static SherpaSettings Settings => new(Library, 2048, 1);
 
     private static string Library { get; } = Path.Combine(
         Given.Root, "services", "nmt-asr-service", "tests", "peers", "node_modules", RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? "sherpa-onnx-linux-arm64" : "sherpa-onnx-linux-x64");
