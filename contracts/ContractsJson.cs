@@ -58,6 +58,7 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<StudyProgress>))]
 [JsonSerializable(typeof(IReadOnlyList<ReleaseView>))]
 [JsonSerializable(typeof(ReleaseApproval))]
+[JsonSerializable(typeof(ReleaseTrustView))]
 [JsonSerializable(typeof(IReadOnlyList<DestinationView>))]
 [JsonSerializable(typeof(IReadOnlyList<DeliveryView>))]
 [JsonSerializable(typeof(IReadOnlyList<ConflictView>))]

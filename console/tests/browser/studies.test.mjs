@@ -33,8 +33,8 @@ function startHost() {
 }
 startHost();
 
-async function until(what, holds) {
-  for (const end = Date.now() + 30_000; ;) {
+async function until(what, holds, patience = 60_000) {
+  for (const end = Date.now() + patience; ;) {
     if (await holds()) return;
     assert.ok(Date.now() < end, `waited in vain until ${what}\n${log.slice(-2000)}`);
     await new Promise(resolve => setTimeout(resolve, 100));
@@ -353,6 +353,80 @@ for (const [language, viewport, say] of [
     await card.getByText(say.rolling).waitFor();
     await until('the first ring has it', async () => await card.locator('.rings .done').count() === 1);
     await accessible(page);
+    await close(page);
+  });
+}
+
+for (const [language, viewport, say] of [
+  ['en-GB', { width: 1440, height: 1000 }, { make: 'Make a key', unknown: 'It is not in the trust list', counts: 'as a key of li', see: 'See what it changes', last: 'begin to install it at once', as: 'Approve as li-browser', own: 'You proposed it', forget: 'Forget this key', yes: 'Delete it', rolling: 'rolling out', done: 'You have approved it' }],
+  ['zh-CN', { width: 820, height: 1180 }, { make: '生成密钥', unknown: '尚未列入信任名单', counts: '属于 zhao', see: '查看变更', last: '将立即开始安装', as: '以 zhao-browser 批准', own: '此发布由您提出', forget: '删除此密钥', yes: '确认删除', rolling: '分批发布中' }]]) {
+  await test(`A release is approved on the page with a key that never leaves the browser, by another person than its proposer, in ${language}`, async () => {
+    const who = language === 'en-GB' ? 'li' : 'zhao';
+    const trusted = (name, of) => yizhan('config', 'trust', 'trust.json', '--add', name, ...(of ? ['--of', of] : []));
+    const name = `批准 ${language}`;
+    writeFileSync(path.join(siteFiles, 'lakeside.yaml'), clinic(name));
+    yizhan('config', 'release', '--sites', siteFiles, '--key', 'wang.pem', '--note', name, '--centre', url);
+    const page = await open({ language, size: viewport, to: 'configuration' });
+    const card = page.locator('.release').first(), panel = page.locator('section.key');
+    const field = panel.locator('[name=key-name]');
+    const make = async key => {
+      await until('the page takes what is typed', async () => {
+        await field.fill('Not A Name');
+        return await panel.getByRole('button', { name: say.make }).isDisabled();
+      });
+      await field.fill(key);
+      await panel.getByRole('button', { name: say.make }).click();
+      await panel.getByText(say.unknown).waitFor();
+      return (await panel.locator('code.command').first().innerText()).split(' ').at(-1);
+    };
+    await card.getByText(name).waitFor();
+    await accessible(page);
+
+    // A further key of the one who proposed: the fleet counts it as theirs.
+    trusted(await make(`wang-${who}`), 'wang');
+    await card.getByText(say.own).waitFor();
+    await card.getByRole('button', { name: say.see }).click();
+    await card.locator('[data-change=lakeside]', { hasText: name }).waitFor();
+    assert.equal(await card.locator('.sure').count(), 0);
+    const kept = await page.evaluate(() => new Promise((resolve, reject) => {
+      const opening = indexedDB.open('yizhan-release-keys');
+      opening.onsuccess = () => {
+        const all = opening.result.transaction('keys').objectStore('keys').getAll();
+        all.onsuccess = () => resolve(all.result);
+        all.onerror = reject;
+      };
+    }).then(keys => Promise.all(keys.map(({ pair }) => crypto.subtle.exportKey('pkcs8', pair.privateKey).then(() => 'copied', e => e.name)))));
+    assert.deepEqual(kept, ['InvalidAccessError']);
+
+    // Forgotten, after it was said what that does; another one is made.
+    await panel.getByRole('button', { name: say.forget }).press('Enter');
+    await accessible(page);
+    await panel.getByRole('button', { name: say.yes }).press('Enter');
+    const added = await make(`${who}-browser`);
+    const printed = await panel.locator('dd code').innerText();
+    trusted(added, language === 'en-GB' ? 'li' : null);
+    await panel.locator('.good').waitFor();
+    if (language === 'en-GB') await panel.getByText(say.counts).waitFor();
+    await page.reload();
+    await panel.locator('.good').waitFor();
+    assert.equal(await panel.locator('dd code').innerText(), printed);
+    await until('the changes are seen', async () => {
+      if (await card.locator('.meaning').count()) return true;
+      await card.getByRole('button', { name: say.see }).click();
+      return false;
+    });
+    await card.locator('[data-change=lakeside]', { hasText: name }).waitFor();
+    await card.getByText(say.last).waitFor();
+    await accessible(page);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await shot(page, `approve-${language.slice(0, 2)}`);
+    await card.getByRole('button', { name: say.as }).press('Enter');
+    await card.getByText(say.rolling).waitFor();
+    const version = await card.getAttribute('data-release');
+    const release = JSON.parse(yizhan('config', 'status', '--json', '--centre', url).trim().split('\n').at(-1)).releases.find(r => r.version === version);
+    assert.deepEqual(release.approvers, [language === 'en-GB' ? 'li' : 'zhao-browser']);
+    writeFileSync(path.join(keys, 'release.tar'), Buffer.from(await (await fetch(`${url}fleet/releases/${version}/bundle`, { headers: operator() })).arrayBuffer()));
+    assert.match(yizhan('config', 'verify', 'release.tar', '--trust', 'trust.json'), /A site would take it/);
     await close(page);
   });
 }
