@@ -59,6 +59,8 @@ namespace Yizhan.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<ReleaseView>))]
 [JsonSerializable(typeof(ReleaseApproval))]
 [JsonSerializable(typeof(ReleaseTrustView))]
+[JsonSerializable(typeof(DrillDeskView))]
+[JsonSerializable(typeof(DrillStart))]
 [JsonSerializable(typeof(IReadOnlyList<DestinationView>))]
 [JsonSerializable(typeof(IReadOnlyList<DeliveryView>))]
 [JsonSerializable(typeof(IReadOnlyList<ConflictView>))]

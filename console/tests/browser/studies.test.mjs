@@ -27,7 +27,7 @@ for (const name of ['wang', 'li']) yizhan('config', 'keygen', name);
 yizhan('config', 'trust', 'trust.json', '--add', 'wang.pem', 'li.pem', '--approvals', '1');
 let log = '', host;
 function startHost() {
-  host = spawn('dotnet', [hostDll, 'centre', `--fleet:releaseTrustPath=${keys}/trust.json`, '--fleet:linkPort=0', `--web:url=${url}`, `--node:dataFolder=${temporary}/data`, '--node:siteId=centre', '--pacs-gw:dicomPort=0', '--storage:freeFloorBytes=0'], { cwd: os.tmpdir() });
+  host = spawn('dotnet', [hostDll, 'centre', `--fleet:releaseTrustPath=${keys}/trust.json`, `--fleet:drillCommand=${cliDll}`, '--fleet:linkPort=0', `--web:url=${url}`, `--node:dataFolder=${temporary}/data`, '--node:siteId=centre', '--pacs-gw:dicomPort=0', '--storage:freeFloorBytes=0'], { cwd: os.tmpdir() });
   host.stdout.on('data', d => { log += d; });
   host.stderr.on('data', d => { log += d; });
 }
@@ -427,6 +427,51 @@ for (const [language, viewport, say] of [
     assert.deepEqual(release.approvers, [language === 'en-GB' ? 'li' : 'zhao-browser']);
     writeFileSync(path.join(keys, 'release.tar'), Buffer.from(await (await fetch(`${url}fleet/releases/${version}/bundle`, { headers: operator() })).arrayBuffer()));
     assert.match(yizhan('config', 'verify', 'release.tar', '--trust', 'trust.json'), /A site would take it/);
+    await close(page);
+  });
+}
+
+for (const [language, viewport, say] of [
+  ['en-GB', { width: 1440, height: 1000 }, { start: 'Start the drill: The line is cut', says: 'Nodes in use are not touched', yes: 'Start it now', home: 'Network', stop: 'Stop the drill', goOn: 'Let it go on', report: 'Read the report', passed: 'The line is cut: passed' }],
+  ['zh-CN', { width: 820, height: 1180 }, { start: '启动演练：线路中断', says: '不触及正在使用的节点', yes: '立即启动', home: '网络', stop: '停止演练', confirm: '确认停止', stopped: '线路中断: 已停止' }]]) {
+  await test(`A drill is started on the page, followed line by line, left and come back to, and ${language === 'en-GB' ? 'its report is read' : 'stopped'}, in ${language}`, async () => {
+    const page = await open({ language, size: viewport, to: 'drills' });
+    const kind = page.locator('[data-drill=outage]'), run = page.locator('.drill-run');
+    await until('it is asked for', async () => {
+      if (await kind.locator('.sure').count()) return true;
+      await kind.getByRole('button', { name: say.start }).press('Enter');
+      return false;
+    });
+    await kind.getByText(say.says).waitFor();
+    await accessible(page);
+    await kind.getByRole('button', { name: say.yes }).press('Enter');
+    await page.locator('.drill-run[data-run=running]').waitFor();
+    assert.ok(await page.locator('[data-drill=ransomware]').getByRole('button').isDisabled(), 'a second one could be started');
+    await until('it says something', async () => await run.locator('.lines > div').count() > 0, 300_000);
+    await accessible(page);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await page.goto(url);
+    await page.goto(`${url}drills`);
+    await page.locator('.drill-run[data-run=running] .lines > div').first().waitFor();
+    await until('the page has its connection', async () => {
+      if (await run.locator('.sure').count()) return true;
+      await run.getByRole('button', { name: say.stop }).click();
+      return false;
+    });
+    await accessible(page);
+    if (say.goOn) {
+      await run.getByRole('button', { name: say.goOn }).click();
+      await run.getByRole('link', { name: say.report }).waitFor({ timeout: 900_000 });
+      assert.equal(await run.getAttribute('data-run'), 'passed', await run.innerText());
+      await shot(page, `drill-run-${language.slice(0, 2)}`);
+      await run.getByRole('link', { name: say.report }).click();
+      await page.locator('h1', { hasText: say.passed }).waitFor();
+    } else {
+      await run.getByRole('button', { name: say.confirm }).click();
+      await page.locator('h2', { hasText: say.stopped }).waitFor({ timeout: 300_000 });
+    }
+    const said = async entity => JSON.stringify(await (await fetch(`${url}audit/records?entity=${entity}`, { headers: operator() })).json());
+    await until('the audit log has it', async () => (await said('drill/outage')).includes(say.goOn ? 'outage started from the console' : 'outage cancelled from the console'));
     await close(page);
   });
 }
