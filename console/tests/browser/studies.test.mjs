@@ -243,6 +243,55 @@ for (const [language, viewport, say] of [
   });
 }
 
+for (const [language, viewport, say] of [['en-GB', { width: 1440, height: 1000 }, { mpr: 'Three planes', not: 'these do not' }], ['zh-CN', { width: 820, height: 1180 }, { mpr: '三平面', not: '此序列不符合' }]]) {
+  await test(`Three planes are laid through a stack, go through one point, and are left again, in ${language} at ${viewport.width} px`, async () => {
+    const page = await open({ language, size: viewport, to: `studies/${wang.study}/view` });
+    await opened(page);
+    const asked = await page.evaluate(() => performance.getEntriesByType('resource').map(r => r.name).filter(name => name.includes('mpr.js')));
+    assert.deepEqual(asked, [], 'the planes were loaded before anybody asked');
+    const button = page.getByRole('button', { name: say.mpr });
+    const began = Date.now();
+    await button.press('Enter');
+    await page.locator('#viewer[data-planes=open]').waitFor();
+    const plane = name => page.locator(`.pane[data-plane=${name}]`);
+
+    // The cone of discs: 128 to 150 mm across in every plane; as high as the stack, 24 mm, where it is cut along its axis.
+    for (const n of [1, 2, 3]) await until(`plane ${n} is drawn`, async () => bright(await drawn(page, n)) > 10);
+    console.log(`figure three planes ${Date.now() - began} ms after they were asked for (${language}, ${count} images of ${size} × ${size}, software renderer)`);
+    assert.equal(await plane('sagittal').locator('.slice').getAttribute('max'), String(size));
+    assert.equal(await plane('axial').locator('.slice').getAttribute('max'), String(count));
+    await accessible(page);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await shot(page, `planes-${language.slice(0, 2)}`);
+
+    // The first sagittal plane is beside the cone; the mark of the common point goes there in the others.
+    const left = name => plane(name).locator('.cross').evaluate(c => parseFloat(c.style.left));
+    const marked = await left('axial');
+    await plane('sagittal').focus();
+    await page.keyboard.press('Home');
+    await until('it is the first', async () => await plane('sagittal').getAttribute('data-image') === '1');
+    await until('nothing of the disc is in it', async () => bright(await drawn(page, 2)) === 0);
+    assert.ok(Math.abs(await left('axial') - marked) > 20, 'the mark stayed');
+    const image = await plane('sagittal').getAttribute('data-image');
+    const box = await plane('axial').locator('.picture').boundingBox();
+    await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
+    await until('a click brings it back', async () => await plane('sagittal').getAttribute('data-image') !== image && bright(await drawn(page, 2)) > 10);
+    await page.locator('.tools select').first().selectOption('bone');
+    for (const n of [0, 1, 2, 3]) await until(`the disc is grey in ${n}`, async () => bright(await drawn(page, n)) === 0);
+    await page.locator('.tools select').first().selectOption('');
+
+    await button.press('Enter');
+    await until('they are gone', async () => await page.locator('.pane').count() === 1);
+    await until('the stack is as before', async () => bright(await drawn(page)) > 10);
+    await page.goto(`${url}studies/${before.study}/view`);
+    await opened(page);
+    await button.click();
+    await page.getByRole('alert').getByText(say.not).waitFor();
+    assert.equal(await page.locator('.pane').count(), 1);
+    await close(page);
+  });
+}
+
 /** Grey values of the first picture along its middle row; null while it is not on the screen. */
 const firstPicture = page => page.evaluate(() => {
   const picture = document.querySelector('#viewer img.first');
