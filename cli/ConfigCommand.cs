@@ -51,6 +51,7 @@ internal static class ConfigCommand
     {
         var file = new Argument<FileInfo>("file") { Description = "The trust file; made when missing." };
         var add = new Option<string[]>("--add") { Description = "NAME.pem, or NAME=PUBLIC (as keygen prints it).", AllowMultipleArgumentsPerToken = true };
+        var of = new Option<string?>("--of") { Description = "With --add: whose further keys these are, by the name of a key in the file. Keys of one person count once." };
         var revoke = new Option<string[]>("--revoke") { Description = "Name of a key that counts no longer.", AllowMultipleArgumentsPerToken = true };
         var approvals = new Option<int?>("--approvals") { Description = "How many others than the proposer must approve (2 when the file is made)." };
         var command = new Command("trust", """
@@ -60,12 +61,15 @@ internal static class ConfigCommand
             Examples:
               yizhan config trust trust.json --add wang.pem li.pem zhao.pem
               yizhan config trust trust.json --revoke zhao
-            """) { file, add, revoke, approvals };
+              yizhan config trust trust.json --add li-browser=MFkw... --of li
+            """) { file, add, of, revoke, approvals };
         command.SetAction(parsed => GuardedAsync(async () =>
         {
             var path = parsed.GetValue(file)!.FullName;
             var trust = ReleaseTrust.Load(path) ?? new ReleaseTrust(0, 2, []);
-            var keys = trust.Keys.Concat((parsed.GetValue(add) ?? []).Select(PublicKey)).ToArray();
+            var person = parsed.GetValue(of) is not { } name ? null
+                : trust.Keys.FirstOrDefault(k => k.Name == name)?.Person ?? throw new ArgumentException($"There is no key '{name}' in {path}; it has {string.Join(", ", trust.Keys.Select(k => k.Name))}.");
+            var keys = trust.Keys.Concat((parsed.GetValue(add) ?? []).Select(k => PublicKey(k) with { Of = person })).ToArray();
             var gone = parsed.GetValue(revoke) ?? [];
             if (gone.Except(keys.Select(k => k.Name)).FirstOrDefault() is { } unknown)
             {
@@ -76,7 +80,7 @@ internal static class ConfigCommand
                 trust.Serial + 1, parsed.GetValue(approvals) ?? trust.Approvals, [.. keys.Select(k => gone.Contains(k.Name) ? k with { Revoked = true } : k)]);
             ReleaseTrust.Parse(changed.ToBytes());
             await File.WriteAllBytesAsync(path, changed.ToBytes());
-            Console.WriteLine($"{path}: serial {changed.Serial}, {changed.Approvals} approvals, keys {string.Join(", ", changed.Keys.Select(k => k.Revoked ? k.Name + " (revoked)" : k.Name))}");
+            Console.WriteLine($"{path}: serial {changed.Serial}, {changed.Approvals} approvals, keys {string.Join(", ", changed.Keys.Select(k => $"{k.Name}{(k.Of is { } owner ? $" (of {owner})" : "")}{(k.Revoked ? " (revoked)" : "")}"))}");
             return 0;
         }));
         return command;

@@ -57,6 +57,7 @@ internal static class DrillCommand
         var report = new Option<DirectoryInfo>("--report") { Description = "Folder for the report.", DefaultValueFactory = _ => new DirectoryInfo(Path.Combine(".yizhan", "drills")) };
         var quick = new Option<bool>("--quick") { Description = "Less data and fewer repetitions: for a test of the drill itself." };
         var keep = new Option<bool>("--keep") { Description = "Keep the data and the logs of the nodes." };
+        var input = new Option<bool>("--stop-with-input") { Description = "Stop when standard input ends: for a program that started it, and may itself be gone." };
         var json = new Option<bool>("--json") { Description = "Print progress on standard error and one JSON object last." };
         var command = new Command("run", """
             Runs a drill: starts nodes of its own, breaks what it is about, and compares what was acknowledged with what is there, by a ledger of its own. Writes a
@@ -67,16 +68,45 @@ internal static class DrillCommand
               yizhan drill run ransomware --json | tail -n 1 | jq .rtoSeconds
               yizhan drill run zone-loss --record http://127.0.0.1:8080/
               yizhan drill run ransomware --against http://127.0.0.1:8081/ --module station --backup /mnt/off-site/yizhan --site-key /mnt/safe/site.key
-            """) { kind, against, backup, pinned, siteKey, record, module, report, quick, keep, json };
-        command.SetAction((parsed, cancellationToken) =>
+            """) { kind, against, backup, pinned, siteKey, record, module, report, quick, keep, input, json };
+        command.SetAction(async (parsed, cancellationToken) =>
         {
+            using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            if (parsed.GetValue(input))
+            {
+                // Nobody waits for it: it ends with the input, or with the process.
+                _ = StopWithInputAsync(ends.Cancel);
+            }
+
             var drill = Drill.All.First(d => d.Kind == parsed.GetValue(kind));
             var to = new Output(parsed.GetValue(report)!.FullName, parsed.GetValue(module)!, parsed.GetValue(record), parsed.GetValue(quick), parsed.GetValue(keep), parsed.GetValue(json));
             return parsed.GetValue(against) is { } address && address != Local
-                ? RunAgainstAsync(drill, address, parsed.GetValue(backup), parsed.GetValue(pinned), parsed.GetValue(siteKey), to, cancellationToken)
-                : RunLocalAsync(drill, to, cancellationToken);
+                ? await RunAgainstAsync(drill, address, parsed.GetValue(backup), parsed.GetValue(pinned), parsed.GetValue(siteKey), to, ends.Token)
+                : await RunLocalAsync(drill, to, ends.Token);
         });
         return command;
+    }
+
+    private static async Task StopWithInputAsync(Action stop)
+    {
+        // A console's input is read by a thread that waits: not that of the drill.
+        await Task.Run(() =>
+        {
+            using var input = Console.OpenStandardInput();
+            var ignored = new byte[256];
+            while (input.Read(ignored) > 0)
+            {
+                // What is typed says nothing.
+            }
+        });
+        try
+        {
+            stop();
+        }
+        catch (ObjectDisposedException)
+        {
+            // The drill has ended.
+        }
     }
 
     private static Task<int> RunLocalAsync(Drill drill, Output to, CancellationToken cancellationToken) =>

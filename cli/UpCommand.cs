@@ -42,6 +42,13 @@ internal static class UpCommand
             ? $"admin, {password}  (asks for a password of your own)"
             : "done; more people with yizhan user add";
 
+    /// <summary>This command: what dotnet runs, or a program of its own after a publish. Empty where neither is a file.</summary>
+    private static string Self()
+    {
+        var library = Path.Combine(AppContext.BaseDirectory, typeof(UpCommand).Assembly.GetName().Name + ".dll");
+        return File.Exists(library) ? library : Environment.ProcessPath ?? "";
+    }
+
     private static async Task<int> RunAsync(DirectoryInfo data, string[] peers, bool free, bool json, CancellationToken cancellationToken)
     {
         try
@@ -54,7 +61,7 @@ internal static class UpCommand
                 return CommandLine.Failed;
             }
 
-            var site = LocalSite.Prepare(data.FullName, [.. LocalSite.DcmtkPeers, .. peers], ports);
+            var site = LocalSite.Prepare(data.FullName, [.. LocalSite.DcmtkPeers, .. peers], ports, centreSettings: "", drillCommand: Self());
             await using var node = await site.StartAllAsync(cancellationToken);
             using var centre = site.CentreClient();
             using var edge = site.EdgeClient();

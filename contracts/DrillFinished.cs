@@ -74,3 +74,26 @@ public sealed record DrillView(string Kind, string State, long? LastSuccessMs, l
 /// <param name="Summary">One sentence.</param>
 public sealed record DrillRun(
     string Id, string Site, string Against, bool Passed, long FinishedMs, long Lost, long Duplicates, double? RtoSeconds, long? RpoEntries, string Summary);
+
+/// <summary>What the console needs to start and follow a drill: <c>GET /fleet/drills/current</c>.</summary>
+/// <param name="Allowed">Whether this node starts drills (<c>fleet:drillCommand</c>).</param>
+/// <param name="Run">What runs, or ran last since the node was started; null when none did.</param>
+public sealed record DrillDeskView(bool Allowed, DrillRunView? Run);
+
+/// <summary>A drill that was started from the console.</summary>
+/// <param name="Id">Of the start, not of the report.</param>
+/// <param name="Kind">One of <see cref="DrillKinds.All"/>.</param>
+/// <param name="Who">Who started it.</param>
+/// <param name="StartedMs">Unix milliseconds UTC.</param>
+/// <param name="EndedMs">Unix milliseconds UTC; null while it runs.</param>
+/// <param name="State">running, ending (it was cancelled), passed, failed, cancelled, or broken (it ended without a report).</param>
+/// <param name="ReportId">Id of its report; null when there is none.</param>
+/// <param name="FirstLine">How many lines there were before those of <paramref name="Lines"/>.</param>
+/// <param name="Lines">The newest lines that it said.</param>
+public sealed record DrillRunView(
+    string Id, string Kind, string Who, long StartedMs, long? EndedMs, string State, string? ReportId, long FirstLine, IReadOnlyList<string> Lines);
+
+/// <summary>The body of <c>POST /fleet/drills/current</c>.</summary>
+/// <param name="Kind">One of <see cref="DrillKinds.All"/>.</param>
+/// <param name="Quick">Less data and fewer repetitions, as <c>yizhan drill run --quick</c>.</param>
+public sealed record DrillStart(string Kind, bool Quick = false);

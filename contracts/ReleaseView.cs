@@ -39,3 +39,17 @@ public sealed record ReleaseSite(string SiteId, string? Runs, string State, bool
 /// <param name="Key">Name of the key.</param>
 /// <param name="Signature">ECDSA P-256 with SHA-256 over the manifest, DER in base64.</param>
 public sealed record ReleaseApproval(string Key, string Signature);
+
+/// <summary>Whose signatures on releases count at the centre: <c>GET /fleet/releases/trust</c>.</summary>
+/// <param name="Serial">Grows with each change; 0 when there is no trust file.</param>
+/// <param name="Approvals">How many people other than the proposer must have signed.</param>
+/// <param name="Keys">Keys of people.</param>
+public sealed record ReleaseTrustView(int Serial, int Approvals, IReadOnlyList<ReleaseKeyView> Keys);
+
+/// <summary>A key of the trust list.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Person">Whose it is: keys of one person count once.</param>
+/// <param name="PublicKey">ECDSA P-256, SubjectPublicKeyInfo in base64.</param>
+/// <param name="Fingerprint">SHA-256 of the public key, in groups of four hex digits.</param>
+/// <param name="Revoked">True when its signatures make a release unacceptable.</param>
+public sealed record ReleaseKeyView(string Name, string Person, string PublicKey, string Fingerprint, bool Revoked);

@@ -64,8 +64,11 @@ public sealed class LocalSite
 
     private readonly string _centreSettings;
 
-    private LocalSite(string folder, string[] peers, LocalPorts ports, string centreSettings)
+    private readonly string _drillCommand;
+
+    private LocalSite(string folder, string[] peers, LocalPorts ports, string centreSettings, string drillCommand)
     {
+        _drillCommand = drillCommand;
         _centreSettings = centreSettings;
         _folder = folder;
         Peers = peers;
@@ -82,10 +85,13 @@ public sealed class LocalSite
     public static LocalSite Prepare(string folder, string[] peers, LocalPorts ports) => Prepare(folder, peers, ports, "");
 
     /// <summary>The same with sections more in the settings of the centre.</summary>
-    public static LocalSite Prepare(string folder, string[] peers, LocalPorts ports, string centreSettings)
+    public static LocalSite Prepare(string folder, string[] peers, LocalPorts ports, string centreSettings) => Prepare(folder, peers, ports, centreSettings, drillCommand: "");
+
+    /// <summary>The same with the command by which people start drills at the centre's console.</summary>
+    public static LocalSite Prepare(string folder, string[] peers, LocalPorts ports, string centreSettings, string drillCommand)
     {
         Directory.CreateDirectory(folder);
-        var site = new LocalSite(folder, peers, ports, centreSettings);
+        var site = new LocalSite(folder, peers, ports, centreSettings, drillCommand);
         using var ca = EmbeddedCa.Open(Path.Combine(folder, "ca"), TimeProvider.System);
         ca.IssueSite(SiteId).WriteTo(Path.Combine(folder, "site-tls", "certificate.pem"), Path.Combine(folder, "site-tls", "key.pem"));
         File.WriteAllText(site.SettingsPath("centre"), site.CentreSettings());
@@ -165,6 +171,7 @@ public sealed class LocalSite
           linkPort: {Ports.CentreLink}
           enrolmentPort: {(Ports == LocalPorts.Default ? Ports.CentreLink + 1 : 0)}
           caFolder: {Yaml(Path.Combine(_folder, "ca"))}
+          drillCommand: {Yaml(_drillCommand)}
         pacs-gw:
           acceptAssociations: false
         console:

@@ -40,6 +40,8 @@ public sealed class FleetModule : IServiceModule
         builder.Services.TryAddSingleton<DrillBook>();
         builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<DrillBook>());
         builder.Services.AddHostedService(services => services.GetRequiredService<DrillBook>());
+        builder.Services.TryAddSingleton<DrillRunner>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<DrillRunner>());
         builder.Services.TryAddSingleton<SiteLogBook>();
         builder.Services.AddSingleton<ILogConsumer>(services => services.GetRequiredService<SiteLogBook>());
         builder.Services.AddHostedService(services => services.GetRequiredService<SiteLogBook>());

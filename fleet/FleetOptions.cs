@@ -70,6 +70,16 @@ public sealed class FleetOptions
     [Range(1, 3660)]
     public int DrillEveryDays { get; set; } = 92;
 
+    /// <summary>
+    /// Path of the <c>yizhan</c> command (a program, or a .dll for dotnet) with which people of the roles operator and site-engineer start drills from the console. A drill runs on
+    /// processes of its own, and takes processor, memory and disk of this machine for some minutes. Empty (default): the console starts none; <c>yizhan up</c> names itself.
+    /// </summary>
+    public string DrillCommand { get; set; } = "";
+
+    /// <summary>Minutes after which a drill that was started from the console is ended. Default 30, 1 to 240.</summary>
+    [Range(1, 240)]
+    public int DrillMinutes { get; set; } = 30;
+
     /// <summary>How long a ring of sites is watched before a release goes to the next one, in seconds. Default one hour.</summary>
     [Range(0, 30 * 24 * 3600)]
     public int RingSoakSeconds { get; set; } = 3600;
@@ -88,6 +98,8 @@ internal sealed class FleetOptionsValidator : IValidateOptions<FleetOptions>
         !IPAddress.TryParse(options.LinkAddress, out _)
             ? ValidateOptionsResult.Fail(
                 $"fleet:linkAddress is '{options.LinkAddress}'; accepted is an IP address such as 127.0.0.1 or 0.0.0.0.")
+        : options.DrillCommand.Length > 0 && !(Path.IsPathFullyQualified(options.DrillCommand) && File.Exists(options.DrillCommand))
+            ? ValidateOptionsResult.Fail($"fleet:drillCommand is '{options.DrillCommand}'; accepted is the whole path of the yizhan command, such as /opt/yizhan/yizhan, or nothing.")
         : options.LinkHosts.FirstOrDefault(h => Uri.CheckHostName(h) == UriHostNameType.Unknown) is { } wrong
             ? ValidateOptionsResult.Fail($"fleet:linkHosts has '{wrong}'; accepted are DNS names and IP addresses.")
         : options.AuthUrl.Length > 0 && !(Uri.TryCreate(options.AuthUrl, UriKind.Absolute, out var auth) && auth.Scheme is "http" or "https")

@@ -8,7 +8,7 @@ using Yizhan.Platform.Releases;
 
 namespace Yizhan.Console.Configuration;
 
-/// <summary>Asks the fleet about sites and releases as the person who looks. It proposes and approves nothing: that needs a key, and keys stay with people.</summary>
+/// <summary>Asks the fleet about sites and releases as the person who looks. It proposes nothing, and passes approvals on: they are signed by keys, and keys stay with people.</summary>
 internal sealed class ReleaseDesk(ServiceAddresses addresses, LocalOperator operators, AuthenticationStateProvider authentication, TimeProvider clock)
     : PersonalDesk(addresses, operators, authentication, clock)
 {
@@ -21,6 +21,27 @@ internal sealed class ReleaseDesk(ServiceAddresses addresses, LocalOperator oper
         var caller = await CallerAsync();
         return (caller.May(Permission.ReadFleet, site), caller.May(Permission.ReleaseConfiguration, site));
     }
+
+    /// <summary>Who looks, as accounts are named.</summary>
+    public async Task<string> PersonAsync() => (await CallerAsync()).Subject;
+
+    /// <summary>Whose signatures count; null when the fleet does not answer.</summary>
+    public async Task<ReleaseTrustView?> TrustAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await Client.OneAsync(new Uri(Addresses.Fleet, "fleet/releases/trust"), ContractsJson.Default.ReleaseTrustView, cancellationToken);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException or JsonException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Passes an approval on; null, or why it was not taken.</summary>
+    public async Task<string?> ApproveAsync(string version, ReleaseApproval approval, CancellationToken cancellationToken) => (await Client.DoAsync(
+        HttpMethod.Post, new Uri(Addresses.Fleet, $"fleet/releases/{Uri.EscapeDataString(version)}/approvals"),
+        JsonContent.Create(approval, ContractsJson.Default.ReleaseApproval), cancellationToken)).Problem;
 
     /// <summary>All releases, the newest first; when the fleet does not answer, what it said before.</summary>
     public Task<FeedView<IReadOnlyList<ReleaseView>>> ReleasesAsync(FeedView<IReadOnlyList<ReleaseView>> before, CancellationToken cancellationToken) => Client.ReadAsync(

@@ -47,7 +47,7 @@ internal sealed partial class ChineseTexts
     public override string Changes => "相对上次发布的变更";
     public override string NoChanges => "没有实质变更。";
     public override string HowToPropose => "提出发布";
-    public override string KeysStay => "发布须用您自己的密钥签名，密钥不会离开您的电脑。请将文件放入站点文件夹并在本机执行命令，再由第二人用其密钥批准。";
+    public override string KeysStay => "提出发布须用您自己的密钥，密钥不会离开您的电脑。请将文件放入站点文件夹并在本机执行命令；他人可在本页或用命令批准。";
     public override string SaveFile(string name) => $"保存 {name}";
     public override string SchemaHelp => "站点文件的可用项（* 为必填）";
     public override string Key => "键";
@@ -55,7 +55,7 @@ internal sealed partial class ChineseTexts
     public override string AcceptedValues => "可用值";
     public override string ProposedBy(string who) => $"由 {who} 提出";
     public override string ApprovedBy(int count, int needed) => $"已获 {count} / {needed} 个批准";
-    public override string ApproveWith => "请先查看变更，再在本机用自己的密钥签名：";
+    public override string ApproveWith => "在本页批准需要此浏览器中有一个已列入信任名单的密钥（见下方）。若密钥在您的电脑上，请在那里签名：";
     public override string ApproveNotForYou => "需由具有 site-engineer 角色的人用密钥批准。";
     public override string Rings => "已提供的站点比例";
     public override string SitesRunning(int count, int total) => $"{count} / {total} 个站点已运行";

@@ -7,7 +7,7 @@ internal sealed partial class EnglishTexts
     public override string Drills => "Recovery drills";
     public override string Drill => "Recovery drill";
     public override string DrillsNotForYou => "Drills are shown to operators and site engineers. Your roles are neither.";
-    public override string DrillsHint => "Each kind is run once a quarter against processes of its own, judged from outside by its own ledger, and recorded in the audit log. A drill is started where somebody stands beside it, with the command.";
+    public override string DrillsHint => "Each kind is run once a quarter against processes of its own, judged from outside by its own ledger, and recorded in the audit log.";
     public override string DrillLastSuccess => "last passed";
     public override string DrillDue => "due";
     public override string DrillStart => "Run it:";
@@ -26,6 +26,33 @@ internal sealed partial class EnglishTexts
     public override string DrillSteps => "What happened";
     public override string DrillLimits => "Within these limits";
     public override string DrillNotShown => "What this run did not show";
+    public override string DrillStartHere => "Start";
+    public override string DrillStartTitle(string kind) => $"Start the drill: {kind}";
+    public override string DrillStartSays => "It starts nodes of its own on the machine of this centre, breaks them and judges what comes back. Nodes in use are not touched, but it takes processor, 2 GB of memory and 2 GB of disk for some minutes. Its start and its report go into the audit log in your name.";
+    public override string DrillStartYes => "Start it now";
+    public override string DrillNotNow => "Not now";
+    public override string DrillProgress => "What the drill says";
+    public override string DrillStartedBy(string who) => $"started by {who}";
+    public override string DrillLinesBefore(long count) => $"{count} lines before these are no longer kept here.";
+    public override string DrillCancel => "Stop the drill";
+    public override string DrillCancelSays => "Its nodes are stopped and their data deleted. There is no report of it; the audit log says that you stopped it.";
+    public override string DrillCancelYes => "Stop it";
+    public override string DrillGoOn => "Let it go on";
+    public override string DrillLeave => "You can leave this page: the drill goes on, and is here when you come back.";
+    public override string DrillReadReport => "Read the report";
+    public override string DrillBroken => "It ended without a report. The last lines say why; the log of the fleet has when.";
+
+    public override string DrillRunState(string state) => state switch
+    {
+        "running" => "is running",
+        "ending" => "is being stopped",
+        "passed" => "passed",
+        "failed" => "failed",
+        "cancelled" => "was stopped",
+        "broken" => "ended without a report",
+        _ => state,
+    };
+
     public override string DrillRuns(string kind) => $"Runs of: {kind}";
 
     public override string DrillKindName(string kind) => kind switch

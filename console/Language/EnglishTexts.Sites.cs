@@ -47,7 +47,7 @@ internal sealed partial class EnglishTexts
     public override string Changes => "Changes against the last release";
     public override string NoChanges => "No change in meaning.";
     public override string HowToPropose => "Propose it";
-    public override string KeysStay => "A release is signed by your own key, which never leaves your machine. Put the file into your folder of site files and run the command there; a second person approves it with theirs.";
+    public override string KeysStay => "A release is proposed with your own key, which never leaves your machine. Put the file into your folder of site files and run the command there; others approve it here, or with the command.";
     public override string SaveFile(string name) => $"Save {name}";
     public override string SchemaHelp => "What a site file may say (* has to be there)";
     public override string Key => "Key";
@@ -55,7 +55,7 @@ internal sealed partial class EnglishTexts
     public override string AcceptedValues => "Accepted";
     public override string ProposedBy(string who) => $"proposed by {who}";
     public override string ApprovedBy(int count, int needed) => $"{count} of {needed} approvals";
-    public override string ApproveWith => "Look at what it changes, then sign it with your own key, on your own machine:";
+    public override string ApproveWith => "To approve it here you need a key in this browser that is in the trust list (below). With a key on your machine, sign it there:";
     public override string ApproveNotForYou => "Somebody with the role site-engineer has to approve it with a key.";
     public override string Rings => "Share of the sites to which it is offered";
     public override string SitesRunning(int count, int total) => $"{count} of {total} sites run it";

@@ -26,6 +26,22 @@ public abstract partial class Texts
     public abstract string DrillSteps { get; }
     public abstract string DrillLimits { get; }
     public abstract string DrillNotShown { get; }
+    public abstract string DrillStartHere { get; }
+    public abstract string DrillStartTitle(string kind);
+    public abstract string DrillStartSays { get; }
+    public abstract string DrillStartYes { get; }
+    public abstract string DrillNotNow { get; }
+    public abstract string DrillProgress { get; }
+    public abstract string DrillStartedBy(string who);
+    public abstract string DrillLinesBefore(long count);
+    public abstract string DrillCancel { get; }
+    public abstract string DrillCancelSays { get; }
+    public abstract string DrillCancelYes { get; }
+    public abstract string DrillGoOn { get; }
+    public abstract string DrillLeave { get; }
+    public abstract string DrillReadReport { get; }
+    public abstract string DrillBroken { get; }
+    public abstract string DrillRunState(string state);
     public abstract string DrillRuns(string kind);
     public abstract string DrillKindName(string kind);
     public abstract string DrillStateName(string state);

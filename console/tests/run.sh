@@ -40,7 +40,7 @@ part site.test.mjs "$root/artifacts/bin/Host/release/Yizhan.Host.dll" "$root/art
 part studies.test.mjs "$root/artifacts/bin/Host/release/Yizhan.Host.dll" "$root/artifacts/console" "$root/artifacts/bin/Cli/release/Yizhan.Cli.dll"
 part console.test.mjs "${CONSOLE_DLL:-$root/artifacts/bin/Host/release/Yizhan.Host.dll}" "$root/artifacts/console"
 if [ -n "${CONSOLE_DOCS:-}" ]; then
-  for picture in network-en-desktop-light network-zh-tablet-dark peers-en-desktop-light emr-en-desktop-light inventory-en-desktop-light dictation audit-en-light people-en studies-en viewer-en viewer-prior-zh site-en configuration-en models-en drills-en reconnecting site-sign-in-zh site-home-en site-emergency-en; do
+  for picture in network-en-desktop-light network-zh-tablet-dark peers-en-desktop-light emr-en-desktop-light inventory-en-desktop-light dictation audit-en-light people-en studies-en viewer-en viewer-prior-zh site-en configuration-en approve-en planes-en models-en drills-en drill-run-en reconnecting site-sign-in-zh site-home-en site-emergency-en; do
     if [ -e "$root/artifacts/console/$picture.png" ]; then cp "$root/artifacts/console/$picture.png" "$root/docs/console/"; fi
   done
 fi

@@ -225,6 +225,9 @@ class Viewer {
     this.prior = labelled(this.bar, texts.prior, make('select'));
     this.offer(this.priors);
     this.prior.addEventListener('change', () => this.attempt(() => this.beside(this.prior.value)));
+    this.across = this.bar.appendChild(make('button', { type: 'button', textContent: texts.mpr }));
+    this.across.setAttribute('aria-pressed', 'false');
+    this.across.addEventListener('click', () => this.attempt(() => this.mpr()));
     this.stage = make('div', { className: 'stage' });
     this.stage.append(this.panes[0].element);
     this.side = make('div', { className: 'side' });
@@ -280,6 +283,7 @@ class Viewer {
     if (series !== this.series.pictures[0]) this.opening.end();
     for (const button of this.list.querySelectorAll('button')) button.setAttribute('aria-current', String(button.dataset.series === series.uid));
     this.element.dataset.state = 'opening';
+    this.leavePlanes();
     engine.segmentation.removeAllSegmentationRepresentations();
     await this.panes[0].open(series, `${series.modality} ${series.number} ${series.description}`);
     for (const overlay of this.overlays) this.lay(overlay);
@@ -355,8 +359,45 @@ class Viewer {
     this.panes[0].element.focus();
   }
 
+  /** Planes across the stack beside it, or without them again. */
+  async mpr() {
+    if (this.planes) {
+      this.leavePlanes();
+      return;
+    }
+    const { Planes, isVolume } = await import('./mpr.js');
+    const [pane] = this.panes;
+    if (!isVolume(pane.images)) throw new Error(this.texts.noVolume);
+    if (this.prior.value !== '') {
+      this.prior.value = '';
+      await this.beside('');
+    }
+    this.stage.classList.add('four');
+    this.planes = new Planes(this, { engineId, groupId }, pane.images);
+    try {
+      await this.planes.start(this.stage, pane.viewport.getProperties().voiRange);
+    } catch (error) {
+      this.leavePlanes();
+      throw error;
+    }
+    this.across.setAttribute('aria-pressed', 'true');
+    this.element.dataset.planes = 'open';
+  }
+
+  leavePlanes() {
+    this.planes?.leave();
+    this.planes = undefined;
+    this.stage.classList.remove('four');
+    this.across.setAttribute('aria-pressed', 'false');
+    delete this.element.dataset.planes;
+  }
+
+  /** Everything that is drawn. */
+  get viewports() { return [...this.panes.map(pane => pane.viewport), ...this.planes?.viewports ?? []]; }
+
   /** An older study beside this one, the first series of the same kind. */
   async beside(uid) {
+    this.leavePlanes();
     if (this.panes.length > 1) {
       const [, pane] = this.panes.splice(1);
       pane.leave();
@@ -392,7 +433,7 @@ class Viewer {
   }
 
   window(name) {
-    for (const { viewport } of this.panes) {
+    for (const viewport of this.viewports) {
       if (name === '') viewport.resetProperties();
       else viewport.setProperties({ voiRange: { lower: windows[name][0] - windows[name][1] / 2, upper: windows[name][0] + windows[name][1] / 2 } });
       viewport.render();
@@ -400,7 +441,7 @@ class Viewer {
   }
 
   reset() {
-    for (const { viewport } of this.panes) {
+    for (const viewport of this.viewports) {
       viewport.resetCamera();
       viewport.resetProperties();
       viewport.render();
@@ -459,6 +500,7 @@ class Viewer {
     this.left = true;
     this.opening.end();
     for (const pane of this.panes) pane.leave();
+    this.leavePlanes();
     if (!this.drawMeasured) return;
     for (const name of changes()) engine.eventTarget.removeEventListener(name, this.drawMeasured);
     engine.segmentation.removeAllSegmentations();

@@ -93,11 +93,22 @@ public sealed partial class ReleaseCentre : BackgroundService
     {
         lock (_lock)
         {
-            return Find_NeedsLock(version) is { } known
-                ? Add_NeedsLock(Trust(), known, new Dictionary<string, byte[]> { [keyName] = signature })
-                : null;
+            if (Find_NeedsLock(version) is not { } known)
+            {
+                return null;
+            }
+
+            var trust = Trust();
+            var (person, proposer) = (trust.PersonOf(keyName), trust.PersonOf(known.Bundle.Manifest.ProposedBy));
+            return person != proposer
+                ? Add_NeedsLock(trust, known, new Dictionary<string, byte[]> { [keyName] = signature })
+                : throw new ReleaseRefusedException(ReleaseRefusal.OwnProposal, $"'{keyName}' is a key of '{proposer}', who proposed {version}; accepted: the key of somebody else.");
         }
     }
+
+    /// <summary>Whose signatures count; null when nobody's do.</summary>
+    /// <exception cref="ReleaseRefusedException">The trust file is none.</exception>
+    public ReleaseTrust? WhoCounts() => ReleaseTrust.Load(_trustPath);
 
     /// <summary>All releases, the newest first.</summary>
     public IReadOnlyList<ReleaseView> List()
@@ -210,7 +221,7 @@ public sealed partial class ReleaseCentre : BackgroundService
         foreach (var (name, signature) in signatures)
         {
             trust.Check(release, name, signature);
-            if (name != release.Manifest.ProposedBy && (!release.Signatures.ContainsKey(name) || stored.Ring == 0))
+            if (trust.PersonOf(name) != trust.PersonOf(release.Manifest.ProposedBy) && (!release.Signatures.ContainsKey(name) || stored.Ring == 0))
             {
                 added.Add(name);
             }
@@ -318,9 +329,10 @@ public sealed partial class ReleaseCentre : BackgroundService
         var state = stored.Ring == 0 ? "proposed" : stored.Stopped is not null ? "stopped" : replaced ? "replaced"
             : sites.All(s => s.State == "applied") ? "complete" : "rolling out";
         var waits = stored.Stopped ?? (state == "rolling out" ? Judge(stored, reports).Why : null);
-        var approvers = release.Signatures.Keys.Where(name => name != release.Manifest.ProposedBy).ToArray();
+        var trust = ReleaseTrust.Load(_trustPath);
+        var approvers = (trust ?? new ReleaseTrust(0, 0, [])).Others(release);
         return new(
-            release.Version.ToString(), release.Digest, state, release.Manifest.ProposedBy, approvers, ReleaseTrust.Load(_trustPath)?.Approvals ?? 0, stored.Ring, waits,
+            release.Version.ToString(), release.Digest, state, release.Manifest.ProposedBy, approvers, trust?.Approvals ?? 0, stored.Ring, waits,
             release.Manifest.CreatedMs, release.Manifest.ExpiresMs, release.Manifest.Note, sites);
     }
 

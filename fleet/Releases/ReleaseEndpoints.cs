@@ -13,6 +13,7 @@ internal static class ReleaseEndpoints
         routes.MapGet("/releases", (ReleaseCentre releases) => TypedResults.Ok(releases.List())).WithSummary("All releases, the newest first").Needs(Permission.ReadFleet);
         routes.MapPost("/releases", ProposeAsync).WithSummary("Proposes a release: the archive, signed by its proposer").Needs(Permission.ReleaseConfiguration);
         routes.MapGet("/releases/{version}/bundle", Bundle).WithSummary("The archive of a release, with the signatures that it has").Needs(Permission.ReadFleet);
+        routes.MapGet("/releases/trust", Trust).WithSummary("Whose signatures on releases count").Needs(Permission.ReadFleet);
         routes.MapPost("/releases/{version}/approvals", Approve).WithSummary("Approves a release: a signature over its manifest").Needs(Permission.ReleaseConfiguration);
     }
 
@@ -33,6 +34,20 @@ internal static class ReleaseEndpoints
         ReleaseVersion.TryParse(version, out var parsed) && releases.Find(parsed) is { } release
             ? TypedResults.File(release.ToBytes(), "application/x-tar", $"{version}.tar")
             : NotHere(version);
+
+    private static Results<Ok<ReleaseTrustView>, ProblemHttpResult> Trust(ReleaseCentre releases)
+    {
+        try
+        {
+            return releases.WhoCounts() is { } trust
+                ? TypedResults.Ok(new ReleaseTrustView(trust.Serial, trust.Approvals, [.. trust.Keys.Select(k => new ReleaseKeyView(k.Name, k.Person, k.PublicKey, k.Fingerprint, k.Revoked))]))
+                : TypedResults.Ok(new ReleaseTrustView(0, 0, []));
+        }
+        catch (ReleaseRefusedException e)
+        {
+            return Problem(e);
+        }
+    }
 
     private static Results<Ok<ReleaseView>, ProblemHttpResult> Approve(string version, ReleaseApproval approval, ReleaseCentre releases)
     {
@@ -61,7 +76,7 @@ internal static class ReleaseEndpoints
         e.Message, title: e.Reason.ToString(), statusCode: e.Reason switch
         {
             ReleaseRefusal.TooLarge => 413,
-            ReleaseRefusal.Older => 409,
+            ReleaseRefusal.Older or ReleaseRefusal.OwnProposal => 409,
             ReleaseRefusal.NoTrust => 503,
             _ => 422,
         });

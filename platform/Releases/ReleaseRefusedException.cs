@@ -30,6 +30,9 @@ public enum ReleaseRefusal
     /// <summary>Too few others have approved it.</summary>
     NotEnoughApprovals,
 
+    /// <summary>Who proposed it cannot approve it, with no key of theirs.</summary>
+    OwnProposal,
+
     /// <summary>A newer one was here already, or another of the same version.</summary>
     Older,
 

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Yizhan.Platform.Releases;
 
@@ -24,7 +25,7 @@ public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<Trust
             var names = trust.Keys.Select(k => k.Name).ToArray();
             return trust.Approvals is < 0 or > 16 ? throw new JsonException($"approvals is {trust.Approvals}; accepted: 0 to 16.")
                 : names.Distinct(StringComparer.Ordinal).Count() != names.Length ? throw new JsonException("A name is there twice.")
-                : names.FirstOrDefault(n => !ReleaseBundle.KeyName().IsMatch(n)) is { } wrong ? throw new JsonException($"The name '{wrong}' is not of a-z, 0-9 and '-'.")
+                : names.Concat(trust.Keys.Select(k => k.Person)).FirstOrDefault(n => !ReleaseBundle.KeyName().IsMatch(n)) is { } wrong ? throw new JsonException($"The name '{wrong}' is not of a-z, 0-9 and '-'.")
                 : trust;
         }
         catch (JsonException e)
@@ -44,7 +45,7 @@ public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<Trust
     public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, ReleaseJson.Default.ReleaseTrust);
 
     /// <summary>Who has approved a release. Every signature on it must be right, and one of them its proposer's.</summary>
-    /// <returns>Names of those other than the proposer, in order.</returns>
+    /// <returns>People other than the proposer, in order; who signed with two keys is there once.</returns>
     /// <exception cref="ReleaseRefusedException">A signature is missing, wrong, or of a key that does not count.</exception>
     public IReadOnlyList<string> ApproversOf(ReleaseBundle release)
     {
@@ -54,9 +55,16 @@ public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<Trust
         }
 
         return release.Signatures.ContainsKey(release.Manifest.ProposedBy)
-            ? [.. release.Signatures.Keys.Where(name => name != release.Manifest.ProposedBy)]
+            ? Others(release)
             : throw new ReleaseRefusedException(ReleaseRefusal.NoSignature, $"{release.Version} is not signed by '{release.Manifest.ProposedBy}', who proposed it.");
     }
+
+    /// <summary>Whose signatures other than the proposer's are on a release, whether they are right or not.</summary>
+    public IReadOnlyList<string> Others(ReleaseBundle release) =>
+        [.. release.Signatures.Keys.Select(PersonOf).Where(person => person != PersonOf(release.Manifest.ProposedBy)).Distinct(StringComparer.Ordinal)];
+
+    /// <summary>Whose key it is; a key that nobody trusts is its own.</summary>
+    public string PersonOf(string keyName) => Keys.FirstOrDefault(k => k.Name == keyName)?.Person ?? keyName;
 
     /// <summary>Checks one signature.</summary>
     /// <exception cref="ReleaseRefusedException">It is wrong, or of a key that does not count.</exception>
@@ -127,8 +135,27 @@ public sealed record ReleaseTrust(int Serial, int Approvals, IReadOnlyList<Trust
 /// <param name="Name">1 to 41 of a-z, 0-9 and '-'.</param>
 /// <param name="PublicKey">ECDSA P-256 public key, SubjectPublicKeyInfo in base64.</param>
 /// <param name="Revoked">True: signatures of it make a release unacceptable.</param>
-public sealed record TrustedKey(string Name, string PublicKey, bool Revoked = false)
+/// <param name="Of">Of whom it is a further key, by the name of their first; null, and not in the file: it is the first. A node that does not know this member refuses the file.</param>
+public sealed record TrustedKey(
+    string Name, string PublicKey, bool Revoked = false, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Of = null)
 {
+    /// <summary>Whose it is. All keys of a person count once, and none of them for what one of them proposed.</summary>
+    [JsonIgnore]
+    public string Person => Of ?? Name;
+
+    /// <summary>SHA-256 of the public key in groups of four hex digits: what two people read to each other.</summary>
+    [JsonIgnore]
+    public string Fingerprint
+    {
+        get
+        {
+            var bytes = new byte[PublicKey.Length];
+            return Convert.TryFromBase64String(PublicKey, bytes, out var length)
+                ? string.Join(' ', Convert.ToHexStringLower(SHA256.HashData(bytes.AsSpan(0, length))).Chunk(4).Select(four => new string(four)))
+                : "";
+        }
+    }
+
     /// <summary>True when the signature is of this key.</summary>
     public bool Verifies(ReadOnlySpan<byte> signedBytes, ReadOnlySpan<byte> signature)
     {

@@ -27,14 +27,14 @@ for (const name of ['wang', 'li']) yizhan('config', 'keygen', name);
 yizhan('config', 'trust', 'trust.json', '--add', 'wang.pem', 'li.pem', '--approvals', '1');
 let log = '', host;
 function startHost() {
-  host = spawn('dotnet', [hostDll, 'centre', `--fleet:releaseTrustPath=${keys}/trust.json`, '--fleet:linkPort=0', `--web:url=${url}`, `--node:dataFolder=${temporary}/data`, '--node:siteId=centre', '--pacs-gw:dicomPort=0', '--storage:freeFloorBytes=0'], { cwd: os.tmpdir() });
+  host = spawn('dotnet', [hostDll, 'centre', `--fleet:releaseTrustPath=${keys}/trust.json`, `--fleet:drillCommand=${cliDll}`, '--fleet:linkPort=0', `--web:url=${url}`, `--node:dataFolder=${temporary}/data`, '--node:siteId=centre', '--pacs-gw:dicomPort=0', '--storage:freeFloorBytes=0'], { cwd: os.tmpdir() });
   host.stdout.on('data', d => { log += d; });
   host.stderr.on('data', d => { log += d; });
 }
 startHost();
 
-async function until(what, holds) {
-  for (const end = Date.now() + 30_000; ;) {
+async function until(what, holds, patience = 60_000) {
+  for (const end = Date.now() + patience; ;) {
     if (await holds()) return;
     assert.ok(Date.now() < end, `waited in vain until ${what}\n${log.slice(-2000)}`);
     await new Promise(resolve => setTimeout(resolve, 100));
@@ -243,6 +243,55 @@ for (const [language, viewport, say] of [
   });
 }
 
+for (const [language, viewport, say] of [['en-GB', { width: 1440, height: 1000 }, { mpr: 'Three planes', not: 'these do not' }], ['zh-CN', { width: 820, height: 1180 }, { mpr: '三平面', not: '此序列不符合' }]]) {
+  await test(`Three planes are laid through a stack, go through one point, and are left again, in ${language} at ${viewport.width} px`, async () => {
+    const page = await open({ language, size: viewport, to: `studies/${wang.study}/view` });
+    await opened(page);
+    const asked = await page.evaluate(() => performance.getEntriesByType('resource').map(r => r.name).filter(name => name.includes('mpr.js')));
+    assert.deepEqual(asked, [], 'the planes were loaded before anybody asked');
+    const button = page.getByRole('button', { name: say.mpr });
+    const began = Date.now();
+    await button.press('Enter');
+    await page.locator('#viewer[data-planes=open]').waitFor();
+    const plane = name => page.locator(`.pane[data-plane=${name}]`);
+
+    // The cone of discs: 128 to 150 mm across in every plane; as high as the stack, 24 mm, where it is cut along its axis.
+    for (const n of [1, 2, 3]) await until(`plane ${n} is drawn`, async () => bright(await drawn(page, n)) > 10);
+    console.log(`figure three planes ${Date.now() - began} ms after they were asked for (${language}, ${count} images of ${size} × ${size}, software renderer)`);
+    assert.equal(await plane('sagittal').locator('.slice').getAttribute('max'), String(size));
+    assert.equal(await plane('axial').locator('.slice').getAttribute('max'), String(count));
+    await accessible(page);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await shot(page, `planes-${language.slice(0, 2)}`);
+
+    // The first sagittal plane is beside the cone; the mark of the common point goes there in the others.
+    const left = name => plane(name).locator('.cross').evaluate(c => parseFloat(c.style.left));
+    const marked = await left('axial');
+    await plane('sagittal').focus();
+    await page.keyboard.press('Home');
+    await until('it is the first', async () => await plane('sagittal').getAttribute('data-image') === '1');
+    await until('nothing of the disc is in it', async () => bright(await drawn(page, 2)) === 0);
+    assert.ok(Math.abs(await left('axial') - marked) > 20, 'the mark stayed');
+    const image = await plane('sagittal').getAttribute('data-image');
+    const box = await plane('axial').locator('.picture').boundingBox();
+    await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
+    await until('a click brings it back', async () => await plane('sagittal').getAttribute('data-image') !== image && bright(await drawn(page, 2)) > 10);
+    await page.locator('.tools select').first().selectOption('bone');
+    for (const n of [0, 1, 2, 3]) await until(`the disc is grey in ${n}`, async () => bright(await drawn(page, n)) === 0);
+    await page.locator('.tools select').first().selectOption('');
+
+    await button.press('Enter');
+    await until('they are gone', async () => await page.locator('.pane').count() === 1);
+    await until('the stack is as before', async () => bright(await drawn(page)) > 10);
+    await page.goto(`${url}studies/${before.study}/view`);
+    await opened(page);
+    await button.click();
+    await page.getByRole('alert').getByText(say.not).waitFor();
+    assert.equal(await page.locator('.pane').count(), 1);
+    await close(page);
+  });
+}
+
 /** Grey values of the first picture along its middle row; null while it is not on the screen. */
 const firstPicture = page => page.evaluate(() => {
   const picture = document.querySelector('#viewer img.first');
@@ -353,6 +402,125 @@ for (const [language, viewport, say] of [
     await card.getByText(say.rolling).waitFor();
     await until('the first ring has it', async () => await card.locator('.rings .done').count() === 1);
     await accessible(page);
+    await close(page);
+  });
+}
+
+for (const [language, viewport, say] of [
+  ['en-GB', { width: 1440, height: 1000 }, { make: 'Make a key', unknown: 'It is not in the trust list', counts: 'as a key of li', see: 'See what it changes', last: 'begin to install it at once', as: 'Approve as li-browser', own: 'You proposed it', forget: 'Forget this key', yes: 'Delete it', rolling: 'rolling out', done: 'You have approved it' }],
+  ['zh-CN', { width: 820, height: 1180 }, { make: '生成密钥', unknown: '尚未列入信任名单', counts: '属于 zhao', see: '查看变更', last: '将立即开始安装', as: '以 zhao-browser 批准', own: '此发布由您提出', forget: '删除此密钥', yes: '确认删除', rolling: '分批发布中' }]]) {
+  await test(`A release is approved on the page with a key that never leaves the browser, by another person than its proposer, in ${language}`, async () => {
+    const who = language === 'en-GB' ? 'li' : 'zhao';
+    const trusted = (name, of) => yizhan('config', 'trust', 'trust.json', '--add', name, ...(of ? ['--of', of] : []));
+    const name = `批准 ${language}`;
+    writeFileSync(path.join(siteFiles, 'lakeside.yaml'), clinic(name));
+    yizhan('config', 'release', '--sites', siteFiles, '--key', 'wang.pem', '--note', name, '--centre', url);
+    const page = await open({ language, size: viewport, to: 'configuration' });
+    const card = page.locator('.release').first(), panel = page.locator('section.key');
+    const field = panel.locator('[name=key-name]');
+    const make = async key => {
+      await until('the page takes what is typed', async () => {
+        await field.fill('Not A Name');
+        return await panel.getByRole('button', { name: say.make }).isDisabled();
+      });
+      await field.fill(key);
+      await panel.getByRole('button', { name: say.make }).click();
+      await panel.getByText(say.unknown).waitFor();
+      return (await panel.locator('code.command').first().innerText()).split(' ').at(-1);
+    };
+    await card.getByText(name).waitFor();
+    await accessible(page);
+
+    // A further key of the one who proposed: the fleet counts it as theirs.
+    trusted(await make(`wang-${who}`), 'wang');
+    await card.getByText(say.own).waitFor();
+    await card.getByRole('button', { name: say.see }).click();
+    await card.locator('[data-change=lakeside]', { hasText: name }).waitFor();
+    assert.equal(await card.locator('.sure').count(), 0);
+    const kept = await page.evaluate(() => new Promise((resolve, reject) => {
+      const opening = indexedDB.open('yizhan-release-keys');
+      opening.onsuccess = () => {
+        const all = opening.result.transaction('keys').objectStore('keys').getAll();
+        all.onsuccess = () => resolve(all.result);
+        all.onerror = reject;
+      };
+    }).then(keys => Promise.all(keys.map(({ pair }) => crypto.subtle.exportKey('pkcs8', pair.privateKey).then(() => 'copied', e => e.name)))));
+    assert.deepEqual(kept, ['InvalidAccessError']);
+
+    // Forgotten, after it was said what that does; another one is made.
+    await panel.getByRole('button', { name: say.forget }).press('Enter');
+    await accessible(page);
+    await panel.getByRole('button', { name: say.yes }).press('Enter');
+    const added = await make(`${who}-browser`);
+    const printed = await panel.locator('dd code').innerText();
+    trusted(added, language === 'en-GB' ? 'li' : null);
+    await panel.locator('.good').waitFor();
+    if (language === 'en-GB') await panel.getByText(say.counts).waitFor();
+    await page.reload();
+    await panel.locator('.good').waitFor();
+    assert.equal(await panel.locator('dd code').innerText(), printed);
+    await until('the changes are seen', async () => {
+      if (await card.locator('.meaning').count()) return true;
+      await card.getByRole('button', { name: say.see }).click();
+      return false;
+    });
+    await card.locator('[data-change=lakeside]', { hasText: name }).waitFor();
+    await card.getByText(say.last).waitFor();
+    await accessible(page);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await shot(page, `approve-${language.slice(0, 2)}`);
+    await card.getByRole('button', { name: say.as }).press('Enter');
+    await card.getByText(say.rolling).waitFor();
+    const version = await card.getAttribute('data-release');
+    const release = JSON.parse(yizhan('config', 'status', '--json', '--centre', url).trim().split('\n').at(-1)).releases.find(r => r.version === version);
+    assert.deepEqual(release.approvers, [language === 'en-GB' ? 'li' : 'zhao-browser']);
+    writeFileSync(path.join(keys, 'release.tar'), Buffer.from(await (await fetch(`${url}fleet/releases/${version}/bundle`, { headers: operator() })).arrayBuffer()));
+    assert.match(yizhan('config', 'verify', 'release.tar', '--trust', 'trust.json'), /A site would take it/);
+    await close(page);
+  });
+}
+
+for (const [language, viewport, say] of [
+  ['en-GB', { width: 1440, height: 1000 }, { start: 'Start the drill: The line is cut', says: 'Nodes in use are not touched', yes: 'Start it now', home: 'Network', stop: 'Stop the drill', goOn: 'Let it go on', report: 'Read the report', passed: 'The line is cut: passed' }],
+  ['zh-CN', { width: 820, height: 1180 }, { start: '启动演练：线路中断', says: '不触及正在使用的节点', yes: '立即启动', home: '网络', stop: '停止演练', confirm: '确认停止', stopped: '线路中断: 已停止' }]]) {
+  await test(`A drill is started on the page, followed line by line, left and come back to, and ${language === 'en-GB' ? 'its report is read' : 'stopped'}, in ${language}`, async () => {
+    const page = await open({ language, size: viewport, to: 'drills' });
+    const kind = page.locator('[data-drill=outage]'), run = page.locator('.drill-run');
+    await until('it is asked for', async () => {
+      if (await kind.locator('.sure').count()) return true;
+      await kind.getByRole('button', { name: say.start }).press('Enter');
+      return false;
+    });
+    await kind.getByText(say.says).waitFor();
+    await accessible(page);
+    await kind.getByRole('button', { name: say.yes }).press('Enter');
+    await page.locator('.drill-run[data-run=running]').waitFor();
+    assert.ok(await page.locator('[data-drill=ransomware]').getByRole('button').isDisabled(), 'a second one could be started');
+    await until('it says something', async () => await run.locator('.lines > div').count() > 0, 300_000);
+    await accessible(page);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+    await page.goto(url);
+    await page.goto(`${url}drills`);
+    await page.locator('.drill-run[data-run=running] .lines > div').first().waitFor();
+    await until('the page has its connection', async () => {
+      if (await run.locator('.sure').count()) return true;
+      await run.getByRole('button', { name: say.stop }).click();
+      return false;
+    });
+    await accessible(page);
+    if (say.goOn) {
+      await run.getByRole('button', { name: say.goOn }).click();
+      await run.getByRole('link', { name: say.report }).waitFor({ timeout: 900_000 });
+      assert.equal(await run.getAttribute('data-run'), 'passed', await run.innerText());
+      await shot(page, `drill-run-${language.slice(0, 2)}`);
+      await run.getByRole('link', { name: say.report }).click();
+      await page.locator('h1', { hasText: say.passed }).waitFor();
+    } else {
+      await run.getByRole('button', { name: say.confirm }).click();
+      await page.locator('h2', { hasText: say.stopped }).waitFor({ timeout: 300_000 });
+    }
+    const said = async entity => JSON.stringify(await (await fetch(`${url}audit/records?entity=${entity}`, { headers: operator() })).json());
+    await until('the audit log has it', async () => (await said('drill/outage')).includes(say.goOn ? 'outage started from the console' : 'outage cancelled from the console'));
     await close(page);
   });
 }

@@ -66,6 +66,30 @@ public sealed class ReleaseTests : IAsyncLifetime
 
     [Fact]
     [Trait("Clause", "D7.3")]
+    public void Who_proposed_a_release_approves_it_with_no_key_and_two_keys_of_another_are_one_approval()
+    {
+        using var further = ReleaseKey.Create("further");
+        Trust("wang");
+        var release = Release("config-26.11.1", approved: false);
+        Centre.Propose(release);
+        foreach (var key in new[] { _wang, further })
+        {
+            var refused = Assert.Throws<ReleaseRefusedException>(() => Centre.Approve(release.Version, key.Name, key.Sign(release)));
+            Assert.Equal((ReleaseRefusal.OwnProposal, $"'{key.Name}' is a key of 'wang', who proposed config-26.11.1; accepted: the key of somebody else."), (refused.Reason, refused.Message));
+        }
+
+        Trust("li");
+        Centre.Approve(release.Version, "li", _li.Sign(release));
+        var view = Centre.Approve(release.Version, "further", further.Sign(release))!;
+        Assert.Equal("proposed", view.State);
+        Assert.Equal(["li"], view.Approvers);
+        Assert.Equal("rolling out", Centre.Approve(release.Version, "zhao", _zhao.Sign(release))!.State);
+
+        void Trust(string person) => WriteTrust(new ReleaseTrust(1, 2, [_wang.Public, _li.Public, _zhao.Public, further.Public with { Of = person }]));
+    }
+
+    [Fact]
+    [Trait("Clause", "D7.3")]
     public async Task A_release_of_a_key_that_the_site_has_revoked_is_refused_reported_and_stops_the_rollout_while_the_site_runs_on()
     {
         await InstalledAsync("config-26.11.1");

@@ -95,6 +95,26 @@ public sealed class ReleaseTests : IDisposable
     }
 
     [Fact]
+    [Trait("Clause", "D7.3")]
+    public void Two_keys_of_one_person_count_once_and_never_for_what_that_person_proposed()
+    {
+        using var further = ReleaseKey.Create("further");
+        var release = Release("config-26.11.1");
+        var two = release.With("wang", _wang.Sign(release)).With("li", _li.Sign(release)).With("further", further.Sign(release));
+        Refused(ReleaseRefusal.NotEnoughApprovals, "approved by 1 (li); accepted: 2", With("li"), two);
+        Refused(ReleaseRefusal.NotEnoughApprovals, "approved by 1 (li); accepted: 2", With("wang"), two);
+        With(null).Accept(two, Now, null);
+        With("li").Accept(two.With("zhao", _zhao.Sign(release)), Now, null);
+
+        // Without further keys the file is the one of before, which nodes of before can read.
+        Assert.DoesNotContain("\"of\"", Encoding.UTF8.GetString(With(null).ToBytes()), StringComparison.Ordinal);
+        Assert.Equal("li", ReleaseTrust.Parse(With("li").ToBytes()).PersonOf("further"));
+        Assert.Contains("is not of a-z", Assert.Throws<ReleaseRefusedException>(() => ReleaseTrust.Parse(With("Li").ToBytes())).Message, StringComparison.Ordinal);
+
+        ReleaseTrust With(string? person) => new(1, 2, [_wang.Public, _li.Public, _zhao.Public, further.Public with { Of = person }]);
+    }
+
+    [Fact]
     public void A_flipped_bit_anywhere_is_refused()
     {
         var bytes = Signed("config-26.11.1").ToBytes();
