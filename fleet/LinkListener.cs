@@ -14,6 +14,7 @@ using Yizhan.Fleet.Enrolment;
 using Yizhan.Fleet.Models;
 using Yizhan.Fleet.Releases;
 using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Flows;
 
 namespace Yizhan.Fleet;
 
@@ -28,6 +29,9 @@ public sealed partial class LinkListener(
     : IHostedService, IAsyncDisposable
 {
     private const string Door = "yizhan.enrolment";
+
+    /// <summary>Most connections at the door for new devices, which show no certificate: a flood of them takes no place of a site.</summary>
+    private const int MaxAtDoor = 64;
 
     private readonly ILogger _logger = loggers.CreateLogger<LinkListener>();
     private readonly FleetOptions _options = options.Value;
@@ -118,7 +122,6 @@ public sealed partial class LinkListener(
         {
             kestrel.AddServerHeader = false;
             var limits = kestrel.Limits;
-            limits.MaxConcurrentConnections = _options.MaxConnections;
             limits.MaxRequestBodySize = Link.LinkRoutes.MaxBodyBytes + 1024;
             limits.RequestHeadersTimeout = TimeSpan.FromSeconds(30);
             limits.KeepAliveTimeout = TimeSpan.FromMinutes(5);
@@ -133,11 +136,14 @@ public sealed partial class LinkListener(
             kestrel.Listen(EndPoint, listen =>
             {
                 listen.Protocols = HttpProtocols.Http2;
+                listen.UsePlaces(new ConnectionTable(_options.MaxConnections));
                 listen.UseHttps(Tls(clientCertificate: true));
+                listen.UseProof();
             });
             kestrel.Listen(new IPEndPoint(EndPoint.Address, EnrolmentPort), listen =>
             {
                 listen.Protocols = HttpProtocols.Http2;
+                listen.UsePlaces(new ConnectionTable(MaxAtDoor));
                 listen.Use(next => connection =>
                 {
                     connection.Items[Door] = true;

@@ -114,6 +114,8 @@ public sealed class ServiceHost
         // Nobody may ask for it in this process, and its gauge is read all the same.
         app.Services.GetRequiredService<LicenceGate>();
         app.UseExceptionHandler();
+        app.UseProof();
+        app.UseIngressAddress();
         app.UseStatusCodePages();
         app.UseAccess();
         app.MapHealthChecks("/healthz").OpenToAll("Says whether the node lives and nothing else; probes have no token.");

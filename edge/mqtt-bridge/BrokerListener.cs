@@ -9,6 +9,7 @@ using MQTTnet.Formatter;
 using MQTTnet.Implementations;
 using MQTTnet.Server;
 using Yizhan.Platform.Certificates;
+using Yizhan.Platform.Flows;
 
 namespace Yizhan.MqttBridge;
 
@@ -21,12 +22,12 @@ internal sealed partial class BrokerListener(MqttBridgeOptions options, TimeProv
     // Topic, identifiers and properties around the largest payload.
     private const int PacketOverhead = 64 * 1024;
     private static readonly TimeSpan HandshakeLimit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan PauseAfterFailure = TimeSpan.FromMilliseconds(100);
 
     private readonly CancellationTokenSource _stopping = new();
     private readonly ILogger _logger = logger;
     private TcpListener? _listener;
     private Task _accepting = Task.CompletedTask;
-    private int _open;
 
     /// <inheritdoc/>
     public Func<IMqttChannelAdapter, Task>? ClientHandler { get; set; }
@@ -68,41 +69,47 @@ internal sealed partial class BrokerListener(MqttBridgeOptions options, TimeProv
     private async Task AcceptAsync(TcpListener listener, IMqttNetLogger netLogger)
     {
         var connections = new List<Task>();
+        var table = new ConnectionTable(options.MaxClients);
         while (!_stopping.IsCancellationRequested)
         {
             try
             {
                 var socket = await listener.AcceptSocketAsync(_stopping.Token);
                 connections.RemoveAll(connection => connection.IsCompleted);
-                if (_open >= options.MaxClients)
+                if (table.Enter((socket.RemoteEndPoint as IPEndPoint)?.Address, socket.Dispose) is not { } place)
                 {
                     TooMany(options.MaxClients);
                     socket.Dispose();
                     continue;
                 }
 
-                Interlocked.Increment(ref _open);
-                connections.Add(ServeAsync(socket, netLogger));
+                connections.Add(ServeAsync(socket, place, netLogger));
             }
-            catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or SocketException)
+            catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
             {
-                // Stopping, or a connection that was gone before it was taken.
+                // Stopping.
+            }
+            catch (SocketException)
+            {
+                // A connection that was gone before it was taken, or no file descriptor: asking again at once would only burn the processor.
+                await Task.Delay(PauseAfterFailure, clock, _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
 
         await Task.WhenAll(connections);
     }
 
-    private async Task ServeAsync(Socket socket, IMqttNetLogger netLogger)
+    private async Task ServeAsync(Socket socket, ConnectionTable.Place place, IMqttNetLogger netLogger)
     {
         await Task.Yield();
         try
         {
             socket.NoDelay = true;
+            TlsListener.NoticeSilentEnd(socket);
             await using var stream = new NetworkStream(socket, ownsSocket: true);
             await using var secure = options.IsSecure ? await HandshakeAsync(stream) : null;
             using var certificate = secure?.RemoteCertificate is { } remote ? X509CertificateLoader.LoadCertificate(remote.GetRawCertData()) : null;
-            await using var bounded = new PacketLimitStream(secure ?? (Stream)stream, options.MaxPayloadBytes + PacketOverhead);
+            await using var bounded = new PacketLimitStream(secure ?? (Stream)stream, options.MaxPayloadBytes + PacketOverhead, place.Prove);
             using var channel = new MqttTcpChannel(bounded, socket.LocalEndPoint!, socket.RemoteEndPoint!, certificate);
             using var adapter = new MqttChannelAdapter(channel, new MqttPacketFormatterAdapter(new MqttBufferWriter(4096, 65535)), netLogger);
             await ClientHandler!(adapter);
@@ -114,7 +121,7 @@ internal sealed partial class BrokerListener(MqttBridgeOptions options, TimeProv
         finally
         {
             socket.Dispose();
-            Interlocked.Decrement(ref _open);
+            place.Dispose();
         }
     }
 

@@ -2,13 +2,14 @@ namespace Yizhan.MqttBridge;
 
 /// <summary>
 /// Watches the fixed headers (MQTT 5.0 §2.1) of what comes in and ends the connection at one that announces more than is accepted: a length is five bytes,
-/// and whoever believes it reserves 256 MiB.
+/// and whoever believes it reserves 256 MiB. Says when the first packet is whole, after which the broker knows who is there or ends the connection.
 /// </summary>
-internal sealed class PacketLimitStream(Stream inner, int maxPacketBytes) : Stream
+internal sealed class PacketLimitStream(Stream inner, int maxPacketBytes, Action firstPacket) : Stream
 {
     private long _rest;
     private int _length;
     private int _shift = -1;
+    private bool _whole;
 
     public override bool CanRead => true;
 
@@ -61,6 +62,7 @@ internal sealed class PacketLimitStream(Stream inner, int maxPacketBytes) : Stre
                 var skip = (int)Math.Min(_rest, bytes.Length);
                 _rest -= skip;
                 bytes = bytes[skip..];
+                Whole();
             }
             else if (_shift < 0)
             {
@@ -79,7 +81,17 @@ internal sealed class PacketLimitStream(Stream inner, int maxPacketBytes) : Stre
 
                 _rest = _shift < 0 ? _length : 0;
                 bytes = bytes[1..];
+                Whole();
             }
+        }
+    }
+
+    private void Whole()
+    {
+        if (!_whole && _shift < 0 && _rest == 0)
+        {
+            _whole = true;
+            firstPacket();
         }
     }
 }

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Json;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
@@ -15,6 +16,8 @@ namespace Yizhan.Fleet.Tests;
 /// <summary>The listener against a client that does not keep to the protocol.</summary>
 public sealed class LinkEndpointTests : IAsyncLifetime
 {
+    private const int MaxConnections = 16;
+
     private readonly string _folder = Directory.CreateTempSubdirectory("yizhan-fleet-").FullName;
     private WebApplication _centre = null!;
     private HttpClient _site = null!;
@@ -24,18 +27,54 @@ public sealed class LinkEndpointTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _centre = new ServiceHost([
-            $"--node:dataFolder={_folder}", "--web:url=http://127.0.0.1:0", "--log:level=critical", "--fleet:linkPort=0"])
+            $"--node:dataFolder={_folder}", "--web:url=http://127.0.0.1:0", "--log:level=critical", "--fleet:linkPort=0", $"--fleet:maxConnections={MaxConnections}"])
             .Add<FleetModule>().Build();
         await _centre.StartAsync(Cancel);
+        _site = Site("lakeside");
+    }
+
+    private HttpClient Site(string name)
+    {
         var ca = _centre.Services.GetRequiredService<EmbeddedCa>();
         var handler = new SocketsHttpHandler();
-        handler.SslOptions.ClientCertificateContext = ca.IssueSite("lakeside").ToContext();
+        handler.SslOptions.ClientCertificateContext = ca.IssueSite(name).ToContext();
         handler.SslOptions.RemoteCertificateValidationCallback = (_, certificate, _, errors) =>
             ca.Trust.CheckServer(certificate, errors) == CertificateVerdict.Valid;
-        _site = new HttpClient(handler)
+        return new HttpClient(handler)
         {
+            DefaultRequestVersion = HttpVersion.Version20,
+            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
             BaseAddress = new Uri($"https://127.0.0.1:{_centre.Services.GetRequiredService<LinkListener>().EndPoint.Port}"),
         };
+    }
+
+    [Fact]
+    public async Task Handshakes_that_nobody_finishes_keep_no_site_out_at_either_door()
+    {
+        // One request before, so that the site is connected; one on a connection of its own after.
+        var site = await SendAsync([1], digestOf: null);
+        var listener = _centre.Services.GetRequiredService<LinkListener>();
+        var silent = new List<TcpClient>();
+        try
+        {
+            foreach (var port in (int[])[listener.EndPoint.Port, listener.EnrolmentPort])
+            {
+                for (var i = 0; i < MaxConnections * 3; i++)
+                {
+                    silent.Add(new TcpClient(new IPEndPoint(IPAddress.Parse("127.0.0.9"), 0)));
+                    await silent[^1].ConnectAsync(IPAddress.Loopback, port, Cancel);
+                }
+            }
+
+            Assert.Equal(site, await SendAsync([1], digestOf: null));
+            using var other = Site("riverside");
+            using var answer = await other.PostAsync("/", null, Cancel).WaitAsync(TimeSpan.FromMinutes(2), Cancel);
+            Assert.Equal(HttpStatusCode.NotFound, answer.StatusCode);
+        }
+        finally
+        {
+            silent.ForEach(client => client.Dispose());
+        }
     }
 
     [Fact]

@@ -99,6 +99,13 @@ public sealed partial class RouteTests : IAsyncLifetime
                 {
                     wrong.Add($"{name} refuses a {right}: {(int)answer.StatusCode}");
                 }
+
+                // What not everybody may see lies in no cache that would show it without asking here, and no browser guesses what it is.
+                if (answer.Headers.CacheControl is not ({ NoStore: true } or { NoCache: true })
+                    || !answer.Headers.TryGetValues("X-Content-Type-Options", out var sniff) || sniff.Single() != "nosniff" || !answer.Headers.Contains("Content-Security-Policy"))
+                {
+                    wrong.Add($"{name} may be kept, or taken for something else: {(int)answer.StatusCode} {answer.Headers}");
+                }
             }
         }
 
@@ -106,6 +113,36 @@ public sealed partial class RouteTests : IAsyncLifetime
         Assert.True(walked >= 35, $"Only {walked} routes were walked.");
         Assert.Empty(open.Except(Open));
         TestContext.Current.SendDiagnosticMessage($"{kind}: {walked} routes refuse, {open.Count} are open: {string.Join(", ", open)}");
+    }
+
+    /// <summary>What anybody may send is in memory before anything of it is looked at; only inventories of agents are larger, of which few come in at a time.</summary>
+    [Theory]
+    [InlineData("centre")]
+    [InlineData("edge")]
+    public async Task Who_has_no_right_sends_no_more_than_a_form(string kind)
+    {
+        var node = await StartAsync(kind);
+        using var http = new HttpClient { BaseAddress = new Uri(node.Urls.First()) };
+        var wrong = new List<string>();
+        var walked = 0;
+        foreach (var (endpoint, method, name) in RoutesOf(node))
+        {
+            if (method != "POST" || name.EndsWith("/agents/{source}", StringComparison.Ordinal) || endpoint.Metadata.LastOrDefault(m => m is AccessRule or OpenToAll) is not OpenToAll)
+            {
+                continue;
+            }
+
+            walked++;
+            using var request = new HttpRequestMessage(HttpMethod.Post, PathOf(endpoint)) { Content = new StringContent($"name={new string('x', 1024 * 1024)}", new MediaTypeHeaderValue("application/x-www-form-urlencoded")) };
+            using var answer = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, Cancel);
+            if (answer.StatusCode != HttpStatusCode.RequestEntityTooLarge)
+            {
+                wrong.Add($"{name} answers a form of a megabyte with {(int)answer.StatusCode}");
+            }
+        }
+
+        Assert.Empty(wrong);
+        Assert.True(walked >= 3, $"Only {walked} routes were walked.");
     }
 
     [Fact]

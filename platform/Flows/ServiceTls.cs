@@ -19,9 +19,11 @@ namespace Yizhan.Platform.Flows;
 /// <param name="flowsPath">The flow list.</param>
 /// <param name="own">Names of the services of this node.</param>
 /// <param name="clock">The clock.</param>
+/// <param name="maxConnections">Most connections at a time.</param>
 public sealed class ServiceTls(
-    string certificatePath, string keyPath, string rootPath, string flowsPath, IReadOnlyCollection<string> own, TimeProvider clock)
+    string certificatePath, string keyPath, string rootPath, string flowsPath, IReadOnlyCollection<string> own, TimeProvider clock, int maxConnections = ServiceTlsOptions.DefaultMaxConnections)
 {
+    private readonly ConnectionTable _table = new(maxConnections);
     private readonly CertificateFiles _files = new(certificatePath, keyPath);
     private readonly FlowList _flows = FlowList.Read(flowsPath);
 
@@ -64,8 +66,14 @@ public sealed class ServiceTls(
         https.ClientCertificateMode = ClientCertificateMode.RequireCertificate;
         https.ClientCertificateValidation = (certificate, chain, _) => WhyNot(certificate, chain?.ChainPolicy.ExtraStore) is null;
         https.ServerCertificateSelector = (_, _) => _files.Certificate;
-        https.OnAuthenticate = (_, tls) =>
+        https.OnAuthenticate = (connection, tls) =>
         {
+            // Here, since it is before the first byte and of TLS alone: the listener on the loopback has no certificates to show.
+            if (ConnectionPlaces.Enter(connection, _table) is { } place)
+            {
+                connection.ConnectionClosed.Register(place.Dispose);
+            }
+
             // With its intermediates, which a selector cannot give.
             tls.ServerCertificateSelectionCallback = null;
             tls.ServerCertificateContext = _files.Context;

@@ -10,6 +10,9 @@ namespace Yizhan.Platform.Flows;
 /// </summary>
 public sealed class ServiceTlsOptions
 {
+    /// <summary>See <see cref="MaxConnections"/>.</summary>
+    internal const int DefaultMaxConnections = 1024;
+
     /// <summary>PEM file with the certificate of this node's services and its chain: <c>spiffe://yizhan/NAMESPACE/SERVICE</c>. Turns TLS on.</summary>
     public string? CertificatePath { get; set; }
 
@@ -21,12 +24,20 @@ public sealed class ServiceTlsOptions
 
     /// <summary>Who may call whom: <c>infra/flows.yaml</c>.</summary>
     public string? FlowsPath { get; set; }
+
+    /// <summary>Most connections of other services at a time, 16 to 65536; when all are taken, those that have asked nothing yet make room. Default 1024.</summary>
+    public int MaxConnections { get; set; } = DefaultMaxConnections;
 }
 
 internal sealed class ServiceTlsOptionsValidator : IValidateOptions<ServiceTlsOptions>
 {
     public ValidateOptionsResult Validate(string? name, ServiceTlsOptions options)
     {
+        if (options.MaxConnections is < 16 or > 65_536)
+        {
+            return ValidateOptionsResult.Fail($"service-tls:maxConnections is {options.MaxConnections}; accepted is 16 to 65536.");
+        }
+
         if (options is { CertificatePath: null, KeyPath: null, RootPath: null, FlowsPath: null })
         {
             return ValidateOptionsResult.Success;
@@ -57,7 +68,7 @@ internal static class ServiceTlsExtensions
                 var options = services.GetRequiredService<IOptions<ServiceTlsOptions>>().Value;
                 try
                 {
-                    return new ServiceTls(options.CertificatePath!, options.KeyPath!, options.RootPath!, options.FlowsPath!, own, services.GetRequiredService<TimeProvider>());
+                    return new ServiceTls(options.CertificatePath!, options.KeyPath!, options.RootPath!, options.FlowsPath!, own, services.GetRequiredService<TimeProvider>(), options.MaxConnections);
                 }
                 catch (Exception e) when (e is InvalidDataException or IOException)
                 {

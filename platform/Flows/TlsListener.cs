@@ -28,7 +28,7 @@ public class TlsListenerOptions
     /// <summary>PEM file with the root that signs the certificates of senders; null asks for none.</summary>
     public string? RootFile { get; set; }
 
-    /// <summary>Most connections at a time. Default 64.</summary>
+    /// <summary>Most connections at a time; when all are taken, those that have not said who they are make room. Default 64.</summary>
     [Range(1, 4096)]
     public int MaxConnections { get; set; } = 64;
 }
@@ -38,8 +38,12 @@ public sealed class TlsListener : IDisposable
 {
     private static readonly TimeSpan HandshakePatience = TimeSpan.FromSeconds(30);
 
+    private static readonly TimeSpan PauseAfterFailure = TimeSpan.FromMilliseconds(100);
+
     private readonly TcpListener _listener;
+    private readonly string _section;
     private readonly int _maxConnections;
+    private readonly TimeProvider _clock;
     private readonly X509Certificate2? _certificate;
     private readonly CertificateTrust? _trust;
 
@@ -53,7 +57,7 @@ public sealed class TlsListener : IDisposable
     {
         _certificate = options.CertificateFile is { } file ? TlsFiles.Certificate(section, file, options.KeyFile) : null;
         _trust = options.RootFile is { } root ? CertificateTrust.FromFile(root, clock) : null;
-        _maxConnections = options.MaxConnections;
+        (_section, _maxConnections, _clock) = (section, options.MaxConnections, clock);
         _listener = new TcpListener(IPAddress.Parse(options.Address), options.Port!.Value);
         _listener.Start();
         EndPoint = (IPEndPoint)_listener.LocalEndpoint;
@@ -63,21 +67,32 @@ public sealed class TlsListener : IDisposable
     public IPEndPoint EndPoint { get; }
 
     /// <summary>Serves connections until it is stopped; then those that are open are waited for.</summary>
-    /// <param name="serve">Serves one, given its stream and the peer's address and port. Ends by itself when it is cancelled; the stream is then closed.</param>
+    /// <param name="serve">
+    /// Serves one, given its stream, the peer's address and port, and what to call when the peer has shown that it belongs here; with a root its certificate has.
+    /// Ends by itself when it is cancelled; the stream is then closed.
+    /// </param>
     /// <param name="closed">Told why a connection ended that did not end in order.</param>
     /// <param name="stopping">Stops it.</param>
-    public async Task RunAsync(Func<Stream, IPEndPoint?, CancellationToken, Task> serve, Action<IPEndPoint?, string> closed, CancellationToken stopping)
+    public async Task RunAsync(Func<Stream, IPEndPoint?, Action, CancellationToken, Task> serve, Action<IPEndPoint?, string> closed, CancellationToken stopping)
     {
-        using var slots = new SemaphoreSlim(_maxConnections);
+        var table = new ConnectionTable(_maxConnections);
         var connections = new List<Task>();
         try
         {
             while (true)
             {
-                await slots.WaitAsync(stopping);
-                var client = await _listener.AcceptTcpClientAsync(stopping);
+                var socket = await AcceptAsync(closed, stopping);
+                var peer = socket.RemoteEndPoint as IPEndPoint;
                 connections.RemoveAll(c => c.IsCompleted);
-                connections.Add(ServeAsync(client));
+                if (table.Enter(peer?.Address, socket.Dispose) is { } place)
+                {
+                    connections.Add(ServeAsync(socket, peer, place));
+                }
+                else
+                {
+                    socket.Dispose();
+                    closed(peer, $"{_maxConnections} peers are connected already ({_section}:maxConnections).");
+                }
             }
         }
         catch (OperationCanceledException)
@@ -85,25 +100,54 @@ public sealed class TlsListener : IDisposable
             await Task.WhenAll(connections);
         }
 
-        async Task ServeAsync(TcpClient client)
+        async Task ServeAsync(Socket socket, IPEndPoint? peer, ConnectionTable.Place place)
         {
-            var peer = client.Client.RemoteEndPoint as IPEndPoint;
-            try
+            await Task.Yield();
+            using (place)
+            using (socket)
             {
-                using (client)
+                try
                 {
-                    client.NoDelay = true;
-                    await using var stream = await SecureAsync(client.GetStream(), stopping);
-                    await serve(stream, peer, stopping);
+                    socket.NoDelay = true;
+                    NoticeSilentEnd(socket);
+                    await using var stream = await SecureAsync(new NetworkStream(socket, ownsSocket: true), stopping);
+                    if (_certificate is not null && _trust is not null)
+                    {
+                        place.Prove();
+                    }
+
+                    await serve(stream, peer, place.Prove, stopping);
+                }
+                catch (Exception e) when (place.WasPushedOut || e is AuthenticationException or IOException or FormatException or SocketException or OperationCanceledException or ObjectDisposedException)
+                {
+                    closed(peer, place.WasPushedOut ? $"It had not said who it is and made room for another ({_section}:maxConnections)." : e.Message);
                 }
             }
-            catch (Exception e) when (e is AuthenticationException or IOException or FormatException or SocketException or OperationCanceledException)
+        }
+    }
+
+    /// <summary>A peer that lost its power sends no end; its connection would keep its place for ever.</summary>
+    public static void NoticeSilentEnd(Socket socket)
+    {
+        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 60);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 10);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 6);
+    }
+
+    private async Task<Socket> AcceptAsync(Action<IPEndPoint?, string> closed, CancellationToken stopping)
+    {
+        while (true)
+        {
+            try
             {
-                closed(peer, e.Message);
+                return await _listener.AcceptSocketAsync(stopping);
             }
-            finally
+            catch (SocketException e)
             {
-                slots.Release();
+                // A connection that died in the backlog, or no file descriptor: neither may end the listener, and with it the node.
+                closed(null, $"A connection could not be accepted: {e.Message}");
+                await Task.Delay(PauseAfterFailure, _clock, stopping);
             }
         }
     }

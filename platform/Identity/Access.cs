@@ -1,6 +1,9 @@
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.StaticAssets;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 
@@ -20,6 +23,9 @@ public sealed record OpenToAll(string Reason);
 /// <summary>How routes say who may call them. A route that says nothing answers nobody.</summary>
 public static class Access
 {
+    /// <summary>More than any form or message of who has no right yet.</summary>
+    private const int MaxOpenBytes = 128 * 1024;
+
     /// <summary>The caller needs a permission at the site of the node, or at the one that a route value names.</summary>
     public static TBuilder Needs<TBuilder>(this TBuilder route, Permission permission, string? siteParameter = null)
         where TBuilder : IEndpointConventionBuilder => route.With(new AccessRule(permission, siteParameter));
@@ -36,11 +42,60 @@ public static class Access
     {
         // Whatever is found is decided upon; what is not found says 404 to everybody.
         app.UseRouting();
+
+        // Before who calls is looked at: what signs people in reads forms for that.
+        app.Use((context, next) => IsTooMuch(context)
+            ? TypedResults.Problem($"Without a right a request may have {MaxOpenBytes} bytes.", statusCode: StatusCodes.Status413PayloadTooLarge).ExecuteAsync(context)
+            : next(context));
         app.UseAuthentication();
         var site = app.Services.GetRequiredService<IOptions<NodeOptions>>().Value.SiteId;
-        app.Use((context, next) => context.GetEndpoint() is not { } endpoint || Decide(context, endpoint, site) is not { } refusal
-            ? next(context)
-            : refusal.AnswerAsync(context));
+        app.Use((context, next) =>
+        {
+            context.Response.OnStarting(AddHeaders, context);
+            return context.GetEndpoint() is not { } endpoint || Decide(context, endpoint, site) is not { } refusal ? next(context) : refusal.AnswerAsync(context);
+        });
+    }
+
+    /// <summary>Bounds what anybody may send, unless the route says how much it takes: a form is read into memory before anything of it is looked at.</summary>
+    private static bool IsTooMuch(HttpContext context)
+    {
+        if (context.GetEndpoint() is { } endpoint && (!IsOpen(endpoint) || endpoint.Metadata.GetMetadata<IRequestSizeLimitMetadata>() is not null))
+        {
+            return false;
+        }
+
+        if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit)
+        {
+            limit.MaxRequestBodySize = MaxOpenBytes;
+        }
+
+        return context.Request.ContentLength > MaxOpenBytes;
+    }
+
+    private static bool IsOpen(Endpoint endpoint) => endpoint.Metadata.LastOrDefault(m => m is AccessRule or Identity.OpenToAll) is Identity.OpenToAll;
+
+    /// <summary>
+    /// What an answer says about itself where its route has not: nobody between here and the screen keeps a copy of what not everybody may see, and a browser that is led to
+    /// an answer shows it as what it is and runs nothing in it.
+    /// </summary>
+    private static Task AddHeaders(object state)
+    {
+        var context = (HttpContext)state;
+        var (headers, endpoint) = (context.Response.Headers, context.GetEndpoint());
+        headers.XContentTypeOptions = "nosniff";
+        var isPublic = endpoint is null || IsOpen(endpoint);
+        if (!isPublic && headers.CacheControl.Count == 0)
+        {
+            headers.CacheControl = "no-store";
+        }
+
+        // A file of the pages has its own, and a script that a worker runs is bound by it.
+        if (!isPublic && headers.ContentSecurityPolicy.Count == 0 && endpoint!.Metadata.GetMetadata<StaticAssetDescriptor>() is null)
+        {
+            headers.ContentSecurityPolicy = "default-src 'none'; frame-ancestors 'none'";
+        }
+
+        return Task.CompletedTask;
     }
 
     /// <summary>Null when the call may go on. The last word of a route counts, so that one of a group can say other than its group.</summary>

@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using Yizhan.Contracts;
@@ -116,6 +118,30 @@ public sealed class BrokerTests
             {
                 TestContext.Current.CancellationToken.ThrowIfCancellationRequested();
             }
+        }
+    }
+
+    [Fact]
+    public async Task Connections_that_say_nothing_keep_no_device_out()
+    {
+        await using var bridge = await Bridge.StartAsync([.. Bridge.Pumps, "--mqtt-bridge:maxClients=4"]);
+        using var before = await Device.ConnectAsync(bridge.Port, "pump-3");
+        var silent = new List<TcpClient>();
+        try
+        {
+            for (var i = 0; i < 40; i++)
+            {
+                silent.Add(new TcpClient(new IPEndPoint(IPAddress.Parse("127.0.0.9"), 0)));
+                await silent[^1].ConnectAsync(IPAddress.Loopback, bridge.Port, TestContext.Current.CancellationToken);
+            }
+
+            using var device = await Device.ConnectAsync(bridge.Port, "pump-4").WaitAsync(TimeSpan.FromMinutes(2), TestContext.Current.CancellationToken);
+            Assert.True(await device.PublishAsync(1, "ward/7/pump/4", Rate));
+            Assert.True(await before.PublishAsync(1, "ward/7/pump/3", Rate));
+        }
+        finally
+        {
+            silent.ForEach(client => client.Dispose());
         }
     }
 

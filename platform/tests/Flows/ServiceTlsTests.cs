@@ -1,10 +1,13 @@
 using System.Diagnostics;
 using System.Net;
+using System.Net.Sockets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 using Yizhan.Platform.Certificates;
 using Yizhan.Platform.Flows;
+using Yizhan.Platform.Identity;
 
 namespace Yizhan.Platform.Tests.Flows;
 
@@ -81,6 +84,78 @@ public sealed class ServiceTlsTests : IAsyncLifetime
         // What is missing is named, and without it only the loopback is listened on.
         Assert.Contains("service-tls:flowsPath is missing", Assert.Throws<SettingException>(() => new ServiceHost([.. settings, .. tls[..3]]).Add<SampleModule>().Build()).Message, StringComparison.Ordinal);
         Assert.Contains("web:url is 'https://0.0.0.0:8443'", Assert.Throws<SettingException>(() => new ServiceHost([.. settings, "--web:url=https://0.0.0.0:8443"]).Add<SampleModule>().Build()).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("ingress", "198.51.100.7")]
+    [InlineData("console", "127.0.0.1")]
+    public async Task Of_the_ingress_alone_is_believed_for_whom_it_calls_and_of_what_it_sends_only_its_own_word(string caller, string expected)
+    {
+        await File.WriteAllTextAsync(In("node-flows.yaml"), $"flows:\n  - {{from: {caller}, to: sample, port: web, why: a test}}\n", Cancel);
+        foreach (var service in (string[])["sample", caller])
+        {
+            _ca.IssueService("platform", service, "localhost").WriteTo(In(service + ".crt"), In(service + ".key"));
+        }
+
+        await using var node = new ServiceHost([
+            $"--node:dataFolder={In("node")}", "--log:level=error", "--web:url=http://127.0.0.1:0;https://127.0.0.1:0", $"--service-tls:certificatePath={In("sample.crt")}",
+            $"--service-tls:keyPath={In("sample.key")}", $"--service-tls:rootPath={_ca.RootFile}", $"--service-tls:flowsPath={In("node-flows.yaml")}"]).Add<SampleModule>().Build();
+        node.MapGet("/address", (HttpContext context) => $"{context.Connection.RemoteIpAddress}").OpenToAll("a test");
+        await node.StartAsync(Cancel);
+        using var http = new HttpClient(Tls(caller).Client("sample")) { BaseAddress = new Uri(node.Urls.Single(u => u.StartsWith("https", StringComparison.Ordinal)).Replace("127.0.0.1", "localhost", StringComparison.Ordinal)) };
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/address");
+
+        // The first was written by whoever called the ingress.
+        request.Headers.Add("X-Forwarded-For", "203.0.113.1, 198.51.100.7");
+        using var answer = await http.SendAsync(request, Cancel);
+        Assert.Equal(expected, (await answer.Content.ReadAsStringAsync(Cancel)).Replace("::ffff:", "", StringComparison.Ordinal));
+
+        // Whoever shows no certificate says nothing about it.
+        using var plain = new HttpClient { BaseAddress = new Uri(node.Urls.Single(u => u.StartsWith("http:", StringComparison.Ordinal))) };
+        using var other = new HttpRequestMessage(HttpMethod.Get, "/address");
+        other.Headers.Add("X-Forwarded-For", "198.51.100.7");
+        using var own = await plain.SendAsync(other, Cancel);
+        Assert.Equal("127.0.0.1", (await own.Content.ReadAsStringAsync(Cancel)).Replace("::ffff:", "", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Handshakes_that_nobody_finishes_keep_no_service_out()
+    {
+        await File.WriteAllTextAsync(In("node-flows.yaml"), "flows:\n  - {from: console, to: sample, port: web, why: a test}\n", Cancel);
+        _ca.IssueService("platform", "sample", "localhost").WriteTo(In("sample.crt"), In("sample.key"));
+        await using var node = new ServiceHost([
+            $"--node:dataFolder={In("node")}", "--log:level=error", "--web:url=http://127.0.0.1:0;https://127.0.0.1:0", $"--service-tls:certificatePath={In("sample.crt")}",
+            $"--service-tls:keyPath={In("sample.key")}", $"--service-tls:rootPath={_ca.RootFile}", $"--service-tls:flowsPath={In("node-flows.yaml")}", "--service-tls:maxConnections=16"])
+            .Add<SampleModule>().Build();
+        await node.StartAsync(Cancel);
+        var address = new Uri(node.Urls.Single(u => u.StartsWith("https", StringComparison.Ordinal)).Replace("127.0.0.1", "localhost", StringComparison.Ordinal));
+        using var before = new HttpClient(Tls("console").Client("sample")) { BaseAddress = address };
+        Assert.Equal("root", await before.GetStringAsync("/", Cancel));
+        var (silent, known) = (new List<TcpClient>(), new List<HttpClient>());
+        try
+        {
+            for (var i = 0; i < 60; i++)
+            {
+                silent.Add(new TcpClient(new IPEndPoint(IPAddress.Parse("127.0.0.9"), 0)));
+                await silent[^1].ConnectAsync(IPAddress.Loopback, address.Port, Cancel);
+            }
+
+            for (var i = 0; i < 15; i++)
+            {
+                known.Add(new HttpClient(Tls("console").Client("sample")) { BaseAddress = address });
+                Assert.Equal("root", await known[^1].GetStringAsync("/", Cancel).WaitAsync(TimeSpan.FromMinutes(2), Cancel));
+            }
+
+            // Sixteen that are known; the bound is one for them, too.
+            using var more = new HttpClient(Tls("console").Client("sample")) { BaseAddress = address };
+            await Assert.ThrowsAnyAsync<HttpRequestException>(() => more.GetStringAsync("/", Cancel));
+            Assert.Equal("root", await before.GetStringAsync("/", Cancel));
+        }
+        finally
+        {
+            silent.ForEach(client => client.Dispose());
+            known.ForEach(client => client.Dispose());
+        }
     }
 
     [Fact]

@@ -34,7 +34,6 @@ internal sealed class GrpcInference(InferenceServer server) : GRPCInferenceServi
     public override Task<ModelInferResponse> ModelInfer(ModelInferRequest request, ServerCallContext context) => Answer(async () =>
     {
         var runner = server.FindLicensed(request.ModelName, request.ModelVersion);
-        using var room = server.Reserve(request.CalculateSize());
         return GrpcTensors.Write(await runner.InferAsync(GrpcTensors.Read(request), context.CancellationToken));
     });
 

@@ -12,6 +12,8 @@ namespace Yizhan.AiInfer.Protocol;
 internal sealed partial class GrpcListener(
     InferenceServer server, TokenValidator tokens, IOptions<NodeOptions> node, IOptions<AiInferOptions> options, ILoggerFactory loggers, ILogger<GrpcListener> logger) : IHostedService
 {
+    private const int MaxConnections = 256;
+
     private WebApplication? _app;
 
     /// <summary>Where it listens; null when it does not.</summary>
@@ -33,17 +35,18 @@ internal sealed partial class GrpcListener(
         {
             grpc.MaxReceiveMessageSize = (int)server.MaxRequestBytes;
             grpc.MaxSendMessageSize = null;
-            grpc.Interceptors.Add<GrpcAccess>(tokens, node.Value.SiteId);
         });
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = null;
+            kestrel.Limits.MaxConcurrentConnections = MaxConnections;
             kestrel.Limits.Http2.InitialConnectionWindowSize = 8 * 1024 * 1024;
             kestrel.Limits.Http2.InitialStreamWindowSize = 4 * 1024 * 1024;
             kestrel.Listen(IPEndPoint.Parse(endPoint), listen => listen.Protocols = HttpProtocols.Http2);
         });
         _app = builder.Build();
+        _app.Use(new GrpcAccess(server, tokens, node.Value.SiteId).InvokeAsync);
         _app.MapGrpcService<GrpcInference>();
         await _app.StartAsync(cancellationToken);
         EndPoint = IPEndPoint.Parse(new Uri(_app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First()).Authority);

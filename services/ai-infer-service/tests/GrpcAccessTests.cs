@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using System.Net;
 using Grpc.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Yizhan.AiInfer.Protocol;
@@ -76,6 +78,99 @@ public sealed class GrpcAccessTests
         var (status, body) = await node.PostAsync("/v2/models/nodule/infer");
         Assert.Equal(403, status);
         Assert.Contains("needs a licence", body.GetProperty("error").GetString(), StringComparison.Ordinal);
+    }
+
+    /// <summary>A message of gRPC has its length in front: who has no token is answered without waiting for what it announces.</summary>
+    [Theory]
+    [InlineData("ModelInfer", StatusCode.Unauthenticated)]
+    [InlineData("ServerLive", StatusCode.ResourceExhausted)]
+    public async Task A_large_message_without_a_token_is_answered_before_it_is_read(string method, StatusCode expected)
+    {
+        await using var node = await Node.StartAsync(_ => { });
+        using var http = new HttpClient { BaseAddress = node.GrpcAddress };
+        using var body = new AnnouncedBody(200 * 1024 * 1024);
+        using var request = new HttpRequestMessage(HttpMethod.Post, $"/{GRPCInferenceService.Descriptor.FullName}/{method}")
+        {
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = body,
+        };
+        using var answer = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, Node.Cancel).WaitAsync(TimeSpan.FromMinutes(2), Node.Cancel);
+        Assert.Equal($"{(int)expected}", answer.Headers.GetValues("grpc-status").Single());
+    }
+
+    [Fact]
+    public async Task Messages_that_are_announced_take_room_before_they_come()
+    {
+        await using var node = await Node.StartAsync(_ => { }, "--ai-infer:maxInFlightMiB=256");
+        using var http = new HttpClient { BaseAddress = node.GrpcAddress };
+        using var body = new AnnouncedBody(200 * 1024 * 1024);
+        using var request = new HttpRequestMessage(HttpMethod.Post, $"/{GRPCInferenceService.Descriptor.FullName}/ModelInfer")
+        {
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = body,
+        };
+        request.Headers.Authorization = new("Bearer", node.Token);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Node.Cancel);
+        var first = http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stop.Token);
+        var large = new ModelInferRequest { ModelName = "nobody", RawInputContents = { Google.Protobuf.ByteString.CopyFrom(new byte[100 * 1024 * 1024]) } };
+        while (true)
+        {
+            // NotFound as long as the first one has not been looked at; then there is no room for both.
+            var refused = await Assert.ThrowsAsync<RpcException>(async () => await node.Grpc.ModelInferAsync(large, cancellationToken: Node.Cancel));
+            if (refused.StatusCode == StatusCode.ResourceExhausted)
+            {
+                break;
+            }
+
+            Assert.Equal(StatusCode.NotFound, refused.StatusCode);
+        }
+
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => first);
+        while (true)
+        {
+            var refused = await Assert.ThrowsAsync<RpcException>(async () => await node.Grpc.ModelInferAsync(large, cancellationToken: Node.Cancel));
+            if (refused.StatusCode == StatusCode.NotFound)
+            {
+                return;
+            }
+        }
+    }
+
+    /// <summary>A body that says how long it will be and never comes.</summary>
+    private sealed class AnnouncedBody : HttpContent
+    {
+        private readonly TaskCompletionSource _over = new();
+        private readonly byte[] _prefix = new byte[5];
+
+        public AnnouncedBody(int length)
+        {
+            BinaryPrimitives.WriteInt32BigEndian(_prefix.AsSpan(1), length);
+            Headers.ContentType = new("application/grpc");
+        }
+
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => SerializeToStreamAsync(stream, context, CancellationToken.None);
+
+        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
+        {
+            await stream.WriteAsync(_prefix, cancellationToken);
+            await stream.FlushAsync(cancellationToken);
+            await _over.Task.WaitAsync(cancellationToken);
+        }
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = 0;
+            return false;
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+            _over.TrySetResult();
+            base.Dispose(disposing);
+        }
     }
 
     private static async Task<StatusCode> CallAsync(GRPCInferenceService.GRPCInferenceServiceClient client, string name)

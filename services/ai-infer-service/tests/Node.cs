@@ -24,13 +24,15 @@ internal sealed class Node : IAsyncDisposable
     {
         (_folder, _app) = (folder, app);
         Http = Operator.Client(app);
-        _channel = GrpcChannel.ForAddress($"http://{app.Services.GetRequiredService<GrpcListener>().EndPoint}", new GrpcChannelOptions { MaxReceiveMessageSize = null, MaxSendMessageSize = null });
+        _channel = GrpcChannel.ForAddress(GrpcAddress, new GrpcChannelOptions { MaxReceiveMessageSize = null, MaxSendMessageSize = null });
         Grpc = GrpcAs(Token);
     }
 
     public static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     public HttpClient Http { get; }
+
+    public Uri GrpcAddress => new($"http://{_app.Services.GetRequiredService<GrpcListener>().EndPoint}");
 
     public string Token => _app.Services.GetRequiredService<Platform.Identity.LocalOperator>().Token();
 

@@ -38,7 +38,7 @@ internal sealed partial class AtnaListener(IEventLog events, IOptions<AuditOptio
         EndPoint = listener.EndPoint;
         Listening(EndPoint);
         await listener.RunAsync(
-            async (stream, peer, stopping) =>
+            async (stream, peer, _, stopping) =>
             {
                 Connected($"{peer}");
                 await ReceiveAsync(stream, $"{peer}", stopping);

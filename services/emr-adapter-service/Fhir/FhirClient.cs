@@ -251,7 +251,11 @@ internal sealed class FhirClient : IDisposable
         return parts.Length == 0 ? null : history > 0 ? parts[history - 1] : parts[^1];
     }
 
-    private Uri Resolve(string path) => path.StartsWith('/') ? new Uri(_base, path) : new Uri(_base, path);
+    /// <summary>An address of this system. Links in its answers are resolved here too, and one such as <c>//elsewhere/x</c> would take the password there.</summary>
+    private Uri Resolve(string path) =>
+        Uri.TryCreate(_base, path, out var address) && address.GetLeftPart(UriPartial.Authority) == _base.GetLeftPart(UriPartial.Authority)
+            ? address
+            : throw new FhirException(new SendOutcome.Refused($"A link of {_base.Authority} leads to {address?.Authority ?? "no address"} and is not followed."), null);
 
     /// <summary>A link's path and query on the address that we know.</summary>
     private string OnOurHost(string url) =>

@@ -52,11 +52,11 @@ internal sealed partial class MllpListener(
         using (listener)
         {
             await listener.RunAsync(
-                async (stream, from, stopping) =>
+                async (stream, from, known, stopping) =>
                 {
                     var peer = AddressOf(from);
                     Connected(peer);
-                    await ReceiveAsync(stream, peer, stopping);
+                    await ReceiveAsync(stream, peer, known, stopping);
                 },
                 (from, why) => Closed(AddressOf(from), why),
                 stoppingToken);
@@ -65,7 +65,7 @@ internal sealed partial class MllpListener(
 
     private static string AddressOf(IPEndPoint? peer) => peer?.Address.ToString() ?? "";
 
-    private async Task ReceiveAsync(Stream stream, string peer, CancellationToken stopping)
+    private async Task ReceiveAsync(Stream stream, string peer, Action known, CancellationToken stopping)
     {
         var pipe = PipeReader.Create(stream, new StreamPipeReaderOptions(bufferSize: 64 * 1024));
         try
@@ -106,6 +106,8 @@ internal sealed partial class MllpListener(
 
                 if (messages.Count > 0)
                 {
+                    // It speaks our language, which is all that can be known without certificates.
+                    known();
                     await AnswerAsync(stream, messages, peer, stopping);
                     begun = null;
                 }

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
@@ -151,6 +152,31 @@ public sealed class ListenerTests
         Assert.Equal("AA", (await sender.SendAsync(Messages.Order("O1")))["MSA-1"]);
         await sender.WriteAsync([0x0B, .. "MSH|^~\\&|HIS"u8]);
         Assert.Null(await sender.ReadAsync());
+    }
+
+    [Fact]
+    public async Task Connections_that_say_nothing_keep_no_sender_out()
+    {
+        await using var node = await Node.StartAsync("--emr-adapter:hl7:maxConnections=4");
+        using var before = await MllpSender.ConnectAsync(node.MllpPort);
+        Assert.Equal("AA", (await before.SendAsync(Messages.Order("O1")))["MSA-1"]);
+        var silent = new List<TcpClient>();
+        try
+        {
+            for (var i = 0; i < 40; i++)
+            {
+                silent.Add(new TcpClient(new IPEndPoint(IPAddress.Parse("127.0.0.9"), 0)));
+                await silent[^1].ConnectAsync(IPAddress.Loopback, node.MllpPort, Node.Cancel);
+            }
+
+            using var sender = await MllpSender.ConnectAsync(node.MllpPort);
+            Assert.Equal("AA", (await sender.SendAsync(Messages.Order("O2")))["MSA-1"]);
+            Assert.Equal("AA", (await before.SendAsync(Messages.Order("O3")))["MSA-1"]);
+        }
+        finally
+        {
+            silent.ForEach(client => client.Dispose());
+        }
     }
 
     [Fact]

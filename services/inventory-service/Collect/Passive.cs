@@ -6,7 +6,16 @@ namespace Yizhan.Inventory.Collect;
 internal sealed class Passive
 {
     private const int MaxSources = 1000;
+    private const int MaxComing = 16;
+    private const int MaxRead = 2;
+
     private readonly ConcurrentDictionary<string, (long Good, long Bad, string Problem)> _tallies = new(StringComparer.Ordinal);
+
+    /// <summary>Inventories that come in at a time: whoever sends them shows no token, and each is in memory as a whole.</summary>
+    public SemaphoreSlim Coming { get; } = new(MaxComing);
+
+    /// <summary>Inventories that are read at a time.</summary>
+    public SemaphoreSlim Reading { get; } = new(MaxRead);
 
     /// <summary>Something of a source was recorded.</summary>
     public void Good(string source) => Note(source, 1, 0, "");

@@ -14,6 +14,11 @@ internal static class AgentReport
     private const int MaxSoftware = 4000;
     private const int MaxText = 200;
 
+    // An element takes a hundred times the memory of its four bytes, and attributes of one element are read all at once: both are counted while they are bytes.
+    // A thousand switches with fifty ports each have a million and a half.
+    private const int MaxTags = 2_000_000;
+    private const int MaxAttributes = 200_000;
+
     /// <summary>What an inventory says: one thing, or as many as an agent found on its network.</summary>
     /// <param name="bytes">JSON or XML.</param>
     /// <param name="source">Name of the source.</param>
@@ -60,6 +65,16 @@ internal static class AgentReport
 
     private static List<AssetReported> Xml(ReadOnlyMemory<byte> bytes, string source, string reportId, long seenMs)
     {
+        if (bytes.Span.Count((byte)'<') is > MaxTags and var tags)
+        {
+            throw new FormatException($"The inventory has {tags} tags; accepted are {MaxTags}.");
+        }
+
+        if (bytes.Span.Count((byte)'=') is > MaxAttributes and var signs)
+        {
+            throw new FormatException($"The inventory has {signs} signs of equality; accepted are {MaxAttributes}.");
+        }
+
         using var reader = XmlReader.Create(new MemoryStream(bytes.ToArray()), new XmlReaderSettings { DtdProcessing = DtdProcessing.Prohibit, MaxCharactersInDocument = 64 * 1024 * 1024 });
         var root = XDocument.Load(reader).Root!;
         var content = root.Element("CONTENT");

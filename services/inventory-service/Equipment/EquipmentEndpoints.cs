@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Mvc;
 using Microsoft.Extensions.Options;
 using Yizhan.Contracts;
 using Yizhan.Inventory.Collect;
@@ -17,10 +18,12 @@ namespace Yizhan.Inventory.Equipment;
 internal static partial class EquipmentEndpoints
 {
     private const int MaxBytes = 32 * 1024 * 1024;
+    private static readonly TimeSpan MaxTime = TimeSpan.FromMinutes(5);
 
     public static void Map(IEndpointRouteBuilder routes)
     {
-        routes.MapPost("/agents/{source}", TakeAsync).OpenToAll("agents of GLPI and FusionInventory have no token; only sources of kind push that the settings name are taken");
+        routes.MapPost("/agents/{source}", TakeAsync).OpenToAll("agents of GLPI and FusionInventory have no token; only sources of kind push that the settings name are taken")
+            .WithMetadata(new RequestSizeLimitAttribute(MaxBytes + 1));
         routes.MapGet("/assets", Assets).Needs(Permission.ReadStock);
         routes.MapGet("/assets/conflicts", Conflicts).Needs(Permission.ReadStock);
         routes.MapPost("/assets/decisions", DecideAsync).Needs(Permission.ChangeStock);
@@ -48,10 +51,35 @@ internal static partial class EquipmentEndpoints
             return TypedResults.Problem($"There is no source '{source}' of kind push; add it to inventory:sources.", statusCode: 404);
         }
 
+        if (!await passive.Coming.WaitAsync(0, cancellationToken))
+        {
+            request.HttpContext.Response.Headers.RetryAfter = "60";
+            return TypedResults.Problem("As many inventories are coming in as may; send this one again later.", statusCode: 503);
+        }
+
+        try
+        {
+            return await KeepAsync(source, request, log, passive, clock, cancellationToken);
+        }
+        finally
+        {
+            passive.Coming.Release();
+        }
+    }
+
+    private static async Task<Results<ContentHttpResult, ProblemHttpResult>> KeepAsync(
+        string source, HttpRequest request, IEventLog log, Passive passive, TimeProvider clock, CancellationToken cancellationToken)
+    {
         byte[]? bytes;
         try
         {
-            bytes = await ReadAsync(request, cancellationToken);
+            using var patience = new CancellationTokenSource(MaxTime, clock);
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, patience.Token);
+            bytes = await ReadAsync(request, either.Token);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            return TypedResults.Problem($"The inventory did not come within {MaxTime.TotalMinutes} minutes.", statusCode: 408);
         }
         catch (InvalidDataException e)
         {
@@ -69,6 +97,7 @@ internal static partial class EquipmentEndpoints
             return TypedResults.Content("<?xml version=\"1.0\" encoding=\"UTF-8\"?><REPLY><RESPONSE>SEND</RESPONSE><PROLOG_FREQ>1</PROLOG_FREQ></REPLY>", "application/xml");
         }
 
+        await passive.Reading.WaitAsync(cancellationToken);
         try
         {
             foreach (var report in AgentReport.Read(bytes, source, Convert.ToHexStringLower(SHA256.HashData(bytes))[..32], clock.GetUtcNow().ToUnixTimeMilliseconds()))
@@ -89,6 +118,10 @@ internal static partial class EquipmentEndpoints
         catch (SpoolFullException e)
         {
             return TypedResults.Problem(e.Message, statusCode: 507);
+        }
+        finally
+        {
+            passive.Reading.Release();
         }
     }
 

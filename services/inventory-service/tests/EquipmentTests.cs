@@ -185,6 +185,33 @@ public sealed class EquipmentTests : IDisposable
         Assert.Equal(System.Net.HttpStatusCode.BadRequest, (await node.Http.PostAsync("agents/agents", new StringContent("{}", Encoding.UTF8), Cancel)).StatusCode);
     }
 
+    /// <summary>Thirty kilobytes that would become a gigabyte, from somebody who shows no token.</summary>
+    [Theory]
+    [InlineData("<A/>", 7_000_000, "tags")]
+    [InlineData(" a=''", 5_000_000, "signs of equality")]
+    public async Task An_inventory_of_millions_of_elements_is_refused_before_it_is_a_tree(string piece, int count, string what)
+    {
+        await using var node = await StartAsync(_folder["node"], settings: ["--inventory:sources:0:name=agents", "--inventory:sources:0:kind=push"]);
+        var bytes = new MemoryStream();
+        await using (var zlib = new System.IO.Compression.ZLibStream(bytes, System.IO.Compression.CompressionLevel.Optimal, leaveOpen: true))
+        {
+            var pieces = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat(piece, 10_000)));
+            await zlib.WriteAsync(piece[0] == '<' ? "<REQUEST><DEVICEID>d</DEVICEID><CONTENT>"u8.ToArray() : "<REQUEST "u8.ToArray(), Cancel);
+            for (var i = 0; i < count / 10_000; i++)
+            {
+                await zlib.WriteAsync(pieces, Cancel);
+            }
+
+            await zlib.WriteAsync(piece[0] == '<' ? "</CONTENT></REQUEST>"u8.ToArray() : "/>"u8.ToArray(), Cancel);
+        }
+
+        using var body = new ByteArrayContent(bytes.ToArray());
+        body.Headers.ContentType = new("application/x-compress-zlib");
+        using var answer = await node.Http.PostAsync("agents/agents", body, Cancel);
+        Assert.Equal(System.Net.HttpStatusCode.BadRequest, answer.StatusCode);
+        Assert.Contains(what, await answer.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
+    }
+
     internal static string Corpus(string folder)
     {
         var directory = new DirectoryInfo(AppContext.BaseDirectory);

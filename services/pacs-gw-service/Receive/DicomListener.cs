@@ -6,6 +6,7 @@ using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Options;
 using Yizhan.Dicom.Network;
 using Yizhan.PacsGw.Peers;
+using Yizhan.Platform.Flows;
 using Yizhan.Platform.Telemetry;
 
 namespace Yizhan.PacsGw.Receive;
@@ -21,7 +22,7 @@ internal sealed partial class DicomListener(
     TimeProvider clock,
     ILoggerFactory loggers) : BackgroundService
 {
-    /// <summary>Connections beyond the allowed associations that are kept long enough to be told so.</summary>
+    /// <summary>Connections beyond the allowed associations that are kept long enough to ask for one, and to be told that there is none.</summary>
     private const int SpareConnections = 32;
 
     private readonly ILogger _logger = loggers.CreateLogger<DicomListener>();
@@ -78,12 +79,12 @@ internal sealed partial class DicomListener(
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        using var slots = new SemaphoreSlim(_options.MaxAssociations + SpareConnections);
+        var table = new ConnectionTable(_options.MaxAssociations + SpareConnections);
         try
         {
             await Task.WhenAll(
-                AcceptAllAsync(_socket!, secured: false, slots, stoppingToken),
-                _tlsSocket is null ? Task.CompletedTask : AcceptAllAsync(_tlsSocket, secured: true, slots, stoppingToken));
+                AcceptAllAsync(_socket!, secured: false, table, stoppingToken),
+                _tlsSocket is null ? Task.CompletedTask : AcceptAllAsync(_tlsSocket, secured: true, table, stoppingToken));
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
@@ -93,20 +94,25 @@ internal sealed partial class DicomListener(
         }
     }
 
-    private async Task AcceptAllAsync(Socket listener, bool secured, SemaphoreSlim slots, CancellationToken cancellationToken)
+    private async Task AcceptAllAsync(Socket listener, bool secured, ConnectionTable table, CancellationToken cancellationToken)
     {
         while (true)
         {
-            // With every slot taken, further connections wait in the kernel's bounded backlog.
-            await slots.WaitAsync(cancellationToken);
+            // Associations have fewer places than there are, so there is always a connection without one that can make room.
             var connection = await AcceptAsync(listener, cancellationToken);
-            var serving = ServeAsync(connection, secured, cancellationToken);
+            if (table.Enter((connection.RemoteEndPoint as IPEndPoint)?.Address, connection.Dispose) is not { } place)
+            {
+                connection.Dispose();
+                continue;
+            }
+
+            var serving = ServeAsync(connection, place, secured, cancellationToken);
             lock (_gate)
             {
                 _connections.Add(serving);
             }
 
-            _ = ForgetAsync(serving, slots);
+            _ = ForgetAsync(serving, place);
         }
     }
 
@@ -136,7 +142,7 @@ internal sealed partial class DicomListener(
     }
 
     /// <summary>Serves one connection and never throws: it has no caller that could act.</summary>
-    private async Task ServeAsync(Socket socket, bool secured, CancellationToken cancellationToken)
+    private async Task ServeAsync(Socket socket, ConnectionTable.Place place, bool secured, CancellationToken cancellationToken)
     {
         await Task.Yield();
         var address = (socket.RemoteEndPoint as IPEndPoint)?.Address;
@@ -154,6 +160,11 @@ internal sealed partial class DicomListener(
                 {
                     source = new IntakeSource(request.CallingAeTitle, request.CalledAeTitle, address?.ToString(), source.Id);
                     peer = peers.Admit(request, address, certificate, out var rejection);
+                    if (peer is not null)
+                    {
+                        place.Prove();
+                    }
+
                     return new(Answer(request, address, source.Id, peer, rejection));
                 },
                 new AssociationOptions
@@ -181,6 +192,10 @@ internal sealed partial class DicomListener(
                     open.Remove(serving);
                 }
             }
+        }
+        catch (Exception) when (place.WasPushedOut)
+        {
+            PushedOut(address);
         }
         catch (Exception e) when (e is AssociationException or AuthenticationException)
         {
@@ -239,7 +254,7 @@ internal sealed partial class DicomListener(
         return Negotiation.Answer(request, peer, services.Intake.Stores);
     }
 
-    private async Task ForgetAsync(Task serving, SemaphoreSlim slots)
+    private async Task ForgetAsync(Task serving, ConnectionTable.Place place)
     {
         await serving.ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         lock (_gate)
@@ -247,7 +262,7 @@ internal sealed partial class DicomListener(
             _connections.Remove(serving);
         }
 
-        slots.Release();
+        place.Dispose();
     }
 
     private Task[] Connections()
@@ -275,4 +290,7 @@ internal sealed partial class DicomListener(
 
     [LoggerMessage(3025, LogLevel.Warning, "A DICOM connection could not be accepted: {Reason}.")]
     private partial void AcceptFailed(string reason);
+
+    [LoggerMessage(3026, LogLevel.Debug, "A connection of {Address} had not asked for an association and made room for another.")]
+    private partial void PushedOut(IPAddress? address);
 }

@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using Yizhan.Dicom;
 using Yizhan.Dicom.Network;
 
@@ -69,6 +71,34 @@ public sealed class LimitTests
         await using var silent = await AssociateAsync(gateway, "CT-1");
         var aborted = await Assert.ThrowsAsync<AssociationException>(async () => await silent.ReceiveAsync(Gateway.Cancel));
         Assert.Equal(AssociationEnd.AbortedByPeer, aborted.End);
+    }
+
+    [Fact]
+    public async Task Connections_that_never_ask_for_an_association_keep_no_peer_out()
+    {
+        // As many as the gateway takes, and half as many again; none would be given up by itself before the test has ended.
+        const int Flood = 100;
+        await using var gateway = await Gateway.StartAsync("--pacs-gw:artimSeconds=600");
+        await using var before = await AssociateAsync(gateway, "CT-1");
+        var silent = new List<Socket>();
+        try
+        {
+            for (var i = 0; i < Flood; i++)
+            {
+                var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+                silent.Add(socket);
+                socket.Bind(new IPEndPoint(IPAddress.Parse("127.0.0.9"), 0));
+                await socket.ConnectAsync(IPAddress.Loopback, gateway.DicomPort, Gateway.Cancel);
+            }
+
+            await using var other = await AssociateAsync(gateway, "STORESCU").WaitAsync(TimeSpan.FromMinutes(2), Gateway.Cancel);
+            await other.ReleaseAsync(Gateway.Cancel);
+            await before.ReleaseAsync(Gateway.Cancel);
+        }
+        finally
+        {
+            silent.ForEach(socket => socket.Dispose());
+        }
     }
 
     private static Task<Association> AssociateAsync(Gateway gateway, string calling) => Connector.RequestAsync(
