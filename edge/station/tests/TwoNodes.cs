@@ -48,7 +48,7 @@ internal sealed class TwoNodes : IAsyncDisposable
         var nodes = new TwoNodes { _edgeClock = edgeClock ?? TimeProvider.System };
         EmbeddedCa.Open(nodes.PathOf("centre", "fleet", "ca"), installed ?? TimeProvider.System).Dispose();
         nodes._edgeSettings.AddRange(edge ?? []);
-        
+
         // A port of its own, which stays free while the centre is away: one of those that the kernel gives to anybody could be somebody else's by then.
         await nodes.StartCentreAsync(FreePorts.Next(), centre ?? []);
         nodes.Ca.IssueSite(Site).WriteTo(nodes.PathOf("site.crt"), nodes.PathOf("site.key"));
