@@ -185,6 +185,7 @@ public sealed class ReplicaTests : IDisposable
 
             await _process.WaitForExitAsync(CancellationToken.None);
             await _output;
+            TestContext.Current.TestOutputHelper?.WriteLine(_folder + ":\n" + string.Join('\n', _lines));
             Http?.Dispose();
         }
 
