@@ -13,8 +13,7 @@ internal sealed partial class EventLog : IEventLog
     private readonly Committer _committer;
     private readonly BlobStore _blobs;
     private readonly Ledger _ledger;
-    private readonly HashSet<TaskCompletionSource> _waiting = [];
-    private bool _disposed;
+    private readonly Waiters _waiting = new();
 
     public EventLog(Journal journal, Committer committer, BlobStore blobs, Ledger ledger)
     {
@@ -62,34 +61,7 @@ internal sealed partial class EventLog : IEventLog
         return new(afterSequence >= LaneOf(lane).Sequence ? [] : _journal.ReadLane(lane, afterSequence, maxEntries, maxDataBytes));
     }
 
-    public async Task WaitForMoreAsync(long position, CancellationToken cancellationToken)
-    {
-        // A waiter of its own, so that it goes on where its caller awaits: never on the committer's thread.
-        var more = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        lock (_waiting)
-        {
-            if (_journal.State.Position > position)
-            {
-                return;
-            }
-
-            ObjectDisposedException.ThrowIf(_disposed, this);
-            _waiting.Add(more);
-        }
-
-        try
-        {
-            await using var registration = cancellationToken.UnsafeRegister(static (m, token) => ((TaskCompletionSource)m!).TrySetCanceled(token), more);
-            await more.Task;
-        }
-        finally
-        {
-            lock (_waiting)
-            {
-                _waiting.Remove(more);
-            }
-        }
-    }
+    public Task WaitForMoreAsync(long position, CancellationToken cancellationToken) => _waiting.WaitAsync(() => _journal.State.Position > position, cancellationToken);
 
     public long Delivered(Lane lane) => LaneOf(lane).Delivered;
 
@@ -153,29 +125,12 @@ internal sealed partial class EventLog : IEventLog
     public SemaphoreSlim ReleaseGate { get; } = new(1, 1);
 
     /// <summary>Wakes those who wait for more. After a commit that added entries.</summary>
-    public void Announce()
-    {
-        lock (_waiting)
-        {
-            foreach (var more in _waiting)
-            {
-                more.TrySetResult();
-            }
-        }
-    }
+    public void Announce() => _waiting.Wake();
 
     /// <summary>Ends those who wait for more.</summary>
     public ValueTask DisposeAsync()
     {
-        lock (_waiting)
-        {
-            _disposed = true;
-            foreach (var more in _waiting)
-            {
-                more.TrySetException(new ObjectDisposedException(nameof(EventLog)));
-            }
-        }
-
+        _waiting.End(new ObjectDisposedException(nameof(EventLog)));
         return default;
     }
 

@@ -64,6 +64,9 @@ public static class StorageExtensions
         builder.Services.AddSingleton<CommitFigures>();
         builder.Services.AddSingleton<IEventLog>(services => services.GetRequiredService<Spool>().Log);
         builder.Services.AddSingleton<IBlobStore>(services => services.GetRequiredService<Spool>().Blobs);
+        builder.Services.AddSingleton<ILogTurns, OwnTurns>();
+        builder.Services.AddSingleton(services => new TurnBook(
+            Path.GetDirectoryName(services.GetRequiredService<IOptions<NodeOptions>>().Value.PathOf("log", "lock"))!, services.GetRequiredService<IEventLog>(), services.GetRequiredService<TimeProvider>()));
         builder.Services.AddSingleton(services => new LogMaintenance(
             services.GetRequiredService<Spool>(),
             services.GetRequiredService<IOptions<NodeOptions>>().Value,

@@ -27,6 +27,9 @@ public sealed class AiInferModule : IServiceModule
         builder.Services.AddSingleton<GrpcListener>();
         builder.Services.AddHostedService(services => services.GetRequiredService<GrpcListener>());
         builder.Services.AddSingleton<AnalysisDatabase>();
+        // Before those who need it: what is registered first is stopped last.
+        builder.Services.AddSingleton<AnalysisTurn>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<AnalysisTurn>());
         builder.Services.AddSingleton<RolloutMetrics>();
         builder.Services.AddSingleton<RolloutDesk>();
         builder.Services.AddSingleton<ModelReporter>();

@@ -25,7 +25,7 @@ internal sealed partial class LogLine : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly CancellationTokenSource _closing = new();
     private readonly Lock _gate = new();
-    private readonly HashSet<TaskCompletionSource> _waiting = [];
+    private readonly Waiters _waiting = new();
     private Action<string> _otherLog = _ => { };
     private Task _watching = Task.CompletedTask;
     private LogStand? _state;
@@ -143,7 +143,7 @@ internal sealed partial class LogLine : IAsyncDisposable
             }
 
             await Task.Delay(pause, _clock, either.Token);
-            pause = pause * 2 < LongestPause ? pause * 2 : LongestPause;
+            pause = Longer(pause);
         }
     }
 
@@ -155,33 +155,7 @@ internal sealed partial class LogLine : IAsyncDisposable
         await answer.Content.ReadFromJsonAsync(type, cancellationToken) ?? throw new JsonException("The answer is null.");
 
     /// <summary>Returns when the log has more than a position.</summary>
-    public async Task WaitForMoreAsync(long position, CancellationToken cancellationToken)
-    {
-        var more = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        lock (_gate)
-        {
-            if (State.Position > position)
-            {
-                return;
-            }
-
-            ObjectDisposedException.ThrowIf(_disposed, this);
-            _waiting.Add(more);
-        }
-
-        try
-        {
-            await using var registration = cancellationToken.UnsafeRegister(static (m, token) => ((TaskCompletionSource)m!).TrySetCanceled(token), more);
-            await more.Task;
-        }
-        finally
-        {
-            lock (_gate)
-            {
-                _waiting.Remove(more);
-            }
-        }
-    }
+    public Task WaitForMoreAsync(long position, CancellationToken cancellationToken) => _waiting.WaitAsync(() => State.Position > position, cancellationToken);
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
@@ -194,12 +168,9 @@ internal sealed partial class LogLine : IAsyncDisposable
             }
 
             _disposed = true;
-            foreach (var more in _waiting)
-            {
-                more.TrySetException(new ObjectDisposedException(nameof(LogLine)));
-            }
         }
 
+        _waiting.End(new ObjectDisposedException(nameof(LogLine)));
         await _closing.CancelAsync();
         await _watching;
         _http.Dispose();
@@ -242,11 +213,7 @@ internal sealed partial class LogLine : IAsyncDisposable
                 if (_fault is null)
                 {
                     _fault = new IOException($"The log at {_base} has the epoch {state.Epoch}; this process read {known.Epoch} and has to be started again.");
-                    foreach (var more in _waiting)
-                    {
-                        more.TrySetException(_fault);
-                    }
-
+                    _waiting.End(_fault);
                     _otherLog(_fault.Message);
                 }
 
@@ -260,10 +227,7 @@ internal sealed partial class LogLine : IAsyncDisposable
                 _state = state;
                 if (advanced)
                 {
-                    foreach (var more in _waiting)
-                    {
-                        more.TrySetResult();
-                    }
+                    _waiting.Wake();
                 }
             }
         }
@@ -305,7 +269,7 @@ internal sealed partial class LogLine : IAsyncDisposable
             }
 
             await Task.WhenAny(Task.Delay(pause, _clock, _closing.Token));
-            pause = pause * 2 < LongestPause ? pause * 2 : LongestPause;
+            pause = Longer(pause);
         }
     }
 
@@ -319,6 +283,8 @@ internal sealed partial class LogLine : IAsyncDisposable
 
         _away = $"The event log at {_base} does not answer: {why}";
     }
+
+    private static TimeSpan Longer(TimeSpan pause) => pause * 2 < LongestPause ? pause * 2 : LongestPause;
 
     private static string Deepest(Exception e)
     {

@@ -55,6 +55,18 @@ internal sealed record WireWritten(WireBlob? Blob);
 /// <summary>Pins of a holder.</summary>
 internal sealed record WirePins(string Holder, string[] Hashes);
 
+/// <summary>Who has a turn, and what the next one is to have.</summary>
+internal sealed record WireTurn(Guid Holder, byte[]? State);
+
+/// <summary>Who wants or keeps a turn.</summary>
+internal sealed record WireTurnAsked(Guid Holder, bool Keeps, byte[]? State);
+
+/// <summary>All turns of a log.</summary>
+internal sealed record WireTurns(Guid Epoch, Dictionary<string, WireTurn> Turns);
+
+/// <summary>Whether a turn was taken, and what was left with it.</summary>
+internal sealed record WireTurnTaken(bool IsMine, byte[]? State);
+
 /// <summary>How many bytes of data and of blobs a call may have.</summary>
 internal static class WireBounds
 {
@@ -160,6 +172,9 @@ internal sealed class TooManyException(int most) : Exception($"{most} blobs are 
 [JsonSerializable(typeof(WireWritten))]
 [JsonSerializable(typeof(WirePins))]
 [JsonSerializable(typeof(WireRefusal))]
+[JsonSerializable(typeof(WireTurnAsked))]
+[JsonSerializable(typeof(WireTurns))]
+[JsonSerializable(typeof(WireTurnTaken))]
 [JsonSerializable(typeof(ByteRange[]))]
 [JsonSerializable(typeof(long))]
 [JsonSerializable(typeof(bool))]

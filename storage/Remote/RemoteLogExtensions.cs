@@ -35,6 +35,7 @@ internal static class RemoteLogExtensions
         builder.Services.AddSingleton<RemoteLog>();
         builder.Services.AddSingleton<IEventLog>(services => services.GetRequiredService<RemoteLog>());
         builder.Services.AddSingleton<IBlobStore>(services => services.GetRequiredService<RemoteBlobs>());
+        builder.Services.AddSingleton<ILogTurns, RemoteTurns>();
         builder.Services.AddHostedService<ConnectAtStart>();
         builder.Services.AddHealthChecks().AddCheck<LineHealth>("storage");
         return builder;

@@ -62,6 +62,9 @@ public static class SharedLog
         log.MapPost("/unpins", async (WirePins pins, IBlobStore blobs) => await blobs.UnpinAsync(Hashes(pins), pins.Holder, CancellationToken.None));
         log.MapGet("/blobs/{hash}/missing", MissingAsync);
         log.MapPut("/blobs/{hash}", PutAsync).Needs(Permission.KeepLog).WithMetadata(new RequestSizeLimitAttribute(8 * 1024 * 1024));
+        log.MapPost("/turns/{name}", async (string name, HttpRequest request, TurnBook turns) =>
+            TypedResults.Json(await TakeAsync(name, request, turns), LogWireJson.Default.WireTurnTaken)).WithMetadata(new RequestSizeLimitAttribute(2 * TurnBook.MaxStateBytes));
+        log.MapDelete("/turns/{name}", (string name, Guid holder, TurnBook turns) => turns.Leave(name, holder));
         log.MapGet("/marks/{site}/{epoch:guid}/{lane}", async (string site, Guid epoch, Lane lane, IEventLog events, CancellationToken cancellationToken) =>
             Answer(await events.HighWaterMarkAsync(site, epoch, lane, cancellationToken)));
         log.MapPost("/received", ReceiveAsync).Needs(Permission.KeepLog).WithMetadata(new RequestSizeLimitAttribute(WireBounds.MaxBodyBytes));
@@ -165,6 +168,19 @@ public static class SharedLog
     {
         var entries = await BodyAsync(request, LogWireJson.Default.WireLoggedArray);
         return Answer(await log.ReceiveAsync([.. entries.Select(entry => entry.Read())], CancellationToken.None));
+    }
+
+    private static async Task<WireTurnTaken> TakeAsync(string name, HttpRequest request, TurnBook turns)
+    {
+        try
+        {
+            var asked = await JsonSerializer.DeserializeAsync(request.Body, LogWireJson.Default.WireTurnAsked, request.HttpContext.RequestAborted) ?? throw new ArgumentException("The body is null.");
+            return turns.Take(name, asked.Holder, asked.Keeps, asked.State);
+        }
+        catch (JsonException e)
+        {
+            throw new ArgumentException($"The body is not what this takes: {e.Message}", e);
+        }
     }
 
     private static JsonHttpResult<long> Answer(long number) => TypedResults.Json(number, LogWireJson.Default.Int64);

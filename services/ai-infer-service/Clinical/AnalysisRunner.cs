@@ -23,7 +23,7 @@ namespace Yizhan.AiInfer.Clinical;
 /// event log. An attempt is counted before it begins, so a series that takes the process down with it is parked after three.
 /// </summary>
 internal sealed partial class AnalysisRunner(
-    AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, RolloutDesk rollouts, LicenceGate licences, IEventLog log, IOptions<AiInferOptions> options, IOptions<NodeOptions> node,
+    AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, RolloutDesk rollouts, LicenceGate licences, AnalysisTurn turn, IEventLog log, IOptions<AiInferOptions> options, IOptions<NodeOptions> node,
     TimeProvider clock, ILogger<AnalysisRunner> logger) : BackgroundService, IClinicalWork
 {
     /// <summary>Attempts until an analysis waits for a person.</summary>
@@ -36,6 +36,7 @@ internal sealed partial class AnalysisRunner(
     private readonly string _site = node.Value.SiteId;
     private volatile int _underWay;
     private long _begun;
+    private volatile int _number;
     private volatile TaskCompletionSource _owed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <inheritdoc/>
@@ -77,15 +78,32 @@ internal sealed partial class AnalysisRunner(
     /// <summary>An analysis is owed: it is begun now and not at the next look.</summary>
     public void Wake() => _owed.TrySetResult();
 
+    /// <summary>What was done before this turn of the process is known.</summary>
+    public void MayRun(int number) => _number = number;
+
+    /// <summary>A result is in the log: whoever made it, it is not published again.</summary>
+    public void Know(Entry result) => database.Do(c => c.Execute(
+        "INSERT INTO result (event_id, data) VALUES (@Id, @data) ON CONFLICT (event_id) DO NOTHING", new { result.Id, data = result.Data.ToArray() }));
+
     /// <summary>Does the next analysis; false when none is due.</summary>
     internal async Task<bool> RunNextAsync(CancellationToken cancellationToken)
     {
+        var number = turn.Number;
+        if (!turn.IsMine || number != _number)
+        {
+            return false;
+        }
+
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
         var owed = database.Do(c =>
         {
             c.Execute("UPDATE analysis SET state = 'parked', reason = 'It was begun three times and never ended.' WHERE state = 'owed' AND attempts >= @MaxAttempts", new { MaxAttempts });
             var next = c.QueryFirstOrDefault<Owed>(
-                "SELECT id, study_uid AS study, series_uid AS series, model, trace_parent AS traceParent FROM analysis WHERE state = 'owed' AND not_before_ms <= @now ORDER BY id LIMIT 1", new { now });
+                """
+                SELECT a.id, a.study_uid AS study, a.series_uid AS series, a.model, a.trace_parent AS traceParent, coalesce(s.position, 0) AS position, @number AS turn
+                FROM analysis AS a LEFT JOIN series AS s ON s.series_uid = a.series_uid WHERE a.state = 'owed' AND a.not_before_ms <= @now ORDER BY a.id LIMIT 1
+                """,
+                new { now, number });
             if (next is not null)
             {
                 c.Execute("UPDATE analysis SET attempts = attempts + 1 WHERE id = @Id", new { next.Id });
@@ -104,6 +122,8 @@ internal sealed partial class AnalysisRunner(
         _underWay = 1;
         try
         {
+            // The attempt counts in the next process, too.
+            await turn.LeaveWordAsync(cancellationToken);
             await AnalyseAsync(owed, cancellationToken);
             database.Do(c => c.Execute("UPDATE analysis SET state = 'done' WHERE id = @Id", new { owed.Id }));
         }
@@ -111,7 +131,12 @@ internal sealed partial class AnalysisRunner(
         {
             database.Do(c => c.Execute("UPDATE analysis SET attempts = attempts - 1 WHERE id = @Id", new { owed.Id }));
         }
-        catch (Exception e) when (e is HttpRequestException or TaskCanceledException or SpoolFullException or OverloadedException)
+        catch (TurnLostException)
+        {
+            // Whoever has the turn does it; when it comes back to this process, what is owed is read anew.
+            database.Do(c => c.Execute("UPDATE analysis SET attempts = attempts - 1 WHERE id = @Id", new { owed.Id }));
+        }
+        catch (Exception e) when (e is HttpRequestException or TaskCanceledException or IOException or OverloadedException)
         {
             // The gateway, the log or the model is busy, not the series wrong: that costs no attempt.
             Later(owed.Series, e.Message);
@@ -132,14 +157,14 @@ internal sealed partial class AnalysisRunner(
         if (licences.WhyNot(InferenceServer.FeatureOf(owed.Model)) is { } unlicensed)
         {
             // Said, not put off: whoever reads the study knows that no model has looked at it.
-            await PublishAsync(Empty(owed, "", "", "refused", unlicensed), [], cancellationToken);
+            await PublishAsync(owed, Empty(owed, "", "", "refused", unlicensed), [], cancellationToken);
             return;
         }
 
         var choice = rollouts.Choose(owed.Model, owed.Study);
         if (choice.Version is not { } version)
         {
-            await PublishAsync(Empty(owed, "", "", "refused", choice.Reason), [], cancellationToken);
+            await PublishAsync(owed, Empty(owed, "", "", "refused", choice.Reason), [], cancellationToken);
             return;
         }
 
@@ -152,7 +177,7 @@ internal sealed partial class AnalysisRunner(
         catch (BundleRefusedException e)
         {
             rollouts.Note(new Outcome(owed.Model, version, owed.Series, false, 0, null, null), e.Message);
-            await PublishAsync(Empty(owed, version, "", "failed", e.Message), [], cancellationToken);
+            await PublishAsync(owed, Empty(owed, version, "", "failed", e.Message), [], cancellationToken);
             return;
         }
 
@@ -171,6 +196,7 @@ internal sealed partial class AnalysisRunner(
             var captured = options.Value.Rules.LastOrDefault(r => r.Model == owed.Model && r.SecondaryCapture is not null)?.SecondaryCapture ?? clinical.SecondaryCapture;
             var patient = series.First.GetString(DicomTags.PatientID);
             await PublishAsync(
+                owed,
                 new AnalysisFinished(
                     owed.Study, owed.Series, patient, owed.Model, version, bundle.Digest, series.Digest, analysis.Findings.Count > 0 ? "findings" : "none",
                     analysis.LeftOut > 0 ? $"{analysis.LeftOut} smaller findings beyond {Analysis.MaxFindings} are left out." : null,
@@ -184,12 +210,12 @@ internal sealed partial class AnalysisRunner(
         }
         catch (SeriesRefusedException e)
         {
-            await PublishAsync(Empty(owed, version, bundle.Digest, "refused", e.Message) with { InputDigest = series?.Digest }, [], cancellationToken);
+            await PublishAsync(owed, Empty(owed, version, bundle.Digest, "refused", e.Message) with { InputDigest = series?.Digest }, [], cancellationToken);
             return;
         }
         catch (Exception e) when (e is ModelFailedException or BundleRefusedException or OpenInference.InferenceFormatException)
         {
-            await PublishAsync(Empty(owed, version, bundle.Digest, "failed", e.Message) with { InputDigest = series?.Digest }, [], cancellationToken);
+            await PublishAsync(owed, Empty(owed, version, bundle.Digest, "failed", e.Message) with { InputDigest = series?.Digest }, [], cancellationToken);
             return;
         }
 
@@ -234,16 +260,26 @@ internal sealed partial class AnalysisRunner(
     private AnalysisFinished Empty(Owed owed, string version, string digest, string outcome, string? reason) => new(
         owed.Study, owed.Series, null, owed.Model, version, digest, null, outcome, reason, [], null, null, false, false, [], clock.GetUtcNow().ToUnixTimeMilliseconds());
 
-    /// <summary>Stores the objects, then appends result and audit record together. Each step can be repeated: equal results are one fact.</summary>
-    private async Task PublishAsync(AnalysisFinished result, IReadOnlyList<DicomDataset> objects, CancellationToken cancellationToken)
+    /// <summary>Stores the objects, then appends result and audit record together. Each step can be repeated: equal results are one fact, and one that is in the log already is left alone.</summary>
+    private async Task PublishAsync(Owed owed, AnalysisFinished result, IReadOnlyList<DicomDataset> objects, CancellationToken cancellationToken)
     {
+        // What never was read has no digest; then it is the newest image of the series that says which result it is.
+        var input = result.InputDigest ?? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{log.Epoch:N}:{owed.Position}");
+        var id = $"analysis:{result.Model}:{result.Version}:{result.ModelDigest}:{result.SeriesInstanceUid}:{input}";
+        id = "analysis:" + Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(id)));
+        if (database.Do(c => c.ExecuteScalar<long>("SELECT count(*) FROM result WHERE event_id = @id", new { id })) > 0)
+        {
+            Known(result.SeriesInstanceUid, result.Model, result.Version);
+            return;
+        }
+
+        turn.Require((int)owed.Turn);
         if (objects.Count > 0)
         {
             await gateway.StoreAsync(objects, cancellationToken);
+            turn.Require((int)owed.Turn);
         }
 
-        var id = $"analysis:{result.Model}:{result.Version}:{result.ModelDigest}:{result.SeriesInstanceUid}:{result.InputDigest ?? result.TimeMs.ToString(System.Globalization.CultureInfo.InvariantCulture)}";
-        id = "analysis:" + Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(id)));
         var audit = new AuditRecord(
             "110100", "E", result.Outcome is "failed" ? 8 : 0, $"ai-infer {result.Model} {result.Version}", null, $"ai-infer@{_site}", $"study/{result.StudyInstanceUid}",
             $"{result.Outcome}: {result.Findings.Count} findings, model {result.ModelDigest}, input {result.InputDigest}{(result.Reason is null ? "" : "; " + result.Reason)}", result.TimeMs, result.PatientId);
@@ -263,6 +299,9 @@ internal sealed partial class AnalysisRunner(
     [LoggerMessage(4030, LogLevel.Information, "Series {Series} by {Model} {Version}: {Outcome}, {Findings} findings. {Reason}")]
     private partial void Finished(string series, string model, string version, string outcome, int findings, string reason);
 
+    [LoggerMessage(4037, LogLevel.Information, "Series {Series} by {Model} {Version} gave the result that is there already.")]
+    private partial void Known(string series, string model, string version);
+
     [LoggerMessage(4031, LogLevel.Warning, "The analysis of series {Series} has to wait: {Reason}")]
     private partial void Later(string series, string reason);
 
@@ -273,5 +312,5 @@ internal sealed partial class AnalysisRunner(
     private partial void ShadowFailed(string model, string version, string reason);
 
     /// <summary>An analysis that is owed.</summary>
-    private sealed record Owed(long Id, string Study, string Series, string Model, string? TraceParent);
+    private sealed record Owed(long Id, string Study, string Series, string Model, string? TraceParent, long Position, long Turn);
 }

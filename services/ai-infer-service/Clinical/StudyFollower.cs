@@ -13,10 +13,10 @@ namespace Yizhan.AiInfer.Clinical;
 
 /// <summary>
 /// Follows the event log. A series that nothing was added to for a while is compared with the site's rules, and an analysis is owed for each that fits. What was read, and
-/// what is owed, are in one transaction. Orders of the centre about rollouts come by the same way. Without rules it reads nothing.
+/// what is owed, are in one transaction. Orders of the centre about rollouts come by the same way. Without rules it reads nothing, and of several processes on one log only the one whose turn it is.
 /// </summary>
 internal sealed partial class StudyFollower(
-    AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, RolloutDesk rollouts, AnalysisRunner runner, IEventLog log, IOptions<AiInferOptions> options,
+    AnalysisDatabase database, DicomWebClient gateway, ModelRepository repository, RolloutDesk rollouts, AnalysisRunner runner, AnalysisTurn turn, IEventLog log, IOptions<AiInferOptions> options,
     TimeProvider clock, ILogger<StudyFollower> logger) : BackgroundService, ILogConsumer
 {
     private const int MaxBatch = 256;
@@ -31,7 +31,7 @@ internal sealed partial class StudyFollower(
 
     private readonly AiInferOptions _options = options.Value;
     private readonly ILogger _logger = logger;
-    private readonly string _feed = $"studies/{log.Epoch:N}";
+    private readonly string _feed = AnalysisDatabase.FeedOf(log.Epoch);
 
     /// <inheritdoc/>
     public string Name => "ai-infer";
@@ -42,9 +42,9 @@ internal sealed partial class StudyFollower(
     /// <summary>Notes where reading begins before the node has started, so that nothing that arrives after that is missed.</summary>
     public override Task StartAsync(CancellationToken cancellationToken)
     {
-        if (_options.Rules.Count > 0 && database.Cursor(_feed) is null)
+        if (_options.Rules.Count > 0)
         {
-            Advance([], log.LastPosition);
+            database.Do(c => c.Execute("INSERT INTO cursor (feed, position) VALUES (@_feed, @last) ON CONFLICT (feed) DO NOTHING", new { _feed, last = log.LastPosition }));
         }
 
         return base.StartAsync(cancellationToken);
@@ -62,11 +62,16 @@ internal sealed partial class StudyFollower(
         {
             try
             {
-                await ReadAsync(stoppingToken);
-                await DecideAsync(stoppingToken);
+                await turn.WaitAsync(stoppingToken);
+                var number = turn.Number;
+                await ReadAsync(number, stoppingToken);
+
+                // What another process had ended before this turn began has been read: nothing is done twice from here on.
+                runner.MayRun(number);
+                await DecideAsync(number, stoppingToken);
                 await PauseAsync(stoppingToken);
             }
-            catch (Exception e) when (e is IOException or SqliteException or HttpRequestException or TaskCanceledException && !stoppingToken.IsCancellationRequested)
+            catch (Exception e) when (e is IOException or SqliteException or HttpRequestException or TurnLostException or TaskCanceledException && !stoppingToken.IsCancellationRequested)
             {
                 Stalled(e.Message);
                 await Task.Delay(Look, clock, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -92,7 +97,7 @@ internal sealed partial class StudyFollower(
         await enough.CancelAsync();
     }
 
-    private async Task ReadAsync(CancellationToken cancellationToken)
+    private async Task ReadAsync(int number, CancellationToken cancellationToken)
     {
         var position = database.Cursor(_feed)!.Value;
         while (await log.ReadAsync(position, MaxBatch, cancellationToken) is { Count: > 0 } entries)
@@ -100,14 +105,20 @@ internal sealed partial class StudyFollower(
             position = entries[^1].Position;
             foreach (var order in entries.Where(e => e.Entry.Type == RolloutOrder.EventType).Select(e => JsonSerializer.Deserialize(e.Entry.Data.Span, ContractsJson.Default.RolloutOrder)!))
             {
+                turn.Require(number);
                 await rollouts.ObeyAsync(order, cancellationToken);
+            }
+
+            foreach (var result in entries.Where(e => e.Entry.Type == AnalysisFinished.EventType && e.Identity.Site == log.Site))
+            {
+                runner.Know(result.Entry);
             }
 
             Advance(
                 entries.Where(e => e.Entry.Type == InstanceStored.EventType)
-                    .Select(e => (Stored: JsonSerializer.Deserialize(e.Entry.Data.Span, ContractsJson.Default.InstanceStored)!, e.Entry.TraceParent))
+                    .Select(e => (Stored: JsonSerializer.Deserialize(e.Entry.Data.Span, ContractsJson.Default.InstanceStored)!, e.Entry.TraceParent, e.Position))
                     .Where(e => IsImage(e.Stored)),
-                position);
+                position, number);
         }
     }
 
@@ -115,23 +126,29 @@ internal sealed partial class StudyFollower(
     private static bool IsImage(InstanceStored stored) =>
         !stored.SopClassUid.StartsWith("1.2.840.10008.5.1.4.1.1.66", StringComparison.Ordinal) && !stored.SopClassUid.StartsWith("1.2.840.10008.5.1.4.1.1.88", StringComparison.Ordinal);
 
-    private void Advance(IEnumerable<(InstanceStored Stored, string? TraceParent)> instances, long position) => database.Do(c =>
+    private void Advance(IEnumerable<(InstanceStored Stored, string? TraceParent, long Position)> instances, long position, int number) => database.Do(c =>
     {
+        if (number != turn.Number)
+        {
+            // Another turn began meanwhile, and with it another place to read from.
+            throw new TurnLostException();
+        }
+
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
-        foreach (var (series, traceParent) in instances.DistinctBy(i => i.Stored.SeriesInstanceUid))
+        foreach (var (series, traceParent, at) in instances.GroupBy(i => i.Stored.SeriesInstanceUid).Select(images => (images.First().Stored, images.First().TraceParent, images.Last().Position)))
         {
             c.Execute(
                 """
-                INSERT INTO series (series_uid, study_uid, last_ms, decided, trace_parent) VALUES (@SeriesInstanceUid, @StudyInstanceUid, @now, 0, @traceParent)
-                ON CONFLICT (series_uid) DO UPDATE SET last_ms = @now, decided = 0, trace_parent = coalesce(@traceParent, trace_parent)
+                INSERT INTO series (series_uid, study_uid, last_ms, decided, trace_parent, position) VALUES (@SeriesInstanceUid, @StudyInstanceUid, @now, 0, @traceParent, @at)
+                ON CONFLICT (series_uid) DO UPDATE SET last_ms = @now, decided = 0, trace_parent = coalesce(@traceParent, trace_parent), position = @at
                 """,
-                new { series.SeriesInstanceUid, series.StudyInstanceUid, now, traceParent });
+                new { series.SeriesInstanceUid, series.StudyInstanceUid, now, traceParent, at });
         }
 
         c.Execute("INSERT INTO cursor (feed, position) VALUES (@_feed, @position) ON CONFLICT (feed) DO UPDATE SET position = @position", new { _feed, position });
     });
 
-    private async Task DecideAsync(CancellationToken cancellationToken)
+    private async Task DecideAsync(int number, CancellationToken cancellationToken)
     {
         var quiet = clock.GetUtcNow().ToUnixTimeMilliseconds() - _options.QuietSeconds * 1000L;
         var due = database.Do(c => c.Query<(string Series, string Study, long LastMs, string? TraceParent)>(
@@ -147,7 +164,7 @@ internal sealed partial class StudyFollower(
             var models = _options.Rules.Where(rule => Fits(rule, attributes)).Select(rule => rule.Model).Distinct(StringComparer.Ordinal).ToArray();
             database.Do(c =>
             {
-                if (c.Execute("UPDATE series SET decided = 1 WHERE series_uid = @series AND last_ms = @lastMs", new { series, lastMs }) == 0)
+                if (number != turn.Number || c.Execute("UPDATE series SET decided = 1 WHERE series_uid = @series AND last_ms = @lastMs", new { series, lastMs }) == 0)
                 {
                     return;
                 }
@@ -155,8 +172,12 @@ internal sealed partial class StudyFollower(
                 foreach (var model in models)
                 {
                     c.Execute(
-                        "INSERT INTO analysis (study_uid, series_uid, model, state, attempts, not_before_ms, trace_parent) VALUES (@study, @series, @model, 'owed', 0, 0, @traceParent)",
+                        """
+                        INSERT INTO analysis (study_uid, series_uid, model, state, attempts, not_before_ms, trace_parent)
+                        VALUES (@study, @series, @model, 'owed', coalesce((SELECT attempts FROM begun WHERE series_uid = @series AND model = @model), 0), 0, @traceParent)
+                        """,
                         new { study, series, model, traceParent });
+                    c.Execute("DELETE FROM begun WHERE series_uid = @series AND model = @model", new { series, model });
                 }
             });
             if (models.Length > 0)

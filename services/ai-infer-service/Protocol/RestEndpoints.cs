@@ -85,12 +85,16 @@ internal static class RestEndpoints
 
         answer.ContentLength = json.WrittenCount + tensors.Sum(t => (long)t.Length);
         answer.BodyWriter.Write(json.WrittenSpan);
+        if (tensors.Count == 0)
+        {
+            await answer.BodyWriter.FlushAsync(cancellationToken);
+        }
+
+        // Each is flushed with what stands before it.
         foreach (var tensor in tensors)
         {
             await answer.BodyWriter.WriteAsync(tensor, cancellationToken);
         }
-
-        await answer.BodyWriter.FlushAsync(cancellationToken);
     }
 
     private static async Task<ReadOnlyMemory<byte>> BodyAsync(HttpRequest request, CancellationToken cancellationToken)

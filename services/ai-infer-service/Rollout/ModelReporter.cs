@@ -12,7 +12,7 @@ namespace Yizhan.AiInfer.Rollout;
 
 /// <summary>Tells the centre, when something has changed, which models are here, which version gets which studies, and how each does. Where there are no bundles it says nothing.</summary>
 internal sealed partial class ModelReporter(
-    ModelRepository repository, RolloutDesk rollouts, AnalysisDatabase database, IEventLog log, IOptions<AiInferOptions> options, IOptions<NodeOptions> node, TimeProvider clock,
+    ModelRepository repository, RolloutDesk rollouts, AnalysisDatabase database, AnalysisTurn turn, IEventLog log, IOptions<AiInferOptions> options, IOptions<NodeOptions> node, TimeProvider clock,
     ILogger<ModelReporter> logger) : BackgroundService
 {
     /// <summary>Models of a report, and changes of each.</summary>
@@ -31,7 +31,7 @@ internal sealed partial class ModelReporter(
             {
                 var models = Models();
                 var text = JsonSerializer.Serialize(new ModelsReported(node.Value.SiteId, 0, models), ContractsJson.Default.ModelsReported);
-                if (text == told || models.Count == 0)
+                if (text == told || models.Count == 0 || !turn.IsMine)
                 {
                     continue;
                 }

@@ -19,7 +19,7 @@ namespace Yizhan.AiInfer.Rollout;
 /// or disagrees is held by itself. All of it is local, so it works without the centre.
 /// </summary>
 internal sealed partial class RolloutDesk(
-    AnalysisDatabase database, ModelRepository repository, IEventLog log, RolloutMetrics metrics, IOptions<AiInferOptions> options, IOptions<NodeOptions> node, TimeProvider clock,
+    AnalysisDatabase database, ModelRepository repository, AnalysisTurn turn, IEventLog log, RolloutMetrics metrics, IOptions<AiInferOptions> options, IOptions<NodeOptions> node, TimeProvider clock,
     ILogger<RolloutDesk> logger)
 {
     /// <summary>Steps of a rollout, in percent of the studies.</summary>
@@ -185,7 +185,21 @@ internal sealed partial class RolloutDesk(
     private void Hold(string model, string version, string reason)
     {
         var change = Apply(model, "hold", version, 0, GuardName, reason, (_, s) => s.Candidate == version ? s with { Candidate = null, Percent = 0 } : s with { Stopped = reason });
-        _ = AuditAsync(change.Record, change.Id!, CancellationToken.None).ContinueWith(t => NotRecorded(t.Exception!), CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+        _ = RecordAsync(change.Record, change.Id!).ContinueWith(t => NotRecorded(t.Exception!), CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+    }
+
+    private async Task RecordAsync(AuditRecord record, string id)
+    {
+        try
+        {
+            await turn.LeaveWordAsync(CancellationToken.None);
+        }
+        catch (Exception e) when (e is IOException or TurnLostException)
+        {
+            // The next beat says it, or another process judges for itself.
+        }
+
+        await AuditAsync(record, id, CancellationToken.None);
     }
 
     private async Task<RolloutView> ChangeAsync(
@@ -197,12 +211,14 @@ internal sealed partial class RolloutDesk(
             throw new BundleRefusedException("A reason of 1 to 500 characters is needed.");
         }
 
+        turn.Require(turn.Number);
         var (record, id, view) = Apply(model, action, version, percent, who, reason, change, order);
         if (id is null)
         {
             return view;
         }
 
+        await turn.LeaveWordAsync(cancellationToken);
         await AuditAsync(record, id, cancellationToken);
         Changed(model, action, version, percent, who, reason);
         return view;
@@ -229,7 +245,7 @@ internal sealed partial class RolloutDesk(
             return ((long?)id, View(c, next));
         });
         return (new AuditRecord("110100", "U", 0, who, null, $"ai-infer@{node.Value.SiteId}", $"model/{model}", $"{action} {version} {percent} %: {reason}", now),
-            row is null ? null : $"audit:rollout:{log.Epoch:N}:{row}", view);
+            row is null ? null : string.Create(System.Globalization.CultureInfo.InvariantCulture, $"audit:rollout:{log.Epoch:N}:{row}:{now}"), view);
     }
 
     private async Task AuditAsync(AuditRecord record, string id, CancellationToken cancellationToken) => await log.AppendAsync(

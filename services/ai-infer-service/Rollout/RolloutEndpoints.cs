@@ -38,5 +38,9 @@ internal static class RolloutEndpoints
         {
             return TypedResults.Problem(e.Message, statusCode: 422);
         }
+        catch (TurnLostException e)
+        {
+            return TypedResults.Problem(e.Message, statusCode: 503);
+        }
     }
 }

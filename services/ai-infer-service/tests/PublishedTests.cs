@@ -24,8 +24,13 @@ public sealed class PublishedTests : IDisposable
             Assert.True(added.IsSuccessStatusCode, await added.Content.ReadAsStringAsync(Node.Cancel));
         }
 
+        using (var loaded = await program.Http.PostAsync("/v2/repository/models/apart/load", new StringContent("{}"), Node.Cancel))
+        {
+            Assert.True(loaded.IsSuccessStatusCode, await loaded.Content.ReadAsStringAsync(Node.Cancel));
+        }
+
         using var answer = await program.Http.PostAsync(
-            "/v2/models/apart/infer", JsonContent.Create(new { inputs = new[] { new { name = "x", shape = new[] { 1, 4 }, datatype = "FP32", data = new[] { 1, 2, 3, 4 } } } }), Node.Cancel);
+            "/v2/models/apart/infer", new StringContent("""{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[1,2,3,4]}]}"""), Node.Cancel);
         var body = await answer.Content.ReadFromJsonAsync<JsonElement>(Node.Cancel);
         Assert.True(answer.IsSuccessStatusCode, body.GetRawText());
         Assert.Equal([2, 3, 4, 5], body.GetProperty("outputs")[0].GetProperty("data").EnumerateArray().Select(v => v.GetDouble()));
