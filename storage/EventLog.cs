@@ -13,11 +13,13 @@ internal sealed partial class EventLog : IEventLog
     private readonly Committer _committer;
     private readonly BlobStore _blobs;
     private readonly Ledger _ledger;
+    private readonly Tail _tail;
     private readonly HashSet<TaskCompletionSource> _waiting = [];
     private bool _disposed;
 
-    public EventLog(Journal journal, Committer committer, BlobStore blobs, Ledger ledger)
+    public EventLog(Journal journal, Committer committer, BlobStore blobs, Ledger ledger, Tail tail)
     {
+        _tail = tail;
         _journal = journal;
         _committer = committer;
         _blobs = blobs;
@@ -50,7 +52,7 @@ internal sealed partial class EventLog : IEventLog
         ArgumentOutOfRangeException.ThrowIfNegative(afterPosition);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxEntries);
         cancellationToken.ThrowIfCancellationRequested();
-        return new(afterPosition >= _journal.State.Position ? [] : _journal.Read(afterPosition, maxEntries));
+        return new(afterPosition >= _journal.State.Position ? [] : _tail.Read(afterPosition, maxEntries) ?? _journal.Read(afterPosition, maxEntries));
     }
 
     public ValueTask<IReadOnlyList<LoggedEntry>> ReadLaneAsync(
@@ -152,8 +154,26 @@ internal sealed partial class EventLog : IEventLog
     /// <summary>Held while entries are released, and by a backup, which must not miss an entry between two of its parts.</summary>
     public SemaphoreSlim ReleaseGate { get; } = new(1, 1);
 
-    /// <summary>Wakes those who wait for more. After a commit that added entries.</summary>
-    public void Announce()
+    /// <summary>After a commit: those who follow the log get what was added from memory, and nothing that was released.</summary>
+    public void Committed(Group group)
+    {
+        if (group.Releases.Count > 0)
+        {
+            _tail.Clear();
+        }
+
+        if (group.Entries.Count > 0)
+        {
+            _tail.Add(group.Entries);
+            Announce();
+        }
+    }
+
+    /// <summary>What was sealed with a destroyed key is read from the journal, which shows nothing of it. On the committer's thread.</summary>
+    public void Shredded() => _tail.Clear();
+
+    /// <summary>Wakes those who wait for more.</summary>
+    private void Announce()
     {
         lock (_waiting)
         {
