@@ -96,6 +96,10 @@ internal static class SitesBench
 
             rows.Add(BenchRow.More($"disk limit (append + fdatasync of a batch of {load.Batch} KiB), events, {of}", measured.EventsPerSecond, measured.DiskEventsPerSecond, "events/s"));
             Compare(rows, $"{first.Sites} sites", of, measured, first);
+
+            // What these processors would take in if the sites were elsewhere: arithmetic, and an upper bound, since it knows nothing of the disk.
+            rows.Add(BenchRow.More(
+                $"bound: all processors for centre and database, events, {of}", measured.EventsPerSecond, 1000 * Environment.ProcessorCount / measured.Thousand.Intake.TotalSeconds, "events/s"));
             if (measured.Missing + (beside?.Missing ?? 0) > 0)
             {
                 Say($"This must not happen: {measured.Missing} sites have another mark at the centre than they were answered, {beside?.Missing ?? 0} on {Sqlite}.");
@@ -114,7 +118,9 @@ internal static class SitesBench
         BenchRow.Less($"{peer}, answer p50, {of}", ours.P50Ms, theirs.P50Ms, "ms"),
         BenchRow.Less($"{peer}, answer p99, {of}", ours.P99Ms, theirs.P99Ms, "ms"),
         BenchRow.More($"{peer}, blobs, {of}", ours.BlobMbPerSecond, theirs.BlobMbPerSecond, "MB/s"),
-        BenchRow.Less($"{peer}, centre's processor for 1000 events, {of}", ours.CpuMsPerThousand, theirs.CpuMsPerThousand, "ms"),
+        BenchRow.Less($"{peer}, centre's processor for 1000 events, {of}", ours.Thousand.Centre.TotalMilliseconds, theirs.Thousand.Centre.TotalMilliseconds, "ms"),
+        BenchRow.Less($"{peer}, centre's and database's processor for 1000 events, {of}", ours.Thousand.Intake.TotalMilliseconds, theirs.Thousand.Intake.TotalMilliseconds, "ms"),
+        BenchRow.Less($"{peer}, simulated sites' processor for 1000 events, {of}", ours.Thousand.Sites.TotalMilliseconds, theirs.Thousand.Sites.TotalMilliseconds, "ms"),
         BenchRow.Less($"{peer}, centre's peak memory, {of}", ours.MemoryMb, theirs.MemoryMb, "MB"),
     ]);
 
@@ -123,7 +129,7 @@ internal static class SitesBench
     {
         if (backend != Postgres)
         {
-            return await StepAsync(count, load, [$"--storage:store={backend}", .. settings], say, cancellationToken);
+            return await StepAsync(count, load, [$"--storage:store={backend}", .. settings], null, say, cancellationToken);
         }
 
         await using var server = await LocalPostgres.StartAsync(cancellationToken);
@@ -131,7 +137,7 @@ internal static class SitesBench
         try
         {
             await File.WriteAllTextAsync(connection, server.ConnectionString, cancellationToken);
-            return await StepAsync(count, load, [$"--storage:store={backend}", $"--storage:postgresConnectionFile={connection}", .. settings], say, cancellationToken);
+            return await StepAsync(count, load, [$"--storage:store={backend}", $"--storage:postgresConnectionFile={connection}", .. settings], server.ProcessId, say, cancellationToken);
         }
         finally
         {
@@ -139,7 +145,7 @@ internal static class SitesBench
         }
     }
 
-    private static async Task<Measured> StepAsync(int count, Load load, string[] settings, Action<string> say, CancellationToken cancellationToken)
+    private static async Task<Measured> StepAsync(int count, Load load, string[] settings, int? database, Action<string> say, CancellationToken cancellationToken)
     {
         var folder = Path.Combine(Path.GetFullPath("artifacts"), "bench", "sites");
         if (Directory.Exists(folder))
@@ -166,11 +172,18 @@ internal static class SitesBench
             say(string.Create(CultureInfo.InvariantCulture, $"  connected after {Stopwatch.GetElapsedTime(connecting).TotalSeconds:0.0} s"));
 
             var perSite = Math.Max(1, load.Events / count / load.Batch);
-            var cpu = ProcessUse.Cpu(centre.Process);
+            await Task.WhenAll(sites.Select(site => Task.Run(() => site.SendEventsAsync(1, load.Batch, EventBytes, cancellationToken), cancellationToken)));
+            foreach (var site in sites)
+            {
+                site.AnswersMs.Clear();
+            }
+
+            TimeSpan Database() => database is { } id ? ProcessUse.CpuWithChildren(id) : TimeSpan.Zero;
+            var (cpu, databaseCpu, ownCpu) = (ProcessUse.Cpu(centre.Process), Database(), Environment.CpuUsage.TotalTime);
             var began = Stopwatch.GetTimestamp();
             await Task.WhenAll(sites.Select(site => Task.Run(() => site.SendEventsAsync(perSite, load.Batch, EventBytes, cancellationToken), cancellationToken)));
             var took = Stopwatch.GetElapsedTime(began);
-            var used = ProcessUse.Cpu(centre.Process) - cpu;
+            var used = new Used(ProcessUse.Cpu(centre.Process) - cpu, Database() - databaseCpu, Environment.CpuUsage.TotalTime - ownCpu);
             var events = (double)perSite * load.Batch * count;
             var answers = sites.SelectMany(s => s.AnswersMs).Order().ToArray();
 
@@ -187,11 +200,14 @@ internal static class SitesBench
             }
 
             var measured = new Measured(
-                count, events / took.TotalSeconds, answers[answers.Length / 2], answers[(int)(answers.Length * 0.99)], megabytes, 1000 * used.TotalMilliseconds / events,
+                count, events / took.TotalSeconds, answers[answers.Length / 2], answers[(int)(answers.Length * 0.99)], megabytes, used.Per(events / 1000),
                 ProcessUse.PeakMemoryMb(centre.Process), disk, missing);
             say(string.Create(
                 CultureInfo.InvariantCulture,
                 $"  {measured.EventsPerSecond:0} events/s, p50 {measured.P50Ms:0.0} ms, p99 {measured.P99Ms:0.0} ms; blobs {measured.BlobMbPerSecond:0.0} MB/s; the centre took {measured.MemoryMb:0} MB; asked to come again {sites.Sum(s => s.Busy)} times"));
+            say(string.Create(
+                CultureInfo.InvariantCulture,
+                $"  processor seconds for {events:0} events in {took.TotalSeconds:0.0} s: centre {used.Centre.TotalSeconds:0.0}, database {used.Database.TotalSeconds:0.0}, simulated sites {used.Sites.TotalSeconds:0.0}, of {Environment.ProcessorCount * took.TotalSeconds:0.0} of this machine"));
             return measured;
         }
         finally
@@ -208,7 +224,15 @@ internal static class SitesBench
     private sealed record Load(int Events, int Batch, int Blobs, int BlobBytes);
 
     private sealed record Measured(
-        int Sites, double EventsPerSecond, double P50Ms, double P99Ms, double BlobMbPerSecond, double CpuMsPerThousand, double MemoryMb, double DiskEventsPerSecond, int Missing);
+        int Sites, double EventsPerSecond, double P50Ms, double P99Ms, double BlobMbPerSecond, Used Thousand, double MemoryMb, double DiskEventsPerSecond, int Missing);
+
+    /// <summary>Processor time of each of the three that share the machine.</summary>
+    private sealed record Used(TimeSpan Centre, TimeSpan Database, TimeSpan Sites)
+    {
+        public TimeSpan Intake => Centre + Database;
+
+        public Used Per(double events) => new(Centre / events, Database / events, Sites / events);
+    }
 
     /// <summary>A site without a disk: the link's requests, one after the other, as the station sends them.</summary>
     private sealed class SimulatedSite : IDisposable
@@ -289,7 +313,8 @@ internal static class SitesBench
         private async Task PostAsync(EntryBatch batch, CancellationToken cancellationToken)
         {
             var answer = await SendAsync(HttpMethod.Post, LinkRoutes.Entries, batch.ToBytes(), LinkRoutes.EntriesType, cancellationToken);
-            var mark = JsonDocument.Parse(answer).RootElement.GetProperty("mark").GetInt64();
+            using var json = JsonDocument.Parse(answer);
+            var mark = json.RootElement.GetProperty("mark").GetInt64();
             _sent[batch.Lane] = mark == batch.LastSequence
                 ? mark
                 : throw new InvalidOperationException($"{_name}: the centre answered mark {mark} to a batch that ends with {batch.LastSequence}.");

@@ -73,11 +73,13 @@ internal sealed class LocalPostgres : IAsyncDisposable
     /// <summary>Ends it in good order, with its sessions broken off.</summary>
     public Task StopServerAsync(CancellationToken cancellationToken) => RunToolAsync("pg_ctl", ["-D", $"{Folder}/data", "-w", "-m", "fast", "stop"], cancellationToken);
 
+    /// <summary>The process whose children are the sessions.</summary>
+    public int ProcessId => int.Parse(File.ReadLines(Path.Combine(Folder, "data", "postmaster.pid")).First(), CultureInfo.InvariantCulture);
+
     /// <summary>SIGKILL to the server and all of its sessions, as a power cut would end them.</summary>
     public async Task KillAsync()
     {
-        var pid = int.Parse((await File.ReadAllLinesAsync(Path.Combine(Folder, "data", "postmaster.pid")))[0], CultureInfo.InvariantCulture);
-        using var server = Process.GetProcessById(pid);
+        using var server = Process.GetProcessById(ProcessId);
         server.Kill(entireProcessTree: true);
         await server.WaitForExitAsync();
     }

@@ -1,6 +1,8 @@
 using System.Buffers;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Yizhan.Contracts;
@@ -27,6 +29,9 @@ internal sealed partial class LinkEndpoints
     private readonly Revocations _revocations;
     private readonly BodyBudget _budget;
     private readonly ILogger _logger;
+
+    // A connection has one certificate for all of its requests.
+    private readonly ConditionalWeakTable<X509Certificate2, CertificateHolder> _holders = new();
 
     private LinkEndpoints(
         LinkIntake intake, ReleaseCentre releases, EnrolmentDesk desk, AccountDesk accounts, ModelBook models, Revocations revocations, BodyBudget budget, ILogger logger) =>
@@ -161,10 +166,11 @@ internal sealed partial class LinkEndpoints
     {
         // The handshake has checked the certificate already; without one there is no connection. But a connection may be older than
         // the revocation of its certificate.
-        var site = SitePrincipal.From(context.Connection.ClientCertificate!)!;
+        var holder = _holders.GetValue(context.Connection.ClientCertificate!, CertificateHolder.Of);
+        var site = holder.Site!;
         try
         {
-            if (_revocations.Has(context.Connection.ClientCertificate!))
+            if (_revocations.Has(holder))
             {
                 throw Refused(403, "The certificate is revoked.", "Enrol again: yizhan site enrol-token.");
             }

@@ -136,7 +136,7 @@ public sealed partial class LinkIntake(
             var mark = await log.ReceiveAsync(entries, cancellationToken);
             if (mark == entries[^1].Identity.Sequence)
             {
-                sites.Took(batch.Site, batch.Epoch, batch.Lane, LinkTaken.Of(mark, batch.Entries[count - 1].Id));
+                await sites.TookAsync(batch.Site, batch.Epoch, batch.Lane, LinkTaken.Of(mark, batch.Entries[count - 1].Id));
             }
 
             return mark;

@@ -13,10 +13,12 @@ internal sealed partial class EventLog : IEventLog
     private readonly Committer _committer;
     private readonly BlobStore _blobs;
     private readonly Ledger _ledger;
+    private readonly Tail _tail;
     private readonly Waiters _waiting = new();
 
-    public EventLog(Journal journal, Committer committer, BlobStore blobs, Ledger ledger)
+    public EventLog(Journal journal, Committer committer, BlobStore blobs, Ledger ledger, Tail tail)
     {
+        _tail = tail;
         _journal = journal;
         _committer = committer;
         _blobs = blobs;
@@ -49,7 +51,7 @@ internal sealed partial class EventLog : IEventLog
         ArgumentOutOfRangeException.ThrowIfNegative(afterPosition);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxEntries);
         cancellationToken.ThrowIfCancellationRequested();
-        return new(afterPosition >= _journal.State.Position ? [] : _journal.Read(afterPosition, maxEntries));
+        return new(afterPosition >= _journal.State.Position ? [] : _tail.Read(afterPosition, maxEntries) ?? _journal.Read(afterPosition, maxEntries));
     }
 
     public ValueTask<IReadOnlyList<LoggedEntry>> ReadLaneAsync(
@@ -124,8 +126,23 @@ internal sealed partial class EventLog : IEventLog
     /// <summary>Held while entries are released, and by a backup, which must not miss an entry between two of its parts.</summary>
     public SemaphoreSlim ReleaseGate { get; } = new(1, 1);
 
-    /// <summary>Wakes those who wait for more. After a commit that added entries.</summary>
-    public void Announce() => _waiting.Wake();
+    /// <summary>After a commit: those who follow the log get what was added from memory, and nothing that was released.</summary>
+    public void Committed(Group group)
+    {
+        if (group.Releases.Count > 0)
+        {
+            _tail.Clear();
+        }
+
+        if (group.Entries.Count > 0)
+        {
+            _tail.Add(group.Entries);
+            _waiting.Wake();
+        }
+    }
+
+    /// <summary>What was sealed with a destroyed key is read from the journal, which shows nothing of it. On the committer's thread.</summary>
+    public void Shredded() => _tail.Clear();
 
     /// <summary>Ends those who wait for more.</summary>
     public ValueTask DisposeAsync()

@@ -27,7 +27,7 @@ internal sealed partial class Spool : IAsyncDisposable
         var blobs = new BlobStore(journal, segments, ledger, objects, options.S3Prefix);
         _committer = new Committer(journal, clock, Committed, logger, post);
         blobs.Use(_committer);
-        _log = new EventLog(journal, _committer, blobs, ledger);
+        _log = new EventLog(journal, _committer, blobs, ledger, new Tail(options.TailMiB * 1024L * 1024));
         Blobs = blobs;
     }
 
@@ -69,9 +69,10 @@ internal sealed partial class Spool : IAsyncDisposable
 
     /// <summary>Destroys the keys of a day, between two commits; durable on return.</summary>
     public Task ShredAsync(DateOnly day, CancellationToken cancellationToken) => _committer.RunAsync(
-        new Work<(KeyRing Keys, DateOnly Day), bool>((_segments.Keys, day), static (call, _) =>
+        new Work<(KeyRing Keys, EventLog Log, DateOnly Day), bool>((_segments.Keys, _log, day), static (call, _) =>
         {
             call.Keys.Shred(call.Day);
+            call.Log.Shredded();
             return true;
         }), cancellationToken);
 
@@ -172,10 +173,7 @@ internal sealed partial class Spool : IAsyncDisposable
             _refill();
         }
 
-        if (group.Entries.Count > 0)
-        {
-            _log.Announce();
-        }
+        _log.Committed(group);
     }
 
     /// <summary>The store of which a folder holds a log; null when it holds none.</summary>

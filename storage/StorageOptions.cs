@@ -77,6 +77,10 @@ public sealed class StorageOptions
     [Range(0, 1000)]
     public int ScrubMiBPerSecond { get; set; } = 4;
 
+    /// <summary>How much of the newest entries stays in memory for the services that follow the log, in MiB. Default 8; 0: each of them reads the disk.</summary>
+    [Range(0, 1024)]
+    public int TailMiB { get; set; } = 8;
+
     /// <summary>How often the canary files are looked at, in seconds: whoever encrypts the node touches them too. Default 10; 0: there are none.</summary>
     [Range(0, 3600)]
     public int CanarySeconds { get; set; } = 10;

@@ -25,7 +25,9 @@ public sealed record EntryBatch(string Site, Guid Epoch, byte Lane, long FirstSe
     /// <summary>Writes the batch.</summary>
     public byte[] ToBytes()
     {
-        var body = new ArrayBufferWriter<byte>(4096);
+        // Large enough for all, so that nothing is copied on the way.
+        var body = new ArrayBufferWriter<byte>(64 + Site.Length + Entries.Sum(static e =>
+            64 + (3 * (e.Type.Length + e.Id.Length + e.Key.Length + (e.TraceParent?.Length ?? 0))) + (40 * e.Blobs.Count) + e.Data.Length));
         Write(body, Magic);
         Write(body, Site);
         Epoch.TryWriteBytes(body.GetSpan(16), bigEndian: true, out _);

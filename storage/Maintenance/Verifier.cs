@@ -118,12 +118,13 @@ internal sealed class Verifier(
             IReadOnlyList<LoggedEntry> page;
             try
             {
-                page = await log.ReadAsync(position, PageEntries, cancellationToken).ConfigureAwait(false);
+                cancellationToken.ThrowIfCancellationRequested();
+                page = Read(position, PageEntries);
             }
             catch (InvalidDataException)
             {
                 // One at a time, to name it and to go on behind it.
-                page = await OneAsync(position, cancellationToken).ConfigureAwait(false);
+                page = One(position);
                 if (page.Count == 0)
                 {
                     position++;
@@ -146,11 +147,14 @@ internal sealed class Verifier(
         }
     }
 
-    private async Task<IReadOnlyList<LoggedEntry>> OneAsync(long position, CancellationToken cancellationToken)
+    /// <summary>From the disk, which is looked at here, and not from the log, which has the newest in memory.</summary>
+    private IReadOnlyList<LoggedEntry> Read(long position, int maxEntries) => position >= log.LastPosition ? [] : journal.Read(position, maxEntries);
+
+    private IReadOnlyList<LoggedEntry> One(long position)
     {
         try
         {
-            return await log.ReadAsync(position, 1, cancellationToken).ConfigureAwait(false);
+            return Read(position, 1);
         }
         catch (InvalidDataException e)
         {
@@ -179,7 +183,7 @@ internal sealed class Verifier(
                 }
 
                 // Looked for twice: the entry may have been released, and its blob with it, since it was read.
-                var still = await log.ReadAsync(logged.Position - 1, 1, cancellationToken).ConfigureAwait(false);
+                var still = Read(logged.Position - 1, 1);
                 if (still.Count == 0 || still[0].Position != logged.Position)
                 {
                     continue;

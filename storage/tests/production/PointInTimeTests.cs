@@ -122,12 +122,12 @@ public sealed class PointInTimeTests(PostgresServer server, S3Server s3) : IDisp
         (code, output) = await RunAsync("backup", ["--connection-file", centre.Options.PostgresConnectionFile!, "--data", data, "--site-key", centre.Options.SiteKeyFile!, "--work", _folder, "--json"], bucket);
         Assert.True(code == 0, output);
         Assert.Empty(Directory.GetDirectories(_folder, "yizhan-base-*"));
-        var stored = s3.Server.ObjectFiles().Where(f => f.Contains("/truths/base/", StringComparison.Ordinal)).ToList();
+        var stored = await s3.ObjectsAsync("truths/base/");
         Assert.Contains(stored, f => f.Contains("node.sealed", StringComparison.Ordinal));
-        foreach (var file in stored)
+        foreach (var key in stored)
         {
-            var bytes = await File.ReadAllBytesAsync(file, Cancel);
-            Assert.True(bytes.AsSpan().IndexOf("Wang XiaoDong"u8) < 0 && bytes.AsSpan().IndexOf("the signing key"u8) < 0, file);
+            var bytes = await s3.ReadAsync(key);
+            Assert.True(bytes.AsSpan().IndexOf("Wang XiaoDong"u8) < 0 && bytes.AsSpan().IndexOf("the signing key"u8) < 0, key);
         }
 
         var (server, restored) = (Path.Combine(_folder, "server"), Path.Combine(_folder, "restored"));
@@ -216,14 +216,14 @@ public sealed class PointInTimeTests(PostgresServer server, S3Server s3) : IDisp
         Assert.Equal(0, (await RunAsync("fetch", [Path.GetFileName(file), back], options)).Code);
         Assert.Equal(1, (await RunAsync("fetch", ["000000010000000000000002", back], options)).Code);
 
-        var stored = s3.Server.ObjectFiles().Single(f => f.Contains("/away/wal/", StringComparison.Ordinal));
-        var bytes = await File.ReadAllBytesAsync(stored, Cancel);
+        var stored = Assert.Single(await s3.ObjectsAsync("away/wal/"));
+        var bytes = await s3.ReadAsync(stored);
         bytes[5000] ^= 1;
-        await File.WriteAllBytesAsync(stored, bytes, Cancel);
+        await s3.ChangeAsync(stored, bytes);
         var (code, output) = await RunAsync("fetch", [Path.GetFileName(file), back], options);
         Assert.Equal(150, code);
         Assert.Contains("has other bytes than were written", output, StringComparison.Ordinal);
-        await using var line = new S3Line(s3.Server.Url);
+        await using var line = new S3Line(s3.Url);
         line.Do(S3Line.Fault.Unavailable, int.MaxValue);
         options.S3Url = line.Url.ToString();
         (code, output) = await RunAsync("fetch", [Path.GetFileName(file), back], options);
@@ -237,13 +237,13 @@ public sealed class PointInTimeTests(PostgresServer server, S3Server s3) : IDisp
     private StorageOptions Bucket(string prefix)
     {
         var credentials = Path.Combine(_folder, "credentials");
-        File.WriteAllText(credentials, LocalS3.Credentials);
+        File.WriteAllText(credentials, s3.Credentials);
         if (!OperatingSystem.IsWindows())
         {
             File.SetUnixFileMode(_folder, (UnixFileMode)0b111_101_101);
         }
 
-        return new StorageOptions { S3Url = s3.Server.Url.ToString(), S3Bucket = LocalS3.Bucket, S3CredentialsFile = credentials, S3Prefix = prefix };
+        return new StorageOptions { S3Url = s3.Url.ToString(), S3Bucket = s3.Bucket, S3CredentialsFile = credentials, S3Prefix = prefix };
     }
 
     private static string[] Arguments(StorageOptions bucket) =>

@@ -1,50 +1,127 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Amazon.S3;
+using Amazon.S3.Model;
 using Yizhan.Drills;
 
 [assembly: AssemblyFixture(typeof(Yizhan.Storage.ProductionTests.S3Server))]
 
 namespace Yizhan.Storage.ProductionTests;
 
-/// <summary>One S3 server for all tests; each store has a prefix of its own.</summary>
+/// <summary>
+/// One S3 server for all tests; each store has a prefix of its own. It is the one at <c>YIZHAN_S3_URL</c> with the credentials in the file <c>YIZHAN_S3_CREDENTIALS</c>
+/// (<c>./check s3</c>: Ceph's radosgw), else <c>s3rver</c>, which knows neither versions nor locks.
+/// </summary>
 public sealed class S3Server : IAsyncLifetime
 {
     private static int _prefixes;
-    private LocalS3? _server;
 
-    internal LocalS3 Server
-    {
-        get
-        {
-            Assert.SkipWhen(_server is null, "s3rver is not installed: npm ci in drills/peers");
-            return _server;
-        }
-    }
+    private readonly string? _outside = Environment.GetEnvironmentVariable("YIZHAN_S3_URL");
+    private LocalS3? _server;
+    private AmazonS3Client? _client;
+
+    internal Uri Url => _outside is { } url ? new Uri(url) : Known(_server).Url;
+
+    internal string Bucket { get; private set; } = LocalS3.Bucket;
+
+    /// <summary>One line, as the file of an operator has it.</summary>
+    internal string Credentials { get; private set; } = LocalS3.Credentials;
+
+    internal AmazonS3Client Client => Known(_client);
 
     /// <summary>Settings of a store that keeps nothing here that the server has.</summary>
     internal Action<StorageOptions> Settings(Uri? url = null, int keepLocalPercent = 0) => options =>
     {
         var credentials = Path.Combine(Path.GetDirectoryName(options.PostgresConnectionFile)!, "s3");
-        File.WriteAllText(credentials, LocalS3.Credentials);
-        (options.S3Url, options.S3Bucket, options.S3CredentialsFile, options.S3KeepLocalPercent) = ((url ?? Server.Url).ToString(), LocalS3.Bucket, credentials, keepLocalPercent);
+        File.WriteAllText(credentials, Credentials);
+        (options.S3Url, options.S3Bucket, options.S3CredentialsFile, options.S3KeepLocalPercent) = ((url ?? Url).ToString(), Bucket, credentials, keepLocalPercent);
         options.S3Prefix = $"t{Interlocked.Increment(ref _prefixes)}/";
     };
 
+    /// <summary>A server on which nobody can delete what is locked; the test is skipped where there is none.</summary>
+    internal AmazonS3Client WithLocks()
+    {
+        Assert.SkipWhen(_outside is null, "s3rver has no object lock: ./check s3");
+        return Client;
+    }
+
+    /// <summary>Names of the objects that begin so, in order.</summary>
+    internal async Task<List<string>> ObjectsAsync(string prefix)
+    {
+        var keys = new List<string>();
+        var request = new ListObjectsV2Request { BucketName = Bucket, Prefix = prefix };
+        ListObjectsV2Response answer;
+        do
+        {
+            answer = await Client.ListObjectsV2Async(request, TestContext.Current.CancellationToken);
+            keys.AddRange(answer.S3Objects.Select(o => o.Key));
+            request.ContinuationToken = answer.NextContinuationToken;
+        }
+        while (answer.IsTruncated);
+        return keys;
+    }
+
+    internal async Task<byte[]> ReadAsync(string key)
+    {
+        using var answer = await Client.GetObjectAsync(Bucket, key, TestContext.Current.CancellationToken);
+        using var bytes = new MemoryStream();
+        await answer.ResponseStream.CopyToAsync(bytes, TestContext.Current.CancellationToken);
+        return bytes.ToArray();
+    }
+
+    /// <summary>Puts other bytes into the place of an object, which says the same of itself: what a bad disk does.</summary>
+    internal async Task ChangeAsync(string key, byte[] bytes)
+    {
+        var before = await Client.GetObjectMetadataAsync(Bucket, key, TestContext.Current.CancellationToken);
+        using var body = new MemoryStream(bytes);
+        var request = new PutObjectRequest { BucketName = Bucket, Key = key, InputStream = body, UseChunkEncoding = false };
+        foreach (var name in before.Metadata.Keys)
+        {
+            request.Metadata[name] = before.Metadata[name];
+        }
+
+        await Client.PutObjectAsync(request, TestContext.Current.CancellationToken);
+    }
+
     public async ValueTask InitializeAsync()
     {
-        if (LocalS3.Program is not null)
+        if (_outside is not null)
+        {
+            Credentials = (await File.ReadAllTextAsync(Environment.GetEnvironmentVariable("YIZHAN_S3_CREDENTIALS")!, CancellationToken.None)).Trim();
+            Bucket = $"yizhan-{Guid.CreateVersion7(TimeProvider.System.GetUtcNow())}";
+        }
+        else if (LocalS3.Program is not null)
         {
             _server = await LocalS3.StartAsync(CancellationToken.None);
+        }
+        else
+        {
+            return;
+        }
+
+        var colon = Credentials.IndexOf(':', StringComparison.Ordinal);
+        _client = new AmazonS3Client(
+            Credentials[..colon], Credentials[(colon + 1)..], new AmazonS3Config { ServiceURL = Url.ToString(), AuthenticationRegion = "us-east-1", ForcePathStyle = true });
+        if (_outside is not null)
+        {
+            await _client.PutBucketAsync(Bucket, CancellationToken.None);
         }
     }
 
     public async ValueTask DisposeAsync()
     {
+        _client?.Dispose();
         if (_server is not null)
         {
             await _server.DisposeAsync();
         }
+    }
+
+    private static T Known<T>(T? server) where T : class
+    {
+        Assert.SkipWhen(server is null, "s3rver is not installed: npm ci in drills/peers");
+        return server;
     }
 }
 
