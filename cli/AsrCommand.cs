@@ -156,14 +156,17 @@ internal static class AsrCommand
         var dialect = new Option<string?>("--dialect") { Description = "What is spoken (BCP 47: en, cmn, yue …). Default: the site's first." };
         var format = new Option<string>("--format") { Description = "txt, vtt, srt or json.", DefaultValueFactory = _ => "txt" };
         format.AcceptOnlyFromAmong("txt", "vtt", "srt", "json");
+        var speakers = new Option<string?>("--speakers") { Description = "channels: each channel of the recording is one speaker. Default: nobody is told apart." };
+        speakers.AcceptOnlyFromAmong("channels");
         var command = new Command("transcribe", """
             Gives a recording to the node and prints what it heard. A dialect that nothing hears is refused, not guessed.
 
             Examples:
               yizhan asr transcribe visit.wav
               yizhan asr transcribe visit.wav --dialect en --format vtt > visit.vtt
+              yizhan asr transcribe call.wav --speakers channels
               yizhan asr transcribe visit.wav --pack pocketsphinx-en-us --json | tail -n 1 | jq -r .text
-            """) { file, Node, pack, dialect, format };
+            """) { file, Node, pack, dialect, format, speakers };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             var path = parsed.GetRequiredValue(file);
@@ -177,7 +180,7 @@ internal static class AsrCommand
             {
                 var asked = parsed.GetValue(Json) ? "json" : parsed.GetRequiredValue(format);
                 await using var audio = File.OpenRead(path);
-                using var answer = await http.PostAsync(Address(parsed.GetValue(dialect), parsed.GetValue(pack), asked), new StreamContent(audio), cancellationToken);
+                using var answer = await http.PostAsync(Address(parsed.GetValue(dialect), parsed.GetValue(pack), asked, parsed.GetValue(speakers)), new StreamContent(audio), cancellationToken);
                 await NodeClient.ThrowIfRefusedAsync(answer, cancellationToken);
                 Console.WriteLine((await answer.Content.ReadAsStringAsync(cancellationToken)).TrimEnd());
                 return 0;
@@ -426,8 +429,8 @@ internal static class AsrCommand
         return found.Count == 0 ? null : found;
     }
 
-    private static string Address(string? dialect, string? pack, string format) =>
-        $"nmt-asr/transcripts?format={format}" + (dialect is null ? "" : $"&dialect={Uri.EscapeDataString(dialect)}") + (pack is null ? "" : $"&pack={Uri.EscapeDataString(pack)}");
+    private static string Address(string? dialect, string? pack, string format, string? speakers = null) =>
+        $"nmt-asr/transcripts?format={format}" + (dialect is null ? "" : $"&dialect={Uri.EscapeDataString(dialect)}") + (pack is null ? "" : $"&pack={Uri.EscapeDataString(pack)}") + (speakers is null ? "" : $"&speakers={speakers}");
 
     private static Table RateTable(params string[] first) => new Table().Border(TableBorder.Simple).AddColumns([.. first, "words", "WER", "CER", "mixed", "at least"]);
 

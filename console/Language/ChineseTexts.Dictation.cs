@@ -7,6 +7,7 @@ internal sealed partial class ChineseTexts
     public override string DictationHint => "仅能识别下列语言；其他方言需由本站点安装语音包。发送前请通读全文。";
     public override string DictateLive => "现场听写";
     public override string DialectSpoken => "所说语言";
+    public override string DictationSlowLine => "线路较慢：压缩声音（Opus）";
     public override string DictationBegin => "开始";
     public override string DictationPause => "暂停";
     public override string DictationFinish => "结束";

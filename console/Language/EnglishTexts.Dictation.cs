@@ -7,6 +7,7 @@ internal sealed partial class EnglishTexts
     public override string DictationHint => "Only the languages below are recognised. Other dialects need a pack that your site brings. Read every note before you send it.";
     public override string DictateLive => "Dictate";
     public override string DialectSpoken => "Spoken";
+    public override string DictationSlowLine => "Slow line: compress the sound (Opus)";
     public override string DictationBegin => "Begin";
     public override string DictationPause => "Pause";
     public override string DictationFinish => "Finish";

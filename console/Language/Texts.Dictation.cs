@@ -9,6 +9,7 @@ public abstract partial class Texts
     public abstract string DictationHint { get; }
     public abstract string DictateLive { get; }
     public abstract string DialectSpoken { get; }
+    public abstract string DictationSlowLine { get; }
     public abstract string DictationBegin { get; }
     public abstract string DictationPause { get; }
     public abstract string DictationFinish { get; }

@@ -1,11 +1,12 @@
 // Dictation: microphone → WebSocket of nmt-asr → text → note. What the service has not acknowledged is kept here and sent again after a break, so a
-// line that comes and goes loses nothing; the service says from which sample to go on.
+// line that comes and goes loses nothing; the service says from which sample to go on. On a slow line the browser's own recorder makes Opus of it, an
+// eighth of the bytes, and offsets count those bytes.
 'use strict';
 window.yizhanDictation = async (page, words) => {
-  const rate = 16000, frame = 1600, mostKept = rate * 60 * 15;
+  const rate = 16000, frame = 1600, mostKept = rate * 60 * 15, opus = { mimeType: 'audio/webm;codecs=opus', audioBitsPerSecond: 32000 };
   const byId = id => page.querySelector('#' + id);
-  const [dialect, begin, pause, finish, state, warning, text, partial, translation, form, send, sent, files, uploads] =
-    ['dialect', 'begin', 'pause', 'finish', 'state', 'warning', 'text', 'partial', 'translation', 'note', 'send', 'sent', 'files', 'uploads'].map(byId);
+  const [dialect, slow, begin, pause, finish, state, warning, text, partial, translation, form, send, sent, files, uploads] =
+    ['dialect', 'slow', 'begin', 'pause', 'finish', 'state', 'warning', 'text', 'partial', 'translation', 'note', 'send', 'sent', 'files', 'uploads'].map(byId);
   let live = null;
 
   const warn = message => { warning.hidden = !message; warning.textContent = message ?? ''; };
@@ -20,6 +21,8 @@ window.yizhanDictation = async (page, words) => {
   const heard = [...new Set(packs.filter(pack => pack.task === 'asr' && !pack.problem).flatMap(pack => pack.dialects))].sort();
   const names = new Intl.DisplayNames([words.code], { type: 'language', fallback: 'code' });
   for (const code of heard) dialect.add(new Option(`${names.of(code)} (${code})`, code));
+  slow.closest('label').hidden = !window.MediaRecorder?.isTypeSupported(opus.mimeType);
+  slow.checked = !slow.closest('label').hidden && (navigator.connection?.saveData || /2g|3g/.test(navigator.connection?.effectiveType));
   if (heard.length === 0) {
     begin.disabled = true;
     warn(words.none);
@@ -47,14 +50,15 @@ window.yizhanDictation = async (page, words) => {
     }
   };
 
-  const drop = (dictation, upTo) => {
-    while (dictation.kept.length > 0 && dictation.kept[0].offset + dictation.kept[0].samples.length <= upTo) dictation.kept.shift();
+  const drop = (dictation, { samples, bytes }) => {
+    const upTo = dictation.opus ? bytes : samples;
+    while (dictation.kept.length > 0 && dictation.kept[0].offset + dictation.kept[0].sound.length <= upTo) dictation.kept.shift();
   };
 
-  const push = (dictation, chunk) => {
-    const message = new ArrayBuffer(8 + chunk.samples.length * 2);
-    new DataView(message).setBigInt64(0, BigInt(chunk.offset), true);
-    new Int16Array(message, 8).set(chunk.samples);
+  const push = (dictation, { offset, sound }) => {
+    const message = new ArrayBuffer(8 + sound.byteLength);
+    new DataView(message).setBigInt64(0, BigInt(offset), true);
+    new sound.constructor(message, 8).set(sound);
     dictation.socket.send(message);
   };
 
@@ -62,7 +66,7 @@ window.yizhanDictation = async (page, words) => {
     const socket = new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/nmt-asr/live`);
     dictation.socket = socket;
     dictation.ready = false;
-    socket.onopen = () => socket.send(JSON.stringify({ session: dictation.id, dialect: dictation.dialect, sampleRate: rate }));
+    socket.onopen = () => socket.send(JSON.stringify({ session: dictation.id, dialect: dictation.dialect, sampleRate: rate, format: dictation.opus ? 'opus' : 'pcm' }));
     socket.onmessage = event => hear(dictation, JSON.parse(event.data));
     socket.onclose = () => {
       dictation.ready = false;
@@ -78,7 +82,7 @@ window.yizhanDictation = async (page, words) => {
       case 'ready':
         dictation.ready = true;
         dictation.delay = 250;
-        drop(dictation, message.samples);
+        drop(dictation, message);
         for (const chunk of dictation.kept) push(dictation, chunk);
         if (dictation.ending) {
           dictation.socket.send('finish');
@@ -99,7 +103,7 @@ window.yizhanDictation = async (page, words) => {
         }
         break;
       case 'ack':
-        drop(dictation, message.samples);
+        drop(dictation, message);
         break;
       case 'done':
         dictation.over = true;
@@ -133,12 +137,27 @@ window.yizhanDictation = async (page, words) => {
   const take = (dictation, block) => {
     if (dictation.paused || dictation.ending || dictation.over) return;
     for (const sample of block) dictation.block.push(Math.max(-32768, Math.min(32767, Math.round(sample * 32768))));
-    while (dictation.block.length >= frame) keep(dictation, dictation.block.splice(0, frame));
+    while (dictation.block.length >= frame) keep(dictation, Int16Array.from(dictation.block.splice(0, frame)));
   };
 
-  const keep = (dictation, samples) => {
-    const chunk = { offset: dictation.taken, samples: Int16Array.from(samples) };
-    dictation.taken += samples.length;
+  // The recorder's pieces are read one after the other, and what it says of itself is done after the pieces before.
+  const record = dictation => {
+    const recorder = dictation.recorder = new MediaRecorder(dictation.stream, opus);
+    let last = Promise.resolve();
+    const then = step => { last = last.then(step); };
+    recorder.ondataavailable = event => then(async () => {
+      const sound = new Uint8Array(await event.data.arrayBuffer());
+      if (sound.length > 0 && !dictation.over) keep(dictation, sound);
+    });
+    recorder.onpause = () => then(() => tellPause(dictation));
+    // By the button, or because the microphone is gone.
+    recorder.onstop = () => then(() => ended(dictation));
+    recorder.start(frame * 1000 / rate);
+  };
+
+  const keep = (dictation, sound) => {
+    const chunk = { offset: dictation.taken, sound };
+    dictation.taken += sound.length;
     dictation.kept.push(chunk);
     if (dictation.ready) push(dictation, chunk);
     if (dictation.kept.length * frame > mostKept) {
@@ -147,9 +166,19 @@ window.yizhanDictation = async (page, words) => {
     }
   };
 
+  const tellPause = dictation => {
+    if (dictation.paused && dictation.ready && !dictation.ending) dictation.socket.send('pause');
+  };
+
   const end = dictation => {
-    if (dictation.ending) return;
-    if (dictation.block.length > 0) keep(dictation, dictation.block.splice(0));
+    pause.disabled = finish.disabled = true;
+    if (!dictation.recorder) ended(dictation);
+    else if (dictation.recorder.state !== 'inactive') dictation.recorder.stop();
+  };
+
+  const ended = dictation => {
+    if (dictation.ending || dictation.over) return;
+    if (dictation.block.length > 0) keep(dictation, Int16Array.from(dictation.block.splice(0)));
     dictation.ending = true;
     stopMicrophone(dictation);
     pause.disabled = finish.disabled = true;
@@ -165,15 +194,19 @@ window.yizhanDictation = async (page, words) => {
     sent.textContent = text.value = partial.textContent = '';
     translation.replaceChildren();
     const dictation = live = {
-      id: crypto.randomUUID(), dialect: dialect.value, kept: [], block: [], taken: 0, finals: new Map(), delay: 250, ready: false, paused: false, ending: false, over: false, edited: false,
+      id: crypto.randomUUID(), dialect: dialect.value, opus: slow.checked, kept: [], block: [], taken: 0, finals: new Map(), delay: 250, ready: false, paused: false, ending: false, over: false, edited: false,
     };
     try {
       dictation.stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
-      dictation.audio = new AudioContext({ sampleRate: rate });
-      await dictation.audio.audioWorklet.addModule('/_content/Yizhan.Console/dictation-worklet.js');
-      const node = new AudioWorkletNode(dictation.audio, 'microphone', { numberOfOutputs: 0, channelCount: 1, channelCountMode: 'explicit' });
-      node.port.onmessage = event => take(dictation, event.data);
-      dictation.audio.createMediaStreamSource(dictation.stream).connect(node);
+      if (dictation.opus) {
+        record(dictation);
+      } else {
+        dictation.audio = new AudioContext({ sampleRate: rate });
+        await dictation.audio.audioWorklet.addModule('/_content/Yizhan.Console/dictation-worklet.js');
+        const node = new AudioWorkletNode(dictation.audio, 'microphone', { numberOfOutputs: 0, channelCount: 1, channelCountMode: 'explicit' });
+        node.port.onmessage = event => take(dictation, event.data);
+        dictation.audio.createMediaStreamSource(dictation.stream).connect(node);
+      }
     } catch (error) {
       stopMicrophone(dictation);
       warn(words.microphone.replace('{0}', error.message));
@@ -186,7 +219,13 @@ window.yizhanDictation = async (page, words) => {
   };
   pause.onclick = () => {
     live.paused = !live.paused;
-    if (live.paused && live.ready) live.socket.send('pause');
+    if (!live.recorder) tellPause(live);
+    else if (!live.paused) live.recorder.resume();
+    else {
+      // What was said until now goes before the word that it has ended.
+      live.recorder.requestData();
+      live.recorder.pause();
+    }
     state.textContent = live.paused ? words.paused : words.listening;
     pause.setAttribute('aria-pressed', live.paused);
   };

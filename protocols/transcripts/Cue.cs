@@ -7,7 +7,8 @@ namespace Yizhan.Transcripts;
 /// <param name="StartMs">When it begins, in milliseconds of the recording.</param>
 /// <param name="EndMs">When it ends.</param>
 /// <param name="Text">What is said.</param>
-public sealed record Cue(long StartMs, long EndMs, string Text)
+/// <param name="Speaker">Number of who says it; null when that is not known.</param>
+public sealed record Cue(long StartMs, long EndMs, string Text, int? Speaker = null)
 {
     /// <summary>WebVTT (W3C).</summary>
     public static string ToWebVtt(IEnumerable<Cue> cues)
@@ -17,7 +18,7 @@ public sealed record Cue(long StartMs, long EndMs, string Text)
         {
             // "-->" ends the text of a cue, "<" begins a tag, "&" an entity (WebVTT §3.4).
             var escaped = OneLine(cue.Text).Replace("&", "&amp;", StringComparison.Ordinal).Replace("<", "&lt;", StringComparison.Ordinal).Replace(">", "&gt;", StringComparison.Ordinal);
-            text.Append(CultureInfo.InvariantCulture, $"\n{Time(cue.StartMs, '.')} --> {Time(cue.EndMs, '.')}\n{escaped}\n");
+            text.Append(CultureInfo.InvariantCulture, $"\n{Time(cue.StartMs, '.')} --> {Time(cue.EndMs, '.')}\n{(cue.Speaker is { } speaker ? $"<v {speaker}>" : "")}{escaped}\n");
         }
 
         return text.ToString();
@@ -29,7 +30,7 @@ public sealed record Cue(long StartMs, long EndMs, string Text)
         var (text, number) = (new StringBuilder(), 0);
         foreach (var cue in cues)
         {
-            text.Append(CultureInfo.InvariantCulture, $"{++number}\n{Time(cue.StartMs, ',')} --> {Time(cue.EndMs, ',')}\n{OneLine(cue.Text).Replace("-->", "->", StringComparison.Ordinal)}\n\n");
+            text.Append(CultureInfo.InvariantCulture, $"{++number}\n{Time(cue.StartMs, ',')} --> {Time(cue.EndMs, ',')}\n{(cue.Speaker is { } speaker ? $"{speaker}: " : "")}{OneLine(cue.Text).Replace("-->", "->", StringComparison.Ordinal)}\n\n");
         }
 
         return text.ToString();

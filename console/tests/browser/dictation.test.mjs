@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { Transform } from 'node:stream';
 import { createRequire } from 'node:module';
 import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
@@ -64,8 +65,8 @@ const startFhir = async () => {
   return server;
 };
 
-/** The line between browser and node: it can be cut. */
-let cut = false;
+/** The line between browser and node: it can be cut, and slow on the way up. */
+let cut = false, bytesASecond = Infinity, up = 0;
 const sockets = new Set();
 const line = net.createServer(near => {
   if (cut) return near.destroy();
@@ -74,8 +75,15 @@ const line = net.createServer(near => {
     sockets.add(a);
     a.on('error', () => b.destroy());
     a.on('close', () => { sockets.delete(a); b.destroy(); });
-    a.pipe(b);
+    if (a === far) a.pipe(b);
   }
+  near.pipe(new Transform({
+    transform(data, _, done) {
+      up += data.length;
+      if (bytesASecond === Infinity) done(null, data);
+      else setTimeout(done, data.length / bytesASecond * 1000, null, data);
+    },
+  })).pipe(far);
 }).listen(linePort, '127.0.0.1');
 
 let failed = 0, browser;
@@ -163,6 +171,46 @@ try {
   assert.equal(audio.toString('latin1', 0, 4), 'RIFF');
   assert.ok(audio.length > 16000 * 2 * 10, `the recording has ${audio.length} bytes`);
   console.log('ok    Live dictation becomes a note in the record system across an outage, with the audio linked');
+
+  // The browser's own recorder, on a line of 96 kbit/s that would carry three of eight samples.
+  const pcmBytesASecond = 16000 * 2;
+  bytesASecond = 12_000;
+  up = 0;
+  await page.check('#slow');
+  await page.click('#begin');
+  await page.waitForFunction(() => /go forward/.test(document.querySelector('#text').value));
+  console.log("ok    What the browser's own recorder makes (Opus in WebM) is heard on a line that samples do not fit through");
+
+  // Cut between two bytes of the recording: what the node has not acknowledged comes again, and the recording goes on where it was.
+  cut = true;
+  for (const socket of sockets) socket.destroy();
+  await page.getByText('The line is broken').waitFor();
+  await sleep(3000);
+  cut = false;
+  await page.waitForFunction(() => document.querySelector('#state').textContent === 'Listening.');
+  await page.waitForFunction(known => (document.querySelector('#text').value.match(/forward/g) ?? []).length > known, (await page.inputValue('#text')).match(/forward/g).length);
+  await page.waitForFunction(() => document.querySelector('#partial').textContent.length > 0);
+  await page.click('#pause');
+  await page.waitForFunction(() => document.querySelector('#state').textContent === 'Paused.' && document.querySelector('#partial').textContent === '');
+  const paused = (await page.inputValue('#text')).match(/forward/g).length;
+  await page.click('#pause');
+  await page.waitForFunction(known => (document.querySelector('#text').value.match(/forward/g) ?? []).length > known, paused);
+  await page.click('#finish');
+  await page.getByText('Finished.').waitFor();
+  const sentUp = up;
+  await page.fill('#text', 'Go forward.');
+  await page.click('#send');
+  await page.getByText('is kept and on its way').waitFor();
+  bytesASecond = Infinity;
+  const opus = await until('the recording that came as Opus is in the record system', async () => {
+    const { entry = [] } = await fhir('GET', 'DocumentReference?_count=100');
+    return entry.map(e => e.resource).filter(d => d.relatesTo && d.id !== recording.id)[0];
+  });
+  const samples = Buffer.from(opus.content[0].attachment.data, 'base64');
+  assert.equal(samples.toString('latin1', 0, 4), 'RIFF');
+  assert.ok(samples.length > pcmBytesASecond * 10, `the recording has ${samples.length} bytes`);
+  assert.ok(sentUp * 4 < samples.length, `${sentUp} bytes went up for ${samples.length} bytes of samples`);
+  console.log('ok    A dictation in Opus goes on across a broken line and a pause, with a fraction of the bytes, and its recording is kept whole');
 
   await page.setInputFiles('#files', wav);
   await page.waitForFunction(() => /go forward ten meters/.test(document.querySelector('#uploads').textContent));

@@ -44,6 +44,14 @@ public sealed class TokenTests
     public void Numbers_in_characters_are_read(string text, string? expected) => Assert.Equal(expected, ChineseNumber.TryParse(text, out var number) ? number : null);
 
     [Fact]
+    public void Who_speaks_is_in_the_cue()
+    {
+        Cue[] cues = [new(0, 1500, "a", 2)];
+        Assert.Equal("WEBVTT\n\n00:00:00.000 --> 00:00:01.500\n<v 2>a\n", Cue.ToWebVtt(cues));
+        Assert.Equal("1\n00:00:00,000 --> 00:00:01,500\n2: a\n\n", Cue.ToSubRip(cues));
+    }
+
+    [Fact]
     public void Cues_survive_what_would_end_them()
     {
         Cue[] cues = [new(0, 1500, "a --> b <c> & d\ne"), new(3_661_042, 3_662_000, "末")];

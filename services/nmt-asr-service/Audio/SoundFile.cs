@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Yizhan.NmtAsr.Audio;
 
-/// <summary>FLAC, Ogg (Opus, Vorbis) and MP3 by Debian's libsndfile (1.1 and later for MP3), mixed to one channel. The codings it is given are those it has read for years; others are not tried.</summary>
+/// <summary>FLAC, Ogg (Opus, Vorbis) and MP3 by Debian's libsndfile (1.1 and later for MP3). The codings it is given are those it has read for years; others are not tried.</summary>
 internal sealed partial class SoundFile : IAudioReader
 {
     private const string Library = "libsndfile.so.1";
@@ -60,31 +60,17 @@ internal sealed partial class SoundFile : IAudioReader
     }
 
     /// <inheritdoc/>
-    public Task<short[]> ReadAsync(int maxSamples, CancellationToken cancellationToken)
+    public int Channels => _info.Channels;
+
+    /// <inheritdoc/>
+    public Task<short[]> ReadFramesAsync(int maxSamples, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         var frames = new short[maxSamples * _info.Channels];
         var count = (int)ReadFrames(_handle, frames, maxSamples);
         _read += count;
         IsTruncated |= ErrorOf(_handle) != 0 || count == 0 && Samples is { } said && _read < said;
-        if (_info.Channels == 1)
-        {
-            return Task.FromResult(count == maxSamples ? frames : frames[..Math.Max(0, count)]);
-        }
-
-        var samples = new short[Math.Max(0, count)];
-        for (var i = 0; i < samples.Length; i++)
-        {
-            var sum = 0;
-            for (var c = 0; c < _info.Channels; c++)
-            {
-                sum += frames[i * _info.Channels + c];
-            }
-
-            samples[i] = (short)(sum / _info.Channels);
-        }
-
-        return Task.FromResult(samples);
+        return Task.FromResult(count == maxSamples ? frames : frames[..(Math.Max(0, count) * _info.Channels)]);
     }
 
     /// <inheritdoc/>

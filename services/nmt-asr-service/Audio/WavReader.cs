@@ -5,7 +5,7 @@ namespace Yizhan.NmtAsr.Audio;
 /// <summary>Audio that cannot be read; the message says what was found and what would be accepted.</summary>
 internal sealed class AudioRefusedException(string message) : Exception(message);
 
-/// <summary>Reads WAV (RIFF) as a stream: PCM of 8, 16, 24 or 32 bits and IEEE float of 32, any number of channels, mixed to one.</summary>
+/// <summary>Reads WAV (RIFF) as a stream: PCM of 8, 16, 24 or 32 bits and IEEE float of 32, any number of channels.</summary>
 internal sealed class WavReader : IAudioReader
 {
     private const int MaxHeaderBytes = 1024 * 1024;
@@ -28,7 +28,7 @@ internal sealed class WavReader : IAudioReader
     /// <inheritdoc/>
     public bool IsTruncated { get; private set; }
 
-    /// <summary>Channels of the file.</summary>
+    /// <inheritdoc/>
     public int Channels { get; }
 
     /// <summary>Whether a file says that it is one.</summary>
@@ -90,24 +90,18 @@ internal sealed class WavReader : IAudioReader
         throw new AudioRefusedException("The WAV file ends before its first sample.");
     }
 
-    /// <summary>The next samples, mixed to one channel; empty at the end. A file that ends in the middle of a sample ends before it.</summary>
-    public async Task<short[]> ReadAsync(int maxSamples, CancellationToken cancellationToken)
+    /// <inheritdoc/>
+    public async Task<short[]> ReadFramesAsync(int maxSamples, CancellationToken cancellationToken)
     {
         var frame = _bits / 8 * Channels;
         var buffer = new byte[Math.Min((long)maxSamples * frame, _left - _left % frame)];
         var read = await _stream.ReadAtLeastAsync(buffer, buffer.Length, false, cancellationToken);
         _left -= read;
         IsTruncated |= read < buffer.Length && _left < long.MaxValue / 2;
-        var samples = new short[read / frame];
+        var samples = new short[read / frame * Channels];
         for (var i = 0; i < samples.Length; i++)
         {
-            double sum = 0;
-            for (var c = 0; c < Channels; c++)
-            {
-                sum += One(buffer.AsSpan(i * frame + c * _bits / 8));
-            }
-
-            samples[i] = (short)Math.Clamp(sum / Channels, short.MinValue, short.MaxValue);
+            samples[i] = (short)Math.Clamp(One(buffer.AsSpan(i * _bits / 8)), short.MinValue, short.MaxValue);
         }
 
         return samples;

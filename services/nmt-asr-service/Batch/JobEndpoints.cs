@@ -17,8 +17,9 @@ namespace Yizhan.NmtAsr.Batch;
 /// <param name="Utterances">Utterances that were found so far.</param>
 /// <param name="Warnings">What the microphone should be looked at for, and <c>truncated</c>.</param>
 /// <param name="Problem">Why it failed.</param>
+/// <param name="Speakers"><c>channels</c>: each channel is a speaker; null: nobody is told apart.</param>
 internal sealed record JobView(
-    string Id, string State, string Dialect, string Pack, long HeardMs, long? DurationMs, int Utterances, IReadOnlyList<string> Warnings, string? Problem)
+    string Id, string State, string Dialect, string Pack, long HeardMs, long? DurationMs, int Utterances, IReadOnlyList<string> Warnings, string? Problem, string? Speakers = null)
 {
     /// <summary>0 to 1; null when the recording does not say how long it is.</summary>
     public double? Progress => State == "done" ? 1 : DurationMs is > 0 and var whole ? Math.Round(Math.Min(1.0, (double)HeardMs / whole), 3) : null;
@@ -38,8 +39,13 @@ internal static class JobEndpoints
 
     /// <summary>The recording and the job are on disk when this answers 202.</summary>
     private static async Task<Results<Accepted<JobView>, ProblemHttpResult>> AddAsync(
-        HttpContext context, string? dialect, string? pack, SpeechRouter router, TranscriptJobs jobs, IOptions<NmtAsrOptions> options, CancellationToken cancellationToken)
+        HttpContext context, string? dialect, string? pack, string? speakers, SpeechRouter router, TranscriptJobs jobs, IOptions<NmtAsrOptions> options, CancellationToken cancellationToken)
     {
+        if (RecordingStreams.Unknown(speakers) is { } unknown)
+        {
+            return TypedResults.Problem(unknown, statusCode: 400);
+        }
+
         var route = pack is null ? router.Find(dialect) : router.Named(pack, dialect);
         if (route.Pack is not { } chosen)
         {
@@ -55,7 +61,7 @@ internal static class JobEndpoints
 
         try
         {
-            return await jobs.AddAsync(Caller.Of(context)!.Subject, route.Dialect, chosen, context.Request.Body, cancellationToken) is { } job
+            return await jobs.AddAsync(Caller.Of(context)!.Subject, route.Dialect, chosen, speakers, context.Request.Body, cancellationToken) is { } job
                 ? TypedResults.Accepted($"/nmt-asr/jobs/{job.Id}", job)
                 : TypedResults.Problem($"{options.Value.MaxJobs} jobs are waiting (nmt-asr:maxJobs); try again when one is done, or remove one.", statusCode: 503);
         }

@@ -20,6 +20,12 @@ internal sealed record TranscriptView(
     public static TranscriptView Of(
         string dialect, string pack, bool clinicalUse, long durationMs, IReadOnlyList<SpeechResult> utterances, IReadOnlyList<string> warnings, bool redact)
     {
+        // Those who speak at a time are heard apart; a reader wants them in the order in which they began.
+        if (utterances.Any(u => u.Speaker is not null))
+        {
+            utterances = [.. utterances.OrderBy(u => u.StartMs).Select((u, i) => u with { Segment = i })];
+        }
+
         Dictionary<string, int>? cut = null;
         if (redact)
         {
@@ -36,13 +42,13 @@ internal sealed record TranscriptView(
             })];
         }
 
-        return new TranscriptView(dialect, pack, clinicalUse, string.Join('\n', utterances.Select(u => u.Text)), durationMs, utterances, warnings, cut);
+        return new TranscriptView(dialect, pack, clinicalUse, string.Join('\n', utterances.Select(u => u.Speaker is null ? u.Text : $"{u.Speaker}: {u.Text}")), durationMs, utterances, warnings, cut);
     }
 
     /// <summary>As subtitles or plain text; null for JSON.</summary>
     public ContentHttpResult? As(string? format)
     {
-        var cues = Utterances.Select(f => new Cue(f.StartMs, f.EndMs, f.Text));
+        var cues = Utterances.Select(f => new Cue(f.StartMs, f.EndMs, f.Text, f.Speaker));
         return format switch
         {
             "vtt" => TypedResults.Text(Cue.ToWebVtt(cues), "text/vtt"),
@@ -59,9 +65,9 @@ internal static class TranscriptEndpoints
     public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/transcripts", TranscribeAsync).Needs(Permission.WriteRecords);
 
     private static async Task<Results<Ok<TranscriptView>, ContentHttpResult, ProblemHttpResult>> TranscribeAsync(
-        HttpContext context, string? dialect, string? pack, string? format, bool? redact, SpeechRouter router, PackStore packs, TranscriptJobs jobs, IOptions<NmtAsrOptions> options, CancellationToken cancellationToken)
+        HttpContext context, string? dialect, string? pack, string? format, string? speakers, bool? redact, SpeechRouter router, PackStore packs, TranscriptJobs jobs, IOptions<NmtAsrOptions> options, CancellationToken cancellationToken)
     {
-        if (TranscriptView.Unknown(format) is { } unknown)
+        if ((TranscriptView.Unknown(format) ?? RecordingStreams.Unknown(speakers)) is { } unknown)
         {
             return TypedResults.Problem(unknown, statusCode: 400);
         }
@@ -82,11 +88,11 @@ internal static class TranscriptEndpoints
         try
         {
             using var recording = await Recordings.OpenAsync(context.Request.Body, jobs.Folder, cancellationToken);
-            using var loan = packs.Lend(chosen);
-            var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(options.Value.EndSilenceMs, options.Value.MaxUtteranceSeconds * 1000, 0), options.Value.HotWords, denoiser: loan.Denoiser);
-            var found = await stream.HearAsync(recording, cancellationToken);
+            using var streams = RecordingStreams.Open(packs, chosen, options.Value, recording, speakers);
+            var found = new List<SpeechResult>();
+            await streams.HearAsync(recording, found.AddRange, cancellationToken);
             var view = TranscriptView.Of(
-                route.Dialect, chosen.Id, chosen.Settings.ClinicalUse, stream.Samples * 1000 / SpeechStream.SampleRate, found, [.. stream.Warnings], redact == true);
+                route.Dialect, chosen.Id, chosen.Settings.ClinicalUse, streams.Samples * 1000 / SpeechStream.SampleRate, found, streams.Warnings, redact == true);
             return view.As(format) is { } text ? text : TypedResults.Ok(view);
         }
         catch (AudioRefusedException e)

@@ -66,7 +66,7 @@ internal sealed partial class TranscriptJobs : BackgroundService
 
     /// <summary>Takes a recording; null when too many wait. It and the job would survive a power cut when this returns.</summary>
     /// <exception cref="AudioRefusedException">It is no recording that is read here; nothing of it stays.</exception>
-    public async Task<JobView?> AddAsync(string owner, string dialect, SpeechPack pack, Stream body, CancellationToken cancellationToken)
+    public async Task<JobView?> AddAsync(string owner, string dialect, SpeechPack pack, string? speakers, Stream body, CancellationToken cancellationToken)
     {
         Forget();
         if (Interlocked.Increment(ref _arriving) + _jobs.Values.Count(j => j.View.State is "queued" or "running") > _options.MaxJobs)
@@ -90,7 +90,7 @@ internal sealed partial class TranscriptJobs : BackgroundService
                 duration = recording.Samples * 1000 / recording.SampleRate;
             }
 
-            var view = new JobView(id, "queued", dialect, pack.Id, 0, duration, 0, [], null);
+            var view = new JobView(id, "queued", dialect, pack.Id, 0, duration, 0, [], null, speakers);
             _jobs[id] = new JobState(owner, view);
             Keep(id, view);
             _queue.Writer.TryWrite(id);
@@ -169,24 +169,23 @@ internal sealed partial class TranscriptJobs : BackgroundService
         try
         {
             var pack = _packs.All.FirstOrDefault(p => p.Id == job.Pack) ?? throw new EngineMissingException($"The pack {job.Pack} is not here any more.");
-            using var loan = await LendAsync(pack, cancellationToken);
             using var recording = await Recordings.OpenAsync(File.OpenRead(PathOf(id, "audio")), cancellationToken);
+            using var streams = await OpenAsync(pack, recording, job.Speakers, cancellationToken);
             await using var lines = new StreamWriter(PathOf(id, "lines"), append: false);
-            var stream = new SpeechStream(loan.Recogniser, loan.Voice, new Endpointing(_options.EndSilenceMs, _options.MaxUtteranceSeconds * 1000, 0), _options.HotWords, denoiser: loan.Denoiser);
             job = job with { State = "running", HeardMs = 0, Utterances = 0 };
             Keep(id, job);
-            await stream.HearAsync(
+            await streams.HearAsync(
                 recording,
                 found =>
                 {
                     found.ForEach(f => lines.WriteLine(JsonSerializer.Serialize(f, JobJson.Default.SpeechResult)));
-                    job = job with { HeardMs = stream.Samples * 1000 / SpeechStream.SampleRate, Utterances = job.Utterances + found.Count };
+                    job = job with { HeardMs = streams.Samples * 1000 / SpeechStream.SampleRate, Utterances = job.Utterances + found.Count };
                     Show(id, job);
                 },
                 cancellationToken);
             await lines.FlushAsync(cancellationToken);
             ((FileStream)lines.BaseStream).Flush(flushToDisk: true);
-            Keep(id, job with { State = "done", Warnings = [.. stream.Warnings] });
+            Keep(id, job with { State = "done", Warnings = streams.Warnings });
         }
         catch (Exception e) when (e is AudioRefusedException or EngineMissingException or IOException)
         {
@@ -195,14 +194,14 @@ internal sealed partial class TranscriptJobs : BackgroundService
         }
     }
 
-    /// <summary>A decoder when one is free: live streams go first.</summary>
-    private async Task<PackStore.Loan> LendAsync(SpeechPack pack, CancellationToken cancellationToken)
+    /// <summary>Decoders when they are free: live streams go first.</summary>
+    private async Task<RecordingStreams> OpenAsync(SpeechPack pack, IAudioReader recording, string? speakers, CancellationToken cancellationToken)
     {
         while (true)
         {
             try
             {
-                return _packs.Lend(pack);
+                return RecordingStreams.Open(_packs, pack, _options, recording, speakers);
             }
             catch (TooManyStreamsException)
             {

@@ -83,8 +83,8 @@ internal sealed class ClientSession(SpeechRouter router, PackStore packs, NmtAsr
     /// <summary>Whether it was opened.</summary>
     public bool IsOpen => _stream is not null;
 
-    /// <summary>Whether words can be made likelier; only of an open one.</summary>
-    public bool TakesHotWords => _loan!.Recogniser.TakesHotWords;
+    /// <summary>Those of some hot words that are not made likelier; only of an open one.</summary>
+    public IReadOnlyList<string> Ignored(IReadOnlyList<string> hotWords) => _loan!.Recogniser.Ignored(hotWords);
 
     /// <summary>What the microphone should be looked at for.</summary>
     public IEnumerable<string> Warnings => _stream?.Warnings ?? [];

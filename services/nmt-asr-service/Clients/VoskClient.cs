@@ -39,7 +39,7 @@ internal static class VoskClient
                 var phrases = config["phrase_list"] is JsonArray list ? list.Select(p => p?.ToString() ?? "").Where(p => p.Length > 0).ToArray() : [];
                 (words, alternatives) = (Flag(config["words"], words), (int)Number(config["max_alternatives"], 0));
                 session.Open((int)Number(config["sample_rate"], DefaultRate), config["model"]?.ToString(), phrases, partials: true);
-                warnings = phrases.Length > 0 && !session.TakesHotWords ? ["phrase_list-ignored"] : [];
+                warnings = session.Ignored(phrases).Count > 0 ? ["phrase_list-ignored"] : [];
             }
             else if (asked.ContainsKey("eof") || asked.ContainsKey("reset"))
             {

@@ -57,6 +57,9 @@ internal sealed class CtcModel : IDisposable
     /// <summary>Phrases or n-grams, with a stream's hot words among them.</summary>
     public IWordModel Words(IReadOnlyList<string> hotWords) => _closed ? new ClosedGrammar(_lexicon, _lines, hotWords) : new NGram(_lexicon, _lines, hotWords);
 
+    /// <summary>Whether the lexicon says how a word, or each of its characters, sounds.</summary>
+    public bool CanSay(string word) => _lexicon.Sounds(word).Count > 0;
+
     /// <summary>Logarithms of the probabilities of every sound in every frame. May be called by several threads.</summary>
     public float[] Run(float[] windows)
     {

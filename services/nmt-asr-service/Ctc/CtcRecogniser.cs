@@ -22,7 +22,7 @@ internal sealed class CtcRecogniser(CtcModel model) : IRecogniser
     public int SampleRate => SpeechStream.SampleRate;
 
     /// <inheritdoc/>
-    public bool TakesHotWords => true;
+    public IReadOnlyList<string> Ignored(IReadOnlyList<string> hotWords) => [.. hotWords.Where(h => !model.CanSay(h))];
 
     /// <inheritdoc/>
     public bool ForgetsStreams => true;

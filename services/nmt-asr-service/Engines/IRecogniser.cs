@@ -1,14 +1,14 @@
 namespace Yizhan.NmtAsr.Engines;
 
 /// <summary>One decoder: it hears one utterance at a time and may be used again for the next. Not for concurrent use.</summary>
-/// <remarks>Everything above it (sockets, files, golden sets) meets the engines only here; what an engine cannot do it says in <see cref="TakesHotWords"/>.</remarks>
+/// <remarks>Everything above it (sockets, files, golden sets) meets the engines only here; what an engine cannot do it says in <see cref="Ignored"/>.</remarks>
 internal interface IRecogniser : IDisposable
 {
     /// <summary>Samples for each second that <see cref="Accept"/> takes, mono.</summary>
     int SampleRate { get; }
 
-    /// <summary>Whether words can be made likelier.</summary>
-    bool TakesHotWords { get; }
+    /// <summary>Those of some hot words that cannot be made likelier: all of them by some engines, words that nobody told them how to say by others.</summary>
+    IReadOnlyList<string> Ignored(IReadOnlyList<string> hotWords);
 
     /// <summary>Whether nothing of one stream is left for the next. What is left of a broken microphone would spoil another's text, so such a decoder is used once.</summary>
     bool ForgetsStreams { get; }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -20,9 +21,14 @@ internal sealed record PocketSphinxModel(string AcousticModel, string Dictionary
 /// <summary>A decoder of pocketsphinx through its C functions: real recognition of open English on a CPU, and closed grammars of other languages' models.</summary>
 internal sealed class PocketSphinx : IRecogniser
 {
-    private const int FramesPerSecond = 100;
+    private const int FramesPerSecond = 100, Arpa = 1;
+
+    // Of the probability of every word. Eleven names and drugs that nobody said, at this weight, changed nothing in 71 words of five real sentences.
+    private const float HotShare = 0.1f;
+    private const string General = "_default", Hot = "hot";
 
     private readonly PocketSphinxModel _model;
+    private string[] _hot = [];
     private nint _decoder;
     private bool _inUtterance;
     private List<short>? _whole;
@@ -33,7 +39,8 @@ internal sealed class PocketSphinx : IRecogniser
     public int SampleRate => _model.SampleRate;
 
     /// <inheritdoc/>
-    public bool TakesHotWords => false;
+    /// <remarks>A word that the dictionary lacks cannot be heard, and a closed grammar has no other words than its own.</remarks>
+    public IReadOnlyList<string> Ignored(IReadOnlyList<string> hotWords) => [.. hotWords.Where(h => Words(h).Length == 0)];
 
     /// <inheritdoc/>
     /// <remarks>The cepstral mean follows the microphone from utterance to utterance, and no function of this version sets it back.</remarks>
@@ -99,6 +106,7 @@ internal sealed class PocketSphinx : IRecogniser
     {
         End();
         _whole = whole ? [] : null;
+        Prefer([.. hotWords.SelectMany(Words).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
         _inUtterance = PocketSphinxApi.StartUtterance(Decoder) >= 0 ? true : throw new InvalidOperationException("pocketsphinx did not begin an utterance.");
     }
 
@@ -172,20 +180,80 @@ internal sealed class PocketSphinx : IRecogniser
         return new Hypothesis(string.Join(_model.JoinsWords ? "" : " ", words.Select(w => w.Text)), words);
     }
 
+    /// <summary>The words of a hot word as the dictionary spells them; empty when one of them is not in it.</summary>
+    private string[] Words(string hotWord)
+    {
+        var words = _model.Grammar is not null ? [] : hotWord.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        for (var i = 0; i < words.Length; i++)
+        {
+            words[i] = IsKnown(words[i]) ? words[i] : words[i].ToLowerInvariant();
+            if (!IsKnown(words[i]))
+            {
+                return [];
+            }
+        }
+
+        return words;
+    }
+
+    private bool IsKnown(string word)
+    {
+        var sounds = word.Length == 0 || word.Any(c => char.IsControl(c) || char.IsWhiteSpace(c) || c is ';' or '|' or '<' or '>' or '(' or ')' or '[' or ']' or '{' or '}' or '/' or '*' or '+' or '"' or '\\' or '$' or '=')
+            ? 0 : PocketSphinxApi.LookUp(Decoder, word);
+        if (sounds != 0)
+        {
+            PocketSphinxApi.FreeText(sounds);
+        }
+
+        return sounds != 0;
+    }
+
+    /// <summary>Makes words likelier: a second language model, which knows only them, has a share in every probability beside the pack's own.</summary>
+    private void Prefer(string[] words)
+    {
+        if (_hot.SequenceEqual(words))
+        {
+            return;
+        }
+
+        // The search that is replaced may not be the one that is used.
+        _ = PocketSphinxApi.SetSearch(Decoder, General);
+        _hot = words;
+        if (words.Length == 0)
+        {
+            return;
+        }
+
+        var path = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
+        nint hot = 0, both = 0;
+        nint[] names = [Marshal.StringToCoTaskMemUTF8(General), Marshal.StringToCoTaskMemUTF8(Hot)];
+        try
+        {
+            var each = (-Math.Log10(words.Length)).ToString("0.0000", CultureInfo.InvariantCulture);
+            File.WriteAllText(path, $"\\data\\\nngram 1={words.Length + 2}\n\n\\1-grams:\n-99 <s>\n-99 </s>\n{string.Concat(words.Select(w => $"{each} {w}\n"))}\n\\end\\\n");
+            hot = PocketSphinxApi.ReadLanguageModel(PocketSphinxApi.Config(Decoder), path, Arpa, PocketSphinxApi.LogMath(Decoder));
+            both = hot == 0 ? 0 : PocketSphinxApi.Interpolate(PocketSphinxApi.Config(Decoder), [PocketSphinxApi.LanguageModel(Decoder, names[0]), hot], names, [1 - HotShare, HotShare], names.Length);
+            if (both == 0 || PocketSphinxApi.SetLanguageModel(Decoder, Hot, both) < 0 || PocketSphinxApi.SetSearch(Decoder, Hot) < 0)
+            {
+                throw new InvalidOperationException("pocketsphinx does not take the hot words.");
+            }
+        }
+        finally
+        {
+            // Who uses them has counted itself.
+            Array.ForEach([both, hot], m => _ = m == 0 ? 0 : PocketSphinxApi.FreeLanguageModel(m));
+            Array.ForEach(names, Marshal.FreeCoTaskMem);
+            File.Delete(path);
+        }
+    }
+
     /// <summary>Lets only these phrases be heard (JSGF). A phrase with a word that the dictionary lacks is refused, since it could never be heard.</summary>
     private void Restrict(IReadOnlyList<string> phrases)
     {
-        foreach (var word in phrases.SelectMany(p => p.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Distinct(StringComparer.Ordinal))
+        foreach (var word in phrases.SelectMany(p => p.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Distinct(StringComparer.Ordinal).Where(w => !IsKnown(w)))
         {
-            var known = word.Any(c => char.IsControl(c) || c is ';' or '|' or '<' or '>' or '(' or ')' or '[' or ']' or '{' or '}' or '/' or '*' or '+' or '"' or '\\' or '$' or '=')
-                ? 0 : PocketSphinxApi.LookUp(Decoder, word);
-            if (known == 0)
-            {
-                Dispose();
-                throw new EngineMissingException($"The dictionary of the model has no '{word}', so no phrase with it can be heard.");
-            }
-
-            PocketSphinxApi.FreeText(known);
+            Dispose();
+            throw new EngineMissingException($"The dictionary of the model has no '{word}', so no phrase with it can be heard.");
         }
 
         var grammar = new StringBuilder("#JSGF V1.0 UTF-8;\ngrammar phrases;\npublic <phrase> = ").AppendJoin(" | ", phrases.Select(p => $"({p})")).Append(";\n").ToString();

@@ -79,6 +79,24 @@ internal static partial class PocketSphinxApi
     [LibraryImport(Library, EntryPoint = "ps_lookup_word", StringMarshalling = StringMarshalling.Utf8)]
     public static partial nint LookUp(nint decoder, string word);
 
+    [LibraryImport(Library, EntryPoint = "ps_get_config")]
+    public static partial nint Config(nint decoder);
+
+    [LibraryImport(Library, EntryPoint = "ps_get_lm")]
+    public static partial nint LanguageModel(nint decoder, nint name);
+
+    [LibraryImport(Library, EntryPoint = "ps_set_lm", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int SetLanguageModel(nint decoder, string name, nint model);
+
+    [LibraryImport(Base, EntryPoint = "ngram_model_read", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial nint ReadLanguageModel(nint config, string path, int type, nint logMath);
+
+    [LibraryImport(Base, EntryPoint = "ngram_model_set_init")]
+    public static partial nint Interpolate(nint config, ReadOnlySpan<nint> models, ReadOnlySpan<nint> names, ReadOnlySpan<float> weights, int count);
+
+    [LibraryImport(Base, EntryPoint = "ngram_model_free")]
+    public static partial int FreeLanguageModel(nint model);
+
     [LibraryImport("libc", EntryPoint = "free")]
     [SuppressMessage("Interoperability", "CA1419", Justification = "It frees what ps_lookup_word allocated.")]
     public static partial void FreeText(nint text);

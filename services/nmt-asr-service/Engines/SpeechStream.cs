@@ -14,6 +14,9 @@ internal sealed record SpeechResult(bool IsFinal, int Segment, string Text, IRea
 {
     /// <summary>Mean of the words' confidence; 0 without words.</summary>
     public double Confidence => Words.Count == 0 ? 0 : Words.Average(w => w.Confidence);
+
+    /// <summary>Who said it: the channel of the recording, from 1; null when nobody was told apart.</summary>
+    public int? Speaker { get; init; }
 }
 
 /// <summary>When an utterance begins and ends.</summary>
@@ -90,6 +93,33 @@ internal sealed class SpeechStream(IRecogniser engine, IVoiceDetector voice, End
         found(Accept(resampler.Flush()));
         found(Finish());
         _truncated = recording.IsTruncated;
+    }
+
+    /// <summary>Hears each channel of a recording by a stream of its own, a second at a time: who has a microphone or an end of the line to himself is known by its number.</summary>
+    public static async Task HearAsync(IReadOnlyList<SpeechStream> channels, IAudioReader recording, Action<List<SpeechResult>> found, CancellationToken cancellationToken)
+    {
+        var resamplers = channels.Select(_ => new Resampler(recording.SampleRate, SampleRate)).ToArray();
+
+        void Give(int channel, List<SpeechResult> results) => found([.. results.Select(r => r with { Speaker = channel + 1 })]);
+        while (await recording.ReadFramesAsync(recording.SampleRate, cancellationToken) is { Length: > 0 } frames)
+        {
+            var one = new short[frames.Length / channels.Count];
+            for (var c = 0; c < channels.Count; c++)
+            {
+                for (var i = 0; i < one.Length; i++)
+                {
+                    one[i] = frames[i * channels.Count + c];
+                }
+
+                Give(c, channels[c].Accept(resamplers[c].Push(one)));
+            }
+        }
+
+        for (var c = 0; c < channels.Count; c++)
+        {
+            Give(c, [.. channels[c].Accept(resamplers[c].Flush()), .. channels[c].Finish()]);
+            channels[c]._truncated = recording.IsTruncated;
+        }
     }
 
     /// <summary>Takes audio.</summary>

@@ -166,11 +166,13 @@ internal sealed class Dictation : IDisposable
     private readonly FileStream _steps;
     private readonly SafeFileHandle? _recording;
     private readonly OpusStream? _opus;
+    private long _samples, _bytes;
+    private DictationState _state;
     private int _savedFinals;
 
     public Dictation(Dictations owner, Flusher flusher, DictationState state, PackStore.Loan loan, Endpointing endpointing, IReadOnlyList<string> hotWords, bool opus)
     {
-        (_owner, _flusher, State, _loan, _savedFinals) = (owner, flusher, state, loan, state.Finals.Count);
+        (_owner, _flusher, _state, _loan, _savedFinals) = (owner, flusher, state, loan, state.Finals.Count);
         _steps = owner.Begin(state);
         _audio = File.OpenHandle(owner.AudioOf(state.Id), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read);
 
@@ -187,13 +189,13 @@ internal sealed class Dictation : IDisposable
         Replay();
     }
 
-    public DictationState State { get; private set; }
+    public DictationState State { get => Volatile.Read(ref _state); private set => Volatile.Write(ref _state, value); }
 
     /// <summary>Samples that were taken.</summary>
-    public long Samples { get; private set; }
+    public long Samples { get => Volatile.Read(ref _samples); private set => Volatile.Write(ref _samples, value); }
 
     /// <summary>Bytes of a recording in Opus that were taken.</summary>
-    public long Bytes { get; private set; }
+    public long Bytes { get => Volatile.Read(ref _bytes); private set => Volatile.Write(ref _bytes, value); }
 
     public IReadOnlyList<string> Warnings => [.. _stream.Warnings];
 
@@ -216,12 +218,14 @@ internal sealed class Dictation : IDisposable
     }
 
     /// <summary>
-    /// Returns once what was taken until now would survive a power cut: how many samples that is, and bytes of a recording in Opus. Hearing may go on meanwhile; asking again may not.
+    /// Returns once what was taken until now would survive a power cut: how many samples that is, and bytes of a recording in Opus. Hearing may go on meanwhile, on another thread too; asking again may not.
     /// </summary>
     public async Task<(long Samples, long Bytes)> FlushAsync()
     {
         // The recording, then the audio, then the text: what was heard is never more than what is there, and samples can be made again.
-        var (samples, bytes, state) = (Samples, Bytes, State);
+        // Asked for in the other order of how they are made, so that what was heard is never of samples that came later.
+        var state = State;
+        var (samples, bytes) = (Samples, Bytes);
         await _flusher.RunAsync(() =>
         {
             if (_recording is not null)

@@ -22,6 +22,9 @@ internal static class LiveEndpoints
 {
     private const int MaxHotWords = 1000, MaxNoteChars = 200_000, AckEverySamples = SpeechStream.SampleRate / 2;
 
+    // Of time, not of sound: who catches up after a break sends many seconds in one, and a flush for each half of them is what hearing would wait for.
+    private static readonly TimeSpan s_ackPause = TimeSpan.FromMilliseconds(250);
+
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapGet("/live", LiveAsync).Needs(Permission.WriteRecords);
@@ -40,7 +43,7 @@ internal static class LiveEndpoints
         using var talk = new Talk(socket, clock, TimeSpan.FromSeconds(options.Value.IdleSeconds), context.RequestAborted);
         try
         {
-            await RunAsync(talk, Caller.Of(context)!.Subject, router, packs, dictations, options.Value);
+            await RunAsync(talk, Caller.Of(context)!.Subject, router, packs, dictations, options.Value, clock);
         }
         catch (AudioRefusedException e)
         {
@@ -53,7 +56,7 @@ internal static class LiveEndpoints
         }
     }
 
-    private static async Task RunAsync(Talk talk, string owner, SpeechRouter router, PackStore packs, Dictations dictations, NmtAsrOptions options)
+    private static async Task RunAsync(Talk talk, string owner, SpeechRouter router, PackStore packs, Dictations dictations, NmtAsrOptions options, TimeProvider clock)
     {
         if (await talk.ReceiveAsync() is not { Text: { } first } || Start(first) is not { } start)
         {
@@ -95,9 +98,13 @@ internal static class LiveEndpoints
 
             using (dictation)
             {
-                string[] ignored = start.HotWords is { Count: > 0 } && !loan.Recogniser.TakesHotWords ? ["hot-words-ignored"] : [];
-                await SendAsync(talk, new LiveMessage("ready") { Samples = dictation.Samples, Bytes = opus ? dictation.Bytes : null, Pack = pack.Id, Text = dictation.State.Text, Warnings = ignored });
-                await HearAsync(talk, dictation, start.SampleRate, opus, options);
+                var ignored = loan.Recogniser.Ignored(start.HotWords ?? []);
+                await SendAsync(talk, new LiveMessage("ready")
+                {
+                    Samples = dictation.Samples, Bytes = opus ? dictation.Bytes : null, Pack = pack.Id, Text = dictation.State.Text, Warnings = ignored.Count > 0 ? ["hot-words-ignored"] : [],
+                    IgnoredHotWords = ignored.Count > 0 ? ignored : null,
+                });
+                await HearAsync(talk, dictation, start.SampleRate, opus, options, clock);
             }
         }
         catch (Exception e) when (e is EngineMissingException or TooManyStreamsException)
@@ -106,11 +113,11 @@ internal static class LiveEndpoints
         }
     }
 
-    private static async Task HearAsync(Talk talk, Dictation dictation, int rate, bool opus, NmtAsrOptions options)
+    private static async Task HearAsync(Talk talk, Dictation dictation, int rate, bool opus, NmtAsrOptions options, TimeProvider clock)
     {
         // Offsets count samples as they are kept, 16 kHz; another rate is changed on the way, and resuming begins at a frame of the client's own.
         var (asked, due, most) = (dictation.Samples, false, options.MaxDictationMinutes * 60L * SpeechStream.SampleRate);
-        var acknowledging = Task.CompletedTask;
+        var (acknowledging, hurry, last) = (Task.CompletedTask, new TaskCompletionSource(), clock.GetTimestamp() - (long)(s_ackPause.TotalSeconds * clock.TimestampFrequency));
         try
         {
             while (await talk.ReceiveAsync() is { } message)
@@ -118,6 +125,7 @@ internal static class LiveEndpoints
                 switch (message.Text)
                 {
                     case "finish" or "pause":
+                        hurry.TrySetResult();
                         await acknowledging;
                         var ended = dictation.Finish(message.Text == "finish");
                         foreach (var result in ended)
@@ -170,17 +178,20 @@ internal static class LiveEndpoints
                 if (due && acknowledging.IsCompleted)
                 {
                     await acknowledging;
-                    (asked, due) = (dictation.Samples, false);
-                    acknowledging = AcknowledgeAsync(talk, dictation, opus);
+                    var pause = s_ackPause - clock.GetElapsedTime(last);
+                    (asked, due, hurry, last) = (dictation.Samples, false, new TaskCompletionSource(), clock.GetTimestamp() + Math.Max(0, (long)(pause.TotalSeconds * clock.TimestampFrequency)));
+                    acknowledging = pause <= TimeSpan.Zero ? AcknowledgeAsync(talk, dictation, opus) : AcknowledgeLaterAsync(talk, dictation, opus, Task.WhenAny(Task.Delay(pause, clock), hurry.Task));
                 }
             }
 
+            hurry.TrySetResult();
             await acknowledging;
             await dictation.FlushAsync();
         }
         finally
         {
             // Its files are closed next.
+            hurry.TrySetResult();
             await acknowledging.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
@@ -208,6 +219,12 @@ internal static class LiveEndpoints
     {
         var (samples, bytes) = await dictation.FlushAsync();
         await SendAsync(talk, new LiveMessage("ack") { Samples = samples, Bytes = opus ? bytes : null });
+    }
+
+    private static async Task AcknowledgeLaterAsync(Talk talk, Dictation dictation, bool opus, Task due)
+    {
+        await due;
+        await AcknowledgeAsync(talk, dictation, opus);
     }
 
     private static Task SendAsync(Talk talk, LiveMessage message) => talk.SendAsync(JsonSerializer.SerializeToUtf8Bytes(message, SpeechJson.Default.LiveMessage));

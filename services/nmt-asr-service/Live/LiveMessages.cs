@@ -6,7 +6,7 @@ namespace Yizhan.NmtAsr.Live;
 /// <param name="Session">Identity of the dictation, 8 to 48 of a-z, 0-9 and '-'; the same to resume it.</param>
 /// <param name="Dialect">What is spoken (BCP 47); null for the site's first.</param>
 /// <param name="SampleRate">Of the audio that follows. Default 16000.</param>
-/// <param name="HotWords">Words that are likelier, beside the site's; an engine that cannot says so in the answer.</param>
+/// <param name="HotWords">Words that are likelier, beside the site's; those that an engine cannot make likelier are in the answer.</param>
 /// <param name="Format"><c>pcm</c>: 16 bits, mono, offsets in samples of 16 kHz. <c>opus</c>: a recording in WebM or Ogg as MediaRecorder gives it, in pieces of any length; offsets are bytes of it.</param>
 internal sealed record LiveStart(string Session, string? Dialect = null, int SampleRate = 16_000, IReadOnlyList<string>? HotWords = null, string Format = "pcm");
 
@@ -31,6 +31,9 @@ internal sealed record LiveMessage(string Type)
 
     /// <summary>What the microphone should be looked at for (silent, clipped), and what was asked for and is not done (hot-words-ignored).</summary>
     public IReadOnlyList<string>? Warnings { get; init; }
+
+    /// <summary>Hot words of the client that what hears does not know how to say, or cannot make likelier.</summary>
+    public IReadOnlyList<string>? IgnoredHotWords { get; init; }
 
     /// <summary>What is wrong: <c>start</c>, <c>dialect</c>, <c>busy</c>, <c>gap</c>, <c>frame</c>, <c>idle</c>, <c>full</c>, <c>owner</c>, <c>format</c> or <c>engine</c>.</summary>
     public string? Code { get; init; }

@@ -204,7 +204,7 @@ internal sealed partial class PackStore : IDisposable
         return pack.Settings.Engine switch
         {
             "ctc" => new CtcRecogniser(Network(pack)),
-            "sherpa-onnx" => new SherpaRecogniser(Process(pack), Family(pack), pack.Settings.SampleRate),
+            "sherpa-onnx" => new SherpaRecogniser(Process(pack), Family(pack), pack.Settings.SampleRate, SherpaRecogniser.Writer(pack.Settings.ModelingUnit, pack.Models)),
             _ => Sphinx(pack),
         };
     }
@@ -233,7 +233,7 @@ internal sealed partial class PackStore : IDisposable
         }
     }
 
-    private SherpaProcess Started(SpeechPack pack) => SherpaProcess.Start(_sherpa, pack.Settings.Model!, pack.Models, pack.Settings.SampleRate, pack.Settings.Language);
+    private SherpaProcess Started(SpeechPack pack) => SherpaProcess.Start(_sherpa, pack.Settings.Model!, pack.Models, pack.Settings.SampleRate, pack.Settings.Language, pack.Settings.ModelingUnit);
 
     private static SherpaModel Family(SpeechPack pack) => SherpaModel.Find(pack.Settings.Model, pack.Settings.Task)!;
 

@@ -22,10 +22,11 @@ namespace Yizhan.NmtAsr.Packs;
 /// <param name="Reject">Of <c>ctc</c>: how much worse than the network's freest reading each sound may be (nats); what is worse is not heard.</param>
 /// <param name="Model">Of <c>sherpa-onnx</c>: the family of the model (<see cref="SherpaModel"/>).</param>
 /// <param name="Language">Of <c>sherpa-onnx</c>: the language that a model of several is told (<c>zh</c>, <c>en</c>, <c>yue</c> …).</param>
+/// <param name="ModelingUnit">Of <c>zipformer-streaming</c> in <c>sherpa-onnx</c>: what its tokens are, <c>cjkchar</c>, <c>bpe</c> or <c>cjkchar+bpe</c> (with the last two the pack has <c>models/bpe.vocab</c>). Then it takes hot words, by a slower search.</param>
 internal sealed record PackSettings(
     string Task, string Engine, string Licence, string Description, IReadOnlyList<string>? Dialects = null, int SampleRate = 16_000,
     bool Grammar = false, bool JoinsWords = false, bool ClinicalUse = false, IReadOnlyDictionary<string, string>? Figures = null, string? Source = null, string? Target = null,
-    int Context = 9, double Reject = 2, string? Model = null, string? Language = null);
+    int Context = 9, double Reject = 2, string? Model = null, string? Language = null, string? ModelingUnit = null);
 
 /// <summary>A signed bundle with a model for speech.</summary>
 /// <param name="Name">Its name.</param>
@@ -82,6 +83,8 @@ internal sealed record SpeechPack(string Name, string Version, string? Folder, I
                     ? throw new JsonException($"model is '{settings.Model}'; accepted for {settings.Task} by sherpa-onnx: {SherpaModel.Names(settings.Task)}.")
                 : settings.Task is "vad" or "denoise" && settings.SampleRate != 16_000 ? throw new JsonException($"sampleRate is {settings.SampleRate}; accepted for {settings.Task}: 16000.")
                 : settings.Language is { } language && !(language.Length is >= 2 and <= 8 && language.All(c => char.IsAsciiLetterLower(c) || c == '-')) ? throw new JsonException("language has 2 to 8 of a-z and '-', or is not given.")
+                : settings.ModelingUnit is { } unit && (settings.Model != SherpaModel.TakesHotWords || !SherpaModel.Units.Contains(unit))
+                    ? throw new JsonException($"modelingUnit is '{unit}' and model '{settings.Model}'; accepted: {string.Join(", ", SherpaModel.Units)}, of {SherpaModel.TakesHotWords} by sherpa-onnx.")
                 : settings.Licence.Length == 0 ? throw new JsonException("licence is empty.")
                 : new SpeechPack(manifest.Name, manifest.Version, folder, signedBy, ships, settings);
         }

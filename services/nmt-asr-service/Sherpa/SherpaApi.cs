@@ -34,6 +34,9 @@ internal static partial class SherpaApi
     [LibraryImport(Library, EntryPoint = "SherpaOnnxCreateOnlineStream")]
     public static partial nint CreateOnlineStream(nint recogniser);
 
+    [LibraryImport(Library, EntryPoint = "SherpaOnnxCreateOnlineStreamWithHotwords", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial nint CreateOnlineStream(nint recogniser, string hotWords);
+
     [LibraryImport(Library, EntryPoint = "SherpaOnnxDestroyOnlineStream")]
     public static partial void DestroyOnlineStream(nint stream);
 

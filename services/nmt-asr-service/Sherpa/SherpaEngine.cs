@@ -9,6 +9,9 @@ internal sealed class SherpaEngine : IDisposable
     // Recognisers that stream look a little ahead: they hear the last word when silence follows it.
     private const int TailMs = 700;
 
+    // What each token of a hot word is likelier by (nats); the library's own default.
+    private const float HotWordsScore = 1.5f;
+
     private readonly SherpaModel _family;
     private readonly int _rate;
     private readonly List<nint> _texts = [];
@@ -20,15 +23,15 @@ internal sealed class SherpaEngine : IDisposable
 
     /// <summary>Loads a model.</summary>
     /// <exception cref="InvalidDataException">sherpa-onnx does not take it. What it takes for hopeless ends the process instead, with its own words on standard error.</exception>
-    public static SherpaEngine Load(SherpaModel family, string models, int rate, string language, int threads)
+    public static SherpaEngine Load(SherpaModel family, string models, int rate, string language, int threads, string unit)
     {
         var engine = new SherpaEngine(family, rate);
-        engine.Open(models, language, threads);
+        engine.Open(models, language, threads, unit);
         return engine;
     }
 
     /// <summary>Does what a request asks for; the bytes of its answer.</summary>
-    public byte[] Do(byte operation, int id, ReadOnlySpan<short> samples)
+    public byte[] Do(byte operation, int id, ReadOnlySpan<byte> payload)
     {
         if (operation == SherpaWorker.Close || operation == SherpaWorker.Begin)
         {
@@ -44,7 +47,7 @@ internal sealed class SherpaEngine : IDisposable
             {
                 { Task: "vad" } => new Stream(Made(_voice())),
                 { Task: "denoise" } => new Stream(Made(_denoiser())),
-                { Streams: true } => new Stream(Made(SherpaApi.CreateOnlineStream(_online))),
+                { Streams: true } => new Stream(Made(payload.IsEmpty ? SherpaApi.CreateOnlineStream(_online) : SherpaApi.CreateOnlineStream(_online, Encoding.UTF8.GetString(payload)))),
                 _ => new Stream(0),
             };
         }
@@ -55,6 +58,7 @@ internal sealed class SherpaEngine : IDisposable
         }
 
         var stream = _streams.GetValueOrDefault(id) ?? throw new InvalidDataException($"There is no stream {id}.");
+        var samples = MemoryMarshal.Cast<byte, short>(payload);
         var floats = new float[samples.Length];
         for (var i = 0; i < floats.Length; i++)
         {
@@ -167,7 +171,7 @@ internal sealed class SherpaEngine : IDisposable
         }
     }
 
-    private void Open(string models, string language, int threads)
+    private void Open(string models, string language, int threads, string unit)
     {
         foreach (var file in _family.Files.Where(f => !File.Exists(Path.Combine(models, f))))
         {
@@ -192,7 +196,12 @@ internal sealed class SherpaEngine : IDisposable
 
         if (_family.Streams)
         {
-            var online = new SherpaApi.OnlineConfig { SampleRate = _rate, FeatureDimensions = _family.Features, Tokens = Part("tokens.txt"), Threads = threads, Provider = cpu, DecodingMethod = Text("greedy_search"), MaxActivePaths = 4 };
+            var online = new SherpaApi.OnlineConfig { SampleRate = _rate, FeatureDimensions = _family.Features, Tokens = Part("tokens.txt"), Threads = threads, Provider = cpu, DecodingMethod = Text(unit.Length == 0 ? "greedy_search" : "modified_beam_search"), MaxActivePaths = 4, HotWordsScore = HotWordsScore };
+            if (unit.Length > 0)
+            {
+                (online.ModelingUnit, online.BpeVocabulary) = (Text(unit), unit.Contains("bpe", StringComparison.Ordinal) ? Part("bpe.vocab") : 0);
+            }
+
             switch (_family.Name)
             {
                 case "zipformer-streaming": (online.TransducerEncoder, online.TransducerDecoder, online.TransducerJoiner) = (encoder, decoder, joiner); break;

@@ -10,6 +10,12 @@ internal sealed record SherpaModel(string Name, string Task, bool Streams, strin
 {
     private const string Tokens = "tokens.txt", Encoder = "encoder.onnx", Decoder = "decoder.onnx", Joiner = "joiner.onnx", Model = "model.onnx";
 
+    /// <summary>The family whose search can make words likelier.</summary>
+    public const string TakesHotWords = "zipformer-streaming";
+
+    /// <summary>What tokens of that family may be.</summary>
+    public static IReadOnlyList<string> Units { get; } = ["cjkchar", "bpe", "cjkchar+bpe"];
+
     /// <summary>All that are known.</summary>
     public static IReadOnlyList<SherpaModel> All { get; } =
     [

@@ -41,7 +41,7 @@ internal sealed class SherpaProcess : IDisposable
 
     /// <summary>Starts one and waits until its model is loaded.</summary>
     /// <exception cref="EngineMissingException">The library is missing or another, or it does not take the model; with its own words.</exception>
-    public static SherpaProcess Start(SherpaSettings settings, string family, string models, int sampleRate, string? language)
+    public static SherpaProcess Start(SherpaSettings settings, string family, string models, int sampleRate, string? language, string? modelingUnit = null)
     {
         if (settings.Problem is { } problem)
         {
@@ -51,7 +51,7 @@ internal sealed class SherpaProcess : IDisposable
         var start = ChildProgram.Start(
             typeof(SherpaProcess).Assembly, settings.MemoryMiB, models,
             SherpaWorker.Verb, Path.GetFullPath(settings.Library!), family, Path.GetFullPath(models), sampleRate.ToString(CultureInfo.InvariantCulture), string.IsNullOrEmpty(language) ? "-" : language,
-            settings.Threads.ToString(CultureInfo.InvariantCulture));
+            settings.Threads.ToString(CultureInfo.InvariantCulture), modelingUnit ?? "-");
         var made = new SherpaProcess(Process.Start(start)!);
         try
         {
@@ -70,19 +70,23 @@ internal sealed class SherpaProcess : IDisposable
 
     /// <summary>Asks for one thing; waits while another stream is heard.</summary>
     /// <exception cref="EngineMissingException">The process ended, or does not answer; then it is ended.</exception>
-    public byte[] Ask(byte operation, int stream, ReadOnlySpan<short> samples = default)
+    public byte[] Ask(byte operation, int stream, ReadOnlySpan<short> samples = default) => Ask(operation, stream, MemoryMarshal.AsBytes(samples));
+
+    /// <summary>The same with other bytes than sound.</summary>
+    /// <exception cref="EngineMissingException">The process ended, or does not answer; then it is ended.</exception>
+    public byte[] Ask(byte operation, int stream, ReadOnlySpan<byte> bytes)
     {
         var head = new byte[9];
         head[0] = operation;
         BinaryPrimitives.WriteInt32LittleEndian(head.AsSpan(1), stream);
-        BinaryPrimitives.WriteInt32LittleEndian(head.AsSpan(5), samples.Length * 2);
+        BinaryPrimitives.WriteInt32LittleEndian(head.AsSpan(5), bytes.Length);
         lock (_turn)
         {
             try
             {
                 var to = _process.StandardInput.BaseStream;
                 to.Write(head);
-                to.Write(MemoryMarshal.AsBytes(samples));
+                to.Write(bytes);
                 to.Flush();
             }
             catch (IOException)

@@ -1,10 +1,11 @@
+using System.Text;
 using System.Text.Json;
 using Yizhan.NmtAsr.Engines;
 
 namespace Yizhan.NmtAsr.Sherpa;
 
 /// <summary>A stream of a recogniser in sherpa-onnx. A family that does not stream keeps an utterance and hears it when it has ended, so it has no partial results.</summary>
-internal sealed class SherpaRecogniser(SherpaProcess process, SherpaModel family, int sampleRate) : IRecogniser
+internal sealed class SherpaRecogniser(SherpaProcess process, SherpaModel family, int sampleRate, Func<string, bool>? writes = null) : IRecogniser
 {
     // What comes in smaller pieces is sent together: each request is a turn of the process.
     private const int PieceSamples = 1600, LastTokenMs = 200;
@@ -17,8 +18,8 @@ internal sealed class SherpaRecogniser(SherpaProcess process, SherpaModel family
     public int SampleRate => sampleRate;
 
     /// <inheritdoc/>
-    /// <remarks>They need a transducer, its way of writing and a search that is slower; no such model could be had to try it.</remarks>
-    public bool TakesHotWords => false;
+    /// <remarks>They need a transducer that streams, and a pack that says what its tokens are.</remarks>
+    public IReadOnlyList<string> Ignored(IReadOnlyList<string> hotWords) => [.. hotWords.Where(h => writes?.Invoke(h) != true)];
 
     /// <inheritdoc/>
     public bool ForgetsStreams => process.Runs;
@@ -27,7 +28,7 @@ internal sealed class SherpaRecogniser(SherpaProcess process, SherpaModel family
     public void Begin(IReadOnlyList<string> hotWords, bool whole)
     {
         _held.Clear();
-        process.Ask(SherpaWorker.Begin, _stream);
+        process.Ask(SherpaWorker.Begin, _stream, Encoding.UTF8.GetBytes(string.Join('/', hotWords.Where(h => writes?.Invoke(h) == true))));
         _begun = true;
     }
 
@@ -68,6 +69,20 @@ internal sealed class SherpaRecogniser(SherpaProcess process, SherpaModel family
 
     /// <inheritdoc/>
     public void Dispose() => process.Forget(_stream);
+
+    /// <summary>Whether a pack can write a hot word with its tokens; null when it takes none. sherpa-onnx passes over all of them for one that it cannot.</summary>
+    public static Func<string, bool>? Writer(string? modelingUnit, string models)
+    {
+        if (modelingUnit is null)
+        {
+            return null;
+        }
+
+        var tokens = modelingUnit != "cjkchar" ? null : File.ReadLines(Path.Combine(models, "tokens.txt")).Select(l => l.Split(' ')[0]).ToHashSet(StringComparer.Ordinal);
+
+        // "/" is between them, and ":" before a number of their own.
+        return word => !string.IsNullOrWhiteSpace(word) && !word.Any(c => char.IsControl(c) || c is '/' or ':') && (tokens is null || word.EnumerateRunes().All(r => tokens.Contains(r.ToString())));
+    }
 
     /// <summary>Words of what sherpa-onnx says as JSON: a token of Chinese is one, and "▁" begins one of another script. A token lasts until the next one.</summary>
     internal static Hypothesis Read(ReadOnlySpan<byte> json)

@@ -19,7 +19,7 @@ public static partial class SherpaWorker
     /// <summary>Most bytes of one request or answer.</summary>
     internal const int MaxBytes = 8 * 1024 * 1024;
 
-    /// <summary>A stream begins anew.</summary>
+    /// <summary>A stream begins anew; with its hot words (UTF-8, '/' between) when the model takes any.</summary>
     internal const byte Begin = (byte)'b';
 
     /// <summary>Sound for a stream.</summary>
@@ -34,14 +34,14 @@ public static partial class SherpaWorker
     /// <summary>Forgets a stream.</summary>
     internal const byte Close = (byte)'c';
 
-    /// <summary>Serves until standard input ends. Arguments: folder of the library, family, folder of the model, samples a second, language ("-" for none), threads.</summary>
+    /// <summary>Serves until standard input ends. Arguments: folder of the library, family, folder of the model, samples a second, language ("-" for none), threads, what tokens are ("-" when no hot words are taken).</summary>
     /// <returns>0; 65 (EX_DATAERR) when library or model are not as they have to be, with the reason on standard error.</returns>
     public static int Run(string[] arguments)
     {
         ChildProgram.Confine();
-        if (arguments is not [var library, var name, var models, var rate, var language, var threads] || SherpaModel.All.FirstOrDefault(m => m.Name == name) is not { } family)
+        if (arguments is not [var library, var name, var models, var rate, var language, var threads, var unit] || SherpaModel.All.FirstOrDefault(m => m.Name == name) is not { } family)
         {
-            Console.Error.WriteLine($"Usage: {Verb} LIBRARY FAMILY MODELS RATE LANGUAGE THREADS (started by the service itself).");
+            Console.Error.WriteLine($"Usage: {Verb} LIBRARY FAMILY MODELS RATE LANGUAGE THREADS UNIT (started by the service itself).");
             return 64;
         }
 
@@ -57,14 +57,14 @@ public static partial class SherpaWorker
                 throw new InvalidDataException($"sherpa-onnx is {version}; accepted: {SherpaApi.Version}.");
             }
 
-            using var engine = SherpaEngine.Load(family, models, int.Parse(rate, CultureInfo.InvariantCulture), language == "-" ? "" : language, int.Parse(threads, CultureInfo.InvariantCulture));
+            using var engine = SherpaEngine.Load(family, models, int.Parse(rate, CultureInfo.InvariantCulture), language == "-" ? "" : language, int.Parse(threads, CultureInfo.InvariantCulture), unit == "-" ? "" : unit);
             Answer(output, Encoding.UTF8.GetBytes(version!));
             var head = new byte[9];
             while (input.ReadAtLeast(head, head.Length, throwOnEndOfStream: false) == head.Length)
             {
                 var payload = new byte[BinaryPrimitives.ReadInt32LittleEndian(head.AsSpan(5)) is >= 0 and <= MaxBytes and var length ? length : throw new InvalidDataException("A request is too long.")];
                 input.ReadExactly(payload);
-                Answer(output, engine.Do(head[0], BinaryPrimitives.ReadInt32LittleEndian(head.AsSpan(1)), MemoryMarshal.Cast<byte, short>(payload)));
+                Answer(output, engine.Do(head[0], BinaryPrimitives.ReadInt32LittleEndian(head.AsSpan(1)), payload));
             }
 
             return 0;

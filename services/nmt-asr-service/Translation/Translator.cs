@@ -137,9 +137,19 @@ internal sealed partial class Translator(PackStore packs, IOptions<NmtAsrOptions
         }
 
         // Of the likeliest, the first that loses nothing; else the likeliest, marked.
-        var candidates = model.Translate(tokens, _options.Beam, cancellationToken)
-            .Select(c => (Made: Checked(sentence, c.Text, "model", from, to, glossary), c.Score)).ToArray();
-        var (best, score) = candidates.FirstOrDefault(c => c.Made.Problems.Count == 0) is { Made: { } kept } clean ? (kept, clean.Score) : candidates[0];
+        (TranslatedSentence Made, double Score)? likeliest = null, clean = null;
+        foreach (var candidate in model.Translate(tokens, _options.Beam, cancellationToken))
+        {
+            var made = Checked(sentence, candidate.Text, "model", from, to, glossary);
+            likeliest ??= (made, candidate.Score);
+            if (made.Problems.Count == 0)
+            {
+                clean = (made, candidate.Score);
+                break;
+            }
+        }
+
+        var (best, score) = clean ?? likeliest!.Value;
         return score < Unsure ? best with { Problems = [.. best.Problems, "unsure"] } : best;
     }
 

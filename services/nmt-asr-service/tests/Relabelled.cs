@@ -88,20 +88,20 @@ internal static class Relabelled
         return (float)Math.Max(0, Math.Min((f - Edge(band)) / (Edge(band + 1) - Edge(band)), (Edge(band + 2) - f) / (Edge(band + 2) - Edge(band + 1))));
     }
 
-    private static byte[] Node(string operation, string[] inputs, string output, byte[]? attribute = null) => Field(1, [
+    internal static byte[] Node(string operation, string[] inputs, string output, byte[]? attribute = null) => Field(1, [
         .. inputs.SelectMany(i => Field(1, Encoding.ASCII.GetBytes(i))), .. Field(2, Encoding.ASCII.GetBytes(output)), .. Field(4, Encoding.ASCII.GetBytes(operation)), .. attribute ?? []]);
 
     private static byte[] Ints(string name, params int[] values) => Field(5, [.. Field(1, Encoding.ASCII.GetBytes(name)), .. values.SelectMany(v => Number(8, v)), .. Number(20, 7)]);
 
-    private static byte[] Tensor(string name, int[] shape, float[] values) => Field(5, [
+    internal static byte[] Tensor(string name, int[] shape, float[] values) => Field(5, [
         .. shape.SelectMany(d => Number(1, d)), .. Number(2, 1), .. Field(8, Encoding.ASCII.GetBytes(name)), .. Field(9, MemoryMarshal.AsBytes(values.AsSpan()))]);
 
-    private static byte[] Tensor(string name, params long[] values) => Field(5, [
+    internal static byte[] Tensor(string name, params long[] values) => Field(5, [
         .. Number(1, values.Length), .. Number(2, 7), .. Field(8, Encoding.ASCII.GetBytes(name)), .. Field(9, MemoryMarshal.AsBytes(values.AsSpan()))]);
 
-    private static byte[] Field(int number, ReadOnlySpan<byte> content) => [.. Varint((ulong)number << 3 | 2), .. Varint((ulong)content.Length), .. content];
+    internal static byte[] Field(int number, ReadOnlySpan<byte> content) => [.. Varint((ulong)number << 3 | 2), .. Varint((ulong)content.Length), .. content];
 
-    private static byte[] Number(int number, long value) => [.. Varint((ulong)number << 3), .. Varint((ulong)value)];
+    internal static byte[] Number(int number, long value) => [.. Varint((ulong)number << 3), .. Varint((ulong)value)];
 
     private static byte[] Varint(ulong value)
     {

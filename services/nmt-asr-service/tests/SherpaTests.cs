@@ -65,6 +65,39 @@ public sealed class SherpaTests() : NodeTest("--nmt-asr:allowUnsigned=true", $"-
     }
 
     [Fact]
+    public async Task Hot_words_of_site_and_client_are_heard_by_a_transducer_whose_pack_says_what_its_tokens_are()
+    {
+        Assert.SkipUnless(Settings.Problem is null, Settings.Problem ?? "");
+        var toy = ToyTransducer.Write(Path.Combine(Folder, "toy"));
+        using var process = SherpaProcess.Start(Settings, SherpaModel.TakesHotWords, toy, 16_000, null, "cjkchar");
+        using var recogniser = new SherpaRecogniser(process, SherpaModel.Find(SherpaModel.TakesHotWords, "asr")!, 16_000, SherpaRecogniser.Writer("cjkchar", toy));
+        foreach (var (hot, heard) in new (string[], string)[] { ([], "甲"), (["乙"], "乙"), (["丙"], "甲"), (["丙丁", "戊", "乙/丁", "乙"], "乙"), ([], "甲") })
+        {
+            recogniser.Begin(hot, whole: false);
+            recogniser.Accept(new short[16_000]);
+            Assert.Equal(heard, recogniser.Partial().Text);
+            Assert.Equal(heard, recogniser.End().Text);
+        }
+
+        // One that cannot be written would cost all of them.
+        Assert.Equal(["戊", "乙/丁"], recogniser.Ignored(["丙丁", "戊", "乙/丁", "乙"]));
+        using (var plain = SherpaProcess.Start(Settings, SherpaModel.TakesHotWords, toy, 16_000, null))
+        using (var without = new SherpaRecogniser(plain, SherpaModel.Find(SherpaModel.TakesHotWords, "asr")!, 16_000))
+        {
+            Assert.Equal(["乙"], without.Ignored(["乙"]));
+            without.Begin(["乙"], whole: false);
+            without.Accept(new short[16_000]);
+            Assert.Equal("甲", without.End().Text);
+        }
+
+        using var http = Operator.Client(App, "/nmt-asr/");
+        using var added = await AddAsync(http, "toy", toy, SherpaModel.TakesHotWords, unit: "cjkchar");
+        Assert.True(added.IsSuccessStatusCode, await added.Content.ReadAsStringAsync(Cancel));
+        using var refused = await AddAsync(http, "toy-2", toy, SherpaModel.TakesHotWords, unit: "words");
+        Assert.Contains("modelingUnit is 'words'", (await refused.Content.ReadFromJsonAsync<JsonElement>(Cancel)).GetProperty("detail").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task What_it_does_not_take_ends_its_process_and_not_the_node()
     {
         Assert.SkipUnless(Settings.Problem is null, Settings.Problem ?? "");
@@ -224,7 +257,7 @@ public sealed class SherpaTests() : NodeTest("--nmt-asr:allowUnsigned=true", $"-
         return folder;
     }
 
-    private async Task<HttpResponseMessage> AddAsync(HttpClient http, string name, string models, string family, string task = "asr")
+    private async Task<HttpResponseMessage> AddAsync(HttpClient http, string name, string models, string family, string task = "asr", string? unit = null)
     {
         var pack = Path.Combine(Folder, "packs", Guid.NewGuid().ToString("N"));
         Directory.CreateDirectory(Path.Combine(pack, "configs"));
@@ -235,7 +268,7 @@ public sealed class SherpaTests() : NodeTest("--nmt-asr:allowUnsigned=true", $"-
         }
 
         await File.WriteAllTextAsync(Path.Combine(pack, "configs", "speech.json"), $$"""
-            {"task":"{{task}}","engine":"sherpa-onnx","model":"{{family}}","licence":"for this test","description":"{{family}}","dialects":["cmn"]}
+            {"task":"{{task}}","engine":"sherpa-onnx","model":"{{family}}","licence":"for this test","description":"{{family}}","dialects":["cmn"]{{(unit is null ? "" : $",\"modelingUnit\":\"{unit}\"")}}}
             """, Cancel);
         await File.WriteAllBytesAsync(Path.Combine(pack, BundleManifest.Path), BundleManifest.Of(name, "1.0", pack).ToBytes(), Cancel);
         var zip = new MemoryStream();
