@@ -129,7 +129,7 @@ internal static class SitesBench
     {
         if (backend != Postgres)
         {
-            return await StepAsync(count, load, [$"--storage:store={backend}", .. settings], null, say, cancellationToken);
+            return await MeasureAsync(count, load, [$"--storage:store={backend}", .. settings], null, say, cancellationToken);
         }
 
         await using var server = await LocalPostgres.StartAsync(cancellationToken);
@@ -137,7 +137,7 @@ internal static class SitesBench
         try
         {
             await File.WriteAllTextAsync(connection, server.ConnectionString, cancellationToken);
-            return await StepAsync(count, load, [$"--storage:store={backend}", $"--storage:postgresConnectionFile={connection}", .. settings], server.ProcessId, say, cancellationToken);
+            return await MeasureAsync(count, load, [$"--storage:store={backend}", $"--storage:postgresConnectionFile={connection}", .. settings], server.ProcessId, say, cancellationToken);
         }
         finally
         {
@@ -145,7 +145,7 @@ internal static class SitesBench
         }
     }
 
-    private static async Task<Measured> StepAsync(int count, Load load, string[] settings, int? database, Action<string> say, CancellationToken cancellationToken)
+    private static async Task<Measured> MeasureAsync(int count, Load load, string[] settings, int? database, Action<string> say, CancellationToken cancellationToken)
     {
         var folder = Path.Combine(Path.GetFullPath("artifacts"), "bench", "sites");
         if (Directory.Exists(folder))

@@ -2,7 +2,6 @@ using System.Text;
 using Yizhan.Console.Configuration;
 using Yizhan.Contracts;
 using Yizhan.Platform.Releases;
-using Yizhan.Platform.SiteFiles;
 
 namespace Yizhan.Console.Tests;
 

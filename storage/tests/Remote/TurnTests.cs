@@ -1,5 +1,4 @@
 using Microsoft.Extensions.Time.Testing;
-using Yizhan.Storage.Tests.Contract;
 
 namespace Yizhan.Storage.Tests.Remote;
 
