@@ -138,7 +138,9 @@ public sealed partial class RouteTests : IAsyncLifetime
             using var request = new HttpRequestMessage(HttpMethod.Post, PathOf(endpoint)) { Content = new StringContent($"name={new string('x', 1024 * 1024)}", new MediaTypeHeaderValue("application/x-www-form-urlencoded")) };
             request.Headers.ExpectContinue = true;
             using var answer = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, Cancel);
-            if (answer.StatusCode != HttpStatusCode.RequestEntityTooLarge)
+
+            // A route that takes JSON only refuses a form before it reads any of it.
+            if (answer.StatusCode is not (HttpStatusCode.RequestEntityTooLarge or HttpStatusCode.UnsupportedMediaType))
             {
                 wrong.Add($"{name} answers a form of a megabyte with {(int)answer.StatusCode}");
             }
