@@ -101,7 +101,11 @@ internal static class LiveEndpoints
                 var ignored = loan.Recogniser.Ignored(start.HotWords ?? []);
                 await SendAsync(talk, new LiveMessage("ready")
                 {
-                    Samples = dictation.Samples, Bytes = opus ? dictation.Bytes : null, Pack = pack.Id, Text = dictation.State.Text, Warnings = ignored.Count > 0 ? ["hot-words-ignored"] : [],
+                    Samples = dictation.Samples,
+                    Bytes = opus ? dictation.Bytes : null,
+                    Pack = pack.Id,
+                    Text = dictation.State.Text,
+                    Warnings = ignored.Count > 0 ? ["hot-words-ignored"] : [],
                     IgnoredHotWords = ignored.Count > 0 ? ignored : null,
                 });
                 await HearAsync(talk, dictation, start.SampleRate, opus, options, clock);
