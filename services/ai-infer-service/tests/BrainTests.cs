@@ -37,9 +37,8 @@ public sealed class BrainTests : IDisposable
             Assert.True(added.IsSuccessStatusCode, await added.Content.ReadAsStringAsync(Node.Cancel));
         }
 
-        // The network is asked for the volume itself once: each time is half a minute of a processor, and several of a busy one.
         var head = BrainSeries.Read(nifti);
-        var expected = await DirectAsync(node, head);
+        long[]? expected = null;
         foreach (var (slices, spacingMm, tilt, gain, tolerance, leastDice) in new[] { (256, 1.0, 0.0, 1.0, 0.005, 0.99), (170, 1.2, 8, 11, 0.1, 0.9) })
         {
             var series = BrainSeries.Sagittal(head, slices, spacingMm, tilt, gain);
@@ -62,7 +61,8 @@ public sealed class BrainTests : IDisposable
             Assert.InRange(result.Findings[0].VolumeMl, 735 * (1 - tolerance), 735 * (1 + tolerance));
             Assert.InRange(result.Findings[1].VolumeMl, 519 * (1 - tolerance), 519 * (1 + tolerance));
 
-            // What the segmentation marks is where the network, asked without DICOM, finds it.
+            // What the segmentation marks is where the network, asked without DICOM, finds it: once, since each time is half a minute of a processor.
+            expected ??= await DirectAsync(node, head);
             var segmentation = archive.Stored.Single(f => f.Dataset.GetString(DicomTags.Modality) == "SEG").Dataset;
             foreach (var (number, label) in new[] { (1, 2), (2, 1) })
             {
